@@ -1,0 +1,74 @@
+"""The one decorator of every compiled function, and the folder in which compiled code is kept.
+
+numba's own cache does not notice an edited callee in another file and would run the old code. The cache folder is
+therefore named by a digest of the sources of all kernels and of the numba and numpy versions: an edit starts a new
+folder, a warm start finds the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba
+import numpy as np
+from numba.core import config as numba_config
+
+P = ParamSpec("P")
+R = TypeVar("R")
+config: Any = numba_config
+
+KERNEL_PACKAGES = ("core", "sim")
+
+
+def kernel_digest() -> str:
+    """SHA-256, hex, of the sources of every package that holds kernels, in name order."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256(f"numba {numba.__version__} numpy {np.__version__}".encode())
+    for package in KERNEL_PACKAGES:
+        for source in sorted((root / package).glob("*.py")):
+            digest.update(f"{package}/{source.name}\n".encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+DIGEST = kernel_digest()
+OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "python", "_nrt": False}
+"""Without numba's runtime (_nrt) an allocation in a kernel does not compile, and nothing counts references."""
+
+
+def cache_folder() -> Path:
+    """Folder for compiled code: QTSIM_CACHE_DIR, else the user's cache folder, else a temporary one."""
+    named = os.environ.get("QTSIM_CACHE_DIR")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qtsim"
+    folder = base / "kernels" / DIGEST[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return Path(tempfile.gettempdir()) / f"qtsim-{os.getuid() if hasattr(os, 'getuid') else 0}" / DIGEST[:16]
+
+
+CACHE_FOLDER = cache_folder()
+
+
+def is_warm() -> bool:
+    """True where the compiled loop of these sources is already on disk."""
+    return any(CACHE_FOLDER.rglob("loop.run_nb-*.nbc"))
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` without fastmath, with a disk cache that notices edits in any kernel's source."""
+    if config.DISABLE_JIT:
+        return function
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_FOLDER)
+    try:
+        return cast(Callable[P, R], numba.njit(**OPTIONS)(function))
+    finally:
+        config.CACHE_DIR = previous

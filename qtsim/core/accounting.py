@@ -1,0 +1,255 @@
+"""The only functions that change quantity, legs and cash: fills, funding, the end of a trade, marking to market."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qtsim.core._jit import kernel
+from qtsim.core.enums import ExitPolicy
+from qtsim.core.floats import steps_value_nb
+from qtsim.core.harvest import set_leg_lots_nb
+from qtsim.core.margin import liquidation_price_nb
+from qtsim.core.params import WINDOW_MAX
+from qtsim.core.records import Record, Records
+from qtsim.core.sizing import min_lots_nb
+from qtsim.core.stops import ratchet_stop_nb, set_engine_prices_nb, set_stop_prices_nb, set_target_prices_nb
+from qtsim.core.trailing import better_price_nb
+
+
+@kernel
+def unrealized_pnl_nb(position: Record, mark: float) -> float:
+    """side · qty · (mark - entry), quote; 0 when flat."""
+    if position["side"] == 0:
+        return 0.0
+    return position["side"] * position["qty"] * (mark - position["entry_price"])
+
+
+@kernel
+def trade_equity_nb(position: Record, mark: float) -> float:
+    """What a trade has brought so far, realized and unrealized, net of its costs; also right after it has ended.
+
+    Free of the wallet, so that comparing two outcomes of one trade does not depend on the rest of the account.
+    """
+    net = position["price_pnl"] - position["fees"] - position["liq_fee"] + position["funding"]
+    return net + unrealized_pnl_nb(position, mark)
+
+
+@kernel
+def equity_nb(account: Record, positions: Records, points: Records) -> float:
+    """Wallet and unrealized PnL at the points' marks, summed in symbol order."""
+    equity = account["wallet"]
+    for i in range(len(positions)):
+        if positions[i]["side"] != 0:
+            equity += unrealized_pnl_nb(positions[i], points[i]["mark"])
+    return equity
+
+
+@kernel
+def margin_used_nb(positions: Records) -> float:
+    """Isolated margins in use, summed in symbol order."""
+    total = 0.0
+    for i in range(len(positions)):
+        if positions[i]["side"] != 0:
+            total += positions[i]["margin"]
+    return total
+
+
+@kernel
+def mark_to_market_nb(account: Record, positions: Records, points: Records, ts: int, out: Record) -> None:
+    """Write the account at one boundary into an equity row."""
+    unrealized = 0.0
+    notional = 0.0
+    count = 0
+    for i in range(len(positions)):
+        if positions[i]["side"] != 0:
+            unrealized += unrealized_pnl_nb(positions[i], points[i]["mark"])
+            notional += positions[i]["qty"] * points[i]["mark"]
+            count += 1
+    out["ts"] = ts
+    out["equity"] = equity_nb(account, positions, points)
+    out["wallet"] = account["wallet"]
+    out["unrealized_pnl"] = unrealized
+    out["margin"] = margin_used_nb(positions)
+    out["notional"] = notional
+    out["positions"] = count
+
+
+@kernel
+def observe_nb(position: Record, price: float, mark: float) -> None:
+    """Remember the best and worst price since entry and the smallest distance to liquidation seen at a point."""
+    side = float(position["side"])
+    position["best_price"] = better_price_nb(position["best_price"], price, side)
+    position["worst_price"] = better_price_nb(position["worst_price"], price, -side)
+    if position["liq_price"] == position["liq_price"] and mark > 0.0:
+        distance = side * (mark - position["liq_price"]) / mark
+        position["min_liq_distance"] = min(position["min_liq_distance"], distance)
+
+
+@kernel
+def refresh_liquidation_nb(position: Record, instrument: Record) -> None:
+    """Liquidation price of what is open now."""
+    position["liq_price"] = liquidation_price_nb(
+        float(position["side"]), position["qty"], position["entry_price"], position["margin"], instrument
+    )
+
+
+@kernel
+def open_position_nb(
+    account: Record, position: Record, plan: Record, fill: Record, bar: int, instrument: Record, params: Record
+) -> None:
+    """Apply an entry's fill: quantity, margin, and every level from the real entry price."""
+    side = plan["side"]
+    position["side"] = side
+    position["trade_id"] = fill["trade_id"]
+    position["lots"] = fill["lots"]
+    position["init_lots"] = fill["lots"]
+    position["qty"] = fill["qty"]
+    position["init_qty"] = fill["qty"]
+    position["entry_price"] = fill["price"]
+    position["entry_ref_price"] = fill["ref_price"]
+    position["entry_ts"] = fill["ts"]
+    position["entry_bar"] = bar
+    position["leverage"] = plan["leverage"]
+    position["notional"] = fill["qty"] * fill["price"]
+    position["margin"] = position["notional"] / plan["leverage"]
+    position["init_margin"] = position["margin"]
+    position["confidence"] = plan["confidence"]
+    position["tag"] = plan["tag"]
+    position["flags"] = plan["flags"]
+    position["capped_by"] = plan["capped_by"]
+    position["lsf"] = plan["lsf"]
+    position["planned_stop"] = plan["sl"]
+    position["n_legs"] = plan["n_legs"]
+    position["next_leg"] = 0
+    position["legs_hit"] = 0
+    position["breakeven_done"] = 0
+    position["trail_active"] = 0
+    position["peak"] = np.nan
+    # the fill's own price is the best so far, the path's the worst: between them lies the slippage
+    position["best_price"] = fill["price"]
+    position["worst_price"] = fill["ref_price"]
+    position["min_liq_distance"] = np.inf
+    position["exit_value"] = 0.0
+    position["price_pnl"] = 0.0
+    position["fees"] = fill["fee"]
+    position["slippage"] = fill["slippage"]
+    position["funding"] = 0.0
+    position["liq_fee"] = 0.0
+    position["path_dependent"] = 0
+    set_stop_prices_nb(position, plan, instrument, params)
+    set_target_prices_nb(position, plan, instrument)
+    position["tp1_distance"] = abs(position["tp_price"][0] - position["entry_price"])
+    position["breakeven_activate_price"] = np.nan
+    position["trail_activate_price"] = np.nan
+    position["trail_mode"] = 0
+    position["loss_price"] = np.nan
+    if params["exit"]["policy"] != ExitPolicy.BRACKET:
+        set_engine_prices_nb(position, plan, params)
+    set_leg_lots_nb(position, plan, params["harvest"], min_lots_nb(instrument))
+    refresh_liquidation_nb(position, instrument)
+    position["init_liq_price"] = position["liq_price"]
+    account["wallet"] -= fill["fee"]
+    account["fees"] += fill["fee"]
+    account["slippage"] += fill["slippage"]
+    fill["stop_price"] = position["stop_price"]
+    fill["wallet"] = account["wallet"]
+
+
+@kernel
+def reduce_position_nb(account: Record, position: Record, fill: Record, instrument: Record) -> None:
+    """Apply an exit's fill: realize its price PnL, pay its costs, release margin in proportion."""
+    pnl = position["side"] * fill["qty"] * (fill["price"] - position["entry_price"])
+    fill["pnl"] = pnl
+    account["wallet"] += pnl - fill["fee"] - fill["liq_fee"]
+    account["price_pnl"] += pnl
+    account["fees"] += fill["fee"]
+    account["slippage"] += fill["slippage"]
+    account["liq_fees"] += fill["liq_fee"]
+    position["price_pnl"] += pnl
+    position["fees"] += fill["fee"]
+    position["slippage"] += fill["slippage"]
+    position["liq_fee"] += fill["liq_fee"]
+    position["exit_value"] += fill["qty"] * fill["price"]
+    remaining = position["lots"] - fill["lots"]
+    position["margin"] = position["margin"] * remaining / position["lots"]
+    position["lots"] = remaining
+    position["qty"] = steps_value_nb(remaining, instrument["lot_num"], instrument["lot_den"])
+    position["path_dependent"] += fill["path_dependent"]
+    if remaining > 0:
+        refresh_liquidation_nb(position, instrument)
+    fill["wallet"] = account["wallet"]
+
+
+@kernel
+def hit_leg_nb(position: Record, instrument: Record, params: Record) -> None:
+    """Count the next leg as hit, with or without a fill, and let the ratchet act."""
+    position["next_leg"] += 1
+    position["legs_hit"] += 1
+    ratchet_stop_nb(position, instrument, params["stops"])
+
+
+@kernel
+def apply_funding_nb(account: Record, position: Record, amount: float, instrument: Record) -> None:
+    """Book a funding payment (received positive): wallet and isolated margin move alike."""
+    account["wallet"] += amount
+    account["funding"] += amount
+    position["funding"] += amount
+    position["margin"] += amount
+    refresh_liquidation_nb(position, instrument)
+
+
+@kernel
+def close_trade_nb(account: Record, position: Record, fill: Record, symbol: int, bar: int, out: Record) -> None:
+    """Write the finished trade, remember its returns, and make the position flat."""
+    entry = position["entry_price"]
+    net = position["price_pnl"] - position["fees"] - position["liq_fee"] + position["funding"]
+    out["trade_id"] = position["trade_id"]
+    out["symbol"] = symbol
+    out["side"] = position["side"]
+    out["entry_ts"] = position["entry_ts"]
+    out["exit_ts"] = fill["ts"]
+    out["entry_bar"] = position["entry_bar"]
+    out["exit_bar"] = bar
+    out["entry_price"] = entry
+    out["exit_price"] = position["exit_value"] / position["init_qty"]
+    out["qty"] = position["init_qty"]
+    out["lots"] = position["init_lots"]
+    out["leverage"] = position["leverage"]
+    out["notional"] = position["notional"]
+    out["margin"] = position["init_margin"]
+    out["pnl"] = net
+    out["price_pnl"] = position["price_pnl"]
+    out["ret"] = net / position["notional"]
+    out["roe"] = net / position["init_margin"]
+    out["fees"] = position["fees"]
+    out["slippage"] = position["slippage"]
+    out["funding"] = position["funding"]
+    out["liq_fee"] = position["liq_fee"]
+    out["exit_reason"] = fill["reason"]
+    out["tag"] = position["tag"]
+    out["r_multiple"] = np.nan
+    if position["planned_stop"] < np.inf:
+        out["r_multiple"] = net / (position["notional"] * position["planned_stop"])
+    side = float(position["side"])
+    out["mae"] = side * (position["worst_price"] / entry - 1.0)
+    out["mfe"] = side * (position["best_price"] / entry - 1.0)
+    out["confidence"] = position["confidence"]
+    out["planned_stop"] = position["planned_stop"]
+    out["init_stop_price"] = position["init_stop_price"]
+    out["hard_price"] = position["hard_price"]
+    out["liq_price"] = position["init_liq_price"]
+    for k in range(3):
+        out["tp_price"][k] = position["tp_price"][k]
+    out["legs_hit"] = position["legs_hit"]
+    out["flags"] = position["flags"]
+    out["capped_by"] = position["capped_by"]
+    out["path_dependent"] = position["path_dependent"]
+    out["min_liq_distance"] = position["min_liq_distance"]
+    out["lsf"] = position["lsf"]
+    out["stop_price"] = position["stop_price"]
+    out["peak"] = position["peak"]
+    slot = account["closed_trades"] % WINDOW_MAX
+    account["trade_ret"][slot] = out["ret"]
+    account["trade_roe"][slot] = out["roe"]
+    account["closed_trades"] += 1
+    position["side"] = 0

@@ -1,0 +1,130 @@
+"""From a signal to the plan of an entry: leverage, levels, size, and what would refuse it, in this order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qtsim.core._jit import kernel
+from qtsim.core.costs import round_trip_ratio_nb, slippage_ratio_nb, slipped_price_nb
+from qtsim.core.enums import ExitPolicy, Gate, PlanFlag
+from qtsim.core.exit_policies import or_default_nb, plan_exits_nb
+from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb
+from qtsim.core.leverage import mean_of_last_nb, set_leverage_nb
+from qtsim.core.margin import bracket_index_nb
+from qtsim.core.records import Record
+from qtsim.core.sizing import deny_by_exchange_nb, deny_unaffordable_nb, set_size_nb
+
+
+@kernel
+def reset_plan_nb(plan: Record, side: int, signal: Record, params: Record) -> None:
+    """An empty, approved plan of `side` with the signal's confidence, or the default one, flagged."""
+    plan["side"] = side
+    plan["gate"] = Gate.NONE.value
+    plan["rule"] = 0
+    plan["value"] = 0.0
+    plan["limit"] = 0.0
+    plan["flags"] = 0
+    plan["capped_by"] = 0
+    plan["lots"] = 0
+    plan["notional"] = 0.0
+    plan["margin"] = 0.0
+    plan["expected_profit"] = np.nan
+    plan["expected_loss"] = np.nan
+    plan["leverage"] = 1.0
+    plan["raw_leverage"] = 1.0
+    plan["lsf"] = np.nan
+    plan["sl"] = np.inf
+    plan["hard"] = np.inf
+    plan["liq_distance"] = np.nan
+    plan["n_legs"] = 0
+    plan["trail_mode"] = 0
+    plan["trail_multiple"] = 0.0
+    plan["trail_distance"] = 0.0
+    plan["round_trip"] = 0.0
+    plan["slippage"] = 0.0
+    plan["tag"] = signal["tag"]
+    for k in range(7):
+        plan["leverage_factors"][k] = 0.0
+    for k in range(3):
+        plan["tp"][k] = np.inf
+        plan["fractions"][k] = 0.0
+    if signal["confidence"] != signal["confidence"]:
+        plan["confidence"] = params["entry"]["confidence_default"]
+        plan["flags"] |= PlanFlag.DEFAULT_CONFIDENCE.value
+    else:
+        plan["confidence"] = signal["confidence"]
+
+
+@kernel
+def plan_entry_nb(
+    plan: Record,
+    account: Record,
+    side: int,
+    signal: Record,
+    ref_price: float,
+    equity: float,
+    margin_used: float,
+    available: float,
+    instrument: Record,
+    params: Record,
+) -> None:
+    """Plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
+
+    equity, margin_used, available: quote currency. The size is computed at the highest price that a market order
+    can get (path price with slippage), so that a limit that binds is not exceeded by the fill.
+    """
+    reset_plan_nb(plan, side, signal, params)
+    avg_pnl = mean_of_last_nb(account, True, params["levels"]["feedback_trades"])
+    utilisation = margin_used / equity if equity > 0.0 else 1.0
+
+    # 1. leverage
+    set_leverage_nb(
+        plan,
+        account,
+        plan["confidence"],
+        signal["atr_ratio"],
+        avg_pnl,
+        signal["symbol_risk"],
+        utilisation,
+        or_default_nb(signal["divergence"], 0.0),
+        signal["funding_rate"],
+        params,
+    )
+    if plan["gate"] != Gate.NONE:
+        return
+
+    # 2. plan
+    plan_exits_nb(plan, signal, avg_pnl, instrument, params)
+    if plan["gate"] != Gate.NONE:
+        return
+
+    # 3. size
+    plan["round_trip"] = round_trip_ratio_nb(0.0, signal["volatility_factor"], params["costs"])
+    largest = np.inf if side > 0 else 0.0
+    slip = slippage_ratio_nb(largest, signal["volatility_factor"], params["costs"])
+    price = slipped_price_nb(ref_price, float(side), slip)
+    set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
+    if plan["gate"] != Gate.NONE:
+        return
+
+    # 4. safety again, with the bracket of the notional; costs of the notional
+    plan["slippage"] = slippage_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
+    plan["round_trip"] = round_trip_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
+    if params["exit"]["policy"] != ExitPolicy.BRACKET:
+        k = bracket_index_nb(plan["notional"], instrument)
+        flags = plan["flags"]
+        hard = plan["hard"]
+        stop = plan["sl"]
+        apply_safety_nb(plan, instrument["bracket_rate"][k], instrument["bracket_amount"][k], plan["notional"], params)
+        if plan["hard"] < hard or plan["sl"] < stop:
+            plan["flags"] = flags | plan["flags"] | PlanFlag.BRACKET_TIGHTENED.value
+        if plan["gate"] != Gate.NONE:
+            return
+        deny_near_stop_nb(plan, plan["round_trip"], params["levels"])
+        if plan["gate"] != Gate.NONE:
+            return
+
+    # 5. what the exchange would refuse
+    deny_by_exchange_nb(plan, instrument)
+    if plan["gate"] == Gate.NONE:
+        deny_unaffordable_nb(plan, available, params)

@@ -1,0 +1,294 @@
+"""Every code that kernels exchange, and the one table that turns codes into text. 0 is the harmless member."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Side(IntEnum):
+    """Direction of a position or request."""
+
+    NONE = 0
+    LONG = 1
+    SHORT = -1
+
+
+class LeverageModel(IntEnum):
+    """leverage.model"""
+
+    FIXED = 0
+    SIMPLE = 1
+    ILF2 = 2
+    KELLY = 3
+
+
+class ExitPolicy(IntEnum):
+    """exit.policy"""
+
+    EXIT_BRAIN = 0
+    BRACKET = 1
+
+
+class OnOppositeSignal(IntEnum):
+    """exit.on_opposite_signal"""
+
+    IGNORE = 0
+    CLOSE = 1
+    REVERSE = 2
+
+
+class Monitoring(IntEnum):
+    """exit.monitoring; `auto` is resolved before it becomes a parameter."""
+
+    CONTINUOUS = 0
+    POINTS = 1
+    INTERVAL = 2
+
+
+class PriceKind(IntEnum):
+    """Which price triggers: exit.trigger_price, exit.stops.hard.working_type"""
+
+    LAST = 0
+    MARK = 1
+
+
+class StopModel(IntEnum):
+    """exit.levels.sl.model"""
+
+    ADAPTIVE = 0
+    CONFIDENCE = 1
+
+
+class HarvestBy(IntEnum):
+    """exit.harvest.scheme.by"""
+
+    LEVERAGE = 0
+    STATIC = 1
+
+
+class HarvestBasis(IntEnum):
+    """exit.harvest.basis"""
+
+    REMAINING = 0
+    INITIAL = 1
+
+
+class RatchetPreset(IntEnum):
+    """exit.stops.ratchet.preset"""
+
+    OFF = 0
+    BREAKEVEN = 1
+    LOCK = 2
+
+
+class TrailMode(IntEnum):
+    """exit.stops.trail.mode"""
+
+    OFF = 0
+    ATR = 1
+    PERCENT = 2
+
+
+class TrailStyle(IntEnum):
+    """exit.stops.trail.style"""
+
+    BALANCED = 0
+    AGGRESSIVE = 1
+    LOOSE = 2
+
+
+class LossBasis(IntEnum):
+    """exit.guard.loss.basis"""
+
+    NOTIONAL = 0
+    MARGIN = 1
+
+
+class SizingModel(IntEnum):
+    """sizing.model"""
+
+    MATH = 0
+    NOTIONAL = 1
+    FIXED_RISK = 2
+    FRACTION = 3
+    FIXED_QTY = 4
+
+
+class PathModel(IntEnum):
+    """sim.path: the assumed order of a bar's extremes."""
+
+    NEAREST = 0
+    ADVERSE = 1
+    FAVOURABLE = 2
+
+
+class FillAt(IntEnum):
+    """sim.fill_at"""
+
+    NEXT_OPEN = 0
+    CLOSE = 1
+
+
+class EndOfData(IntEnum):
+    """sim.end_of_data"""
+
+    CLOSE = 0
+    LAST_OPEN = 1
+    OPEN = 2
+
+
+class SlippageModel(IntEnum):
+    """costs.slippage.model"""
+
+    FIXED = 0
+    SIZE = 1
+
+
+class FundingInclusive(IntEnum):
+    """costs.funding.inclusive"""
+
+    OPEN = 0
+    BOTH = 1
+
+
+class Action(IntEnum):
+    """What one exit cycle decided."""
+
+    HOLD_CURRENT = 0
+    INIT_NEW_POSITION = 1
+    MOVE_SL = 2
+    UPDATE_TP_LIMITS = 3
+    PARTIAL_CLOSE = 4
+    FULL_EXIT_NOW = 5
+
+
+class Reason(IntEnum):
+    """Why a stop moved or a position (partly) closed."""
+
+    NONE = 0
+    LIQUIDATION = 1
+    HARD_STOP = 2
+    BACKUP_STOP = 3
+    STOP = 4
+    RATCHET = 5
+    BREAKEVEN = 6
+    TRAIL = 7
+    REGIME = 8
+    TP1 = 9
+    TP2 = 10
+    TP3 = 11
+    LOSS_GUARD = 12
+    MARGIN_EMERGENCY = 13
+    STALE = 14
+    CRASH = 15
+    SIGNAL = 16
+    REVERSE = 17
+    GOVERNOR = 18
+    END_OF_DATA = 19
+    ENTRY = 20
+
+
+class FillKind(IntEnum):
+    """What a fill did."""
+
+    ENTRY = 0
+    EXIT = 1
+    LIQUIDATION = 2
+
+
+class Gate(IntEnum):
+    """Where a signal ended that did not become an entry."""
+
+    NONE = 0
+    SIGNAL = 1
+    LEVERAGE = 2
+    PLAN = 3
+    SIZING = 4
+    EXCHANGE = 5
+
+
+class Rule(IntEnum):
+    """Which rule of the gate ended it."""
+
+    NONE = 0
+    EXPIRED = 1
+    SIDE_HELD = 2
+    OPPOSITE_IGNORED = 3
+    COOLDOWN = 4
+    LEVERAGE_BELOW_ONE = 5
+    STOP_TOO_NEAR = 6
+    NO_LIQUIDATION_ROOM = 7
+    NO_ATR = 8
+    ZERO_LOTS = 9
+    MIN_QTY = 10
+    MIN_NOTIONAL = 11
+    MAX_QTY = 12
+    BRACKET_LEVERAGE = 13
+    INSUFFICIENT_MARGIN = 14
+    BRACKET_TRAIL = 15
+    NO_STOP = 16
+    END_OF_DATA = 17
+    OPPOSITE_CLOSED = 18
+
+
+class CappedBy(IntEnum):
+    """Which bound set the size of an entry."""
+
+    NONE = 0
+    SIZING_MARGIN = 1
+    LIMIT_MARGIN = 2
+    LIMIT_NOTIONAL = 3
+    MARKET_MAX = 4
+
+
+class PlanFlag(IntEnum):
+    """What acted on a plan; a bit mask."""
+
+    NONE = 0
+    SL_MIN = 1
+    SL_MAX = 2
+    TP_MIN = 4
+    SL_HARD_SHARE = 8
+    HARD_LIQUIDATION_SHARE = 16
+    SL_MARGIN_LOSS = 32
+    LEGS_PUSHED = 64
+    KELLY_NEGATIVE = 128
+    LEVERAGE_CAPPED = 256
+    SIGNAL_TP = 512
+    SIGNAL_SL = 1024
+    SIGNAL_TRAIL = 2048
+    BRACKET_TIGHTENED = 4096
+    DEFAULT_CONFIDENCE = 8192
+    LEVERAGE_CLAMPED = 16384
+
+
+REASON_TEXT: dict[Reason, str] = {reason: reason.name.lower() for reason in Reason}
+RULE_TEXT: dict[Rule, str] = {
+    Rule.NONE: "",
+    Rule.EXPIRED: "expired",
+    Rule.SIDE_HELD: "side already held",
+    Rule.OPPOSITE_IGNORED: "opposite ignored",
+    Rule.COOLDOWN: "cooldown",
+    Rule.LEVERAGE_BELOW_ONE: "leverage formula below 1",
+    Rule.STOP_TOO_NEAR: "final stop nearer than costs allow",
+    Rule.NO_LIQUIDATION_ROOM: "no room before liquidation",
+    Rule.NO_ATR: "no ATR yet",
+    Rule.ZERO_LOTS: "size below one lot",
+    Rule.MIN_QTY: "below the minimum quantity",
+    Rule.MIN_NOTIONAL: "below the minimum notional",
+    Rule.MAX_QTY: "above the market order maximum",
+    Rule.BRACKET_LEVERAGE: "leverage above the bracket",
+    Rule.INSUFFICIENT_MARGIN: "insufficient margin",
+    Rule.BRACKET_TRAIL: "trail with policy bracket",
+    Rule.NO_STOP: "sizing by risk without a stop",
+    Rule.END_OF_DATA: "no later bar to enter on",
+    Rule.OPPOSITE_CLOSED: "opposite used to close",
+}
+GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
+CAPPED_BY_TEXT: dict[CappedBy, str] = {
+    CappedBy.NONE: "the sizing model",
+    CappedBy.SIZING_MARGIN: "sizing margin cap",
+    CappedBy.LIMIT_MARGIN: "limits.per_trade.margin",
+    CappedBy.LIMIT_NOTIONAL: "limits.per_trade.notional",
+    CappedBy.MARKET_MAX: "market order maximum",
+}

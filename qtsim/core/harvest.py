@@ -1,0 +1,61 @@
+"""Harvesting: which share of a position each target closes, in whole lots, without dust."""
+
+from __future__ import annotations
+
+import math
+
+from qtsim.core._jit import kernel
+from qtsim.core.enums import HarvestBasis, HarvestBy
+from qtsim.core.floats import STEP_TOLERANCE, ULP
+from qtsim.core.params import HARVEST_TIERS_MAX
+from qtsim.core.records import Record
+
+
+@kernel
+def set_fractions_nb(plan: Record, harvest: Record) -> None:
+    """Fractions of the three legs: by the leverage's tier (its upper end inclusive), or static."""
+    if harvest["scheme_by"] == HarvestBy.STATIC:
+        for k in range(3):
+            plan["fractions"][k] = harvest["scheme_static"][k]
+        return
+    row = HARVEST_TIERS_MAX - 1
+    for tier in range(HARVEST_TIERS_MAX):
+        if plan["leverage"] <= harvest["scheme_tiers"][tier, 0]:
+            row = tier
+            break
+    for k in range(3):
+        plan["fractions"][k] = harvest["scheme_tiers"][row, k + 1]
+
+
+@kernel
+def floor_share_nb(lots: int, share: float) -> int:
+    """Whole lots in a share of `lots`."""
+    exact = lots * share
+    return math.floor(exact + STEP_TOLERANCE + ULP * exact)
+
+
+@kernel
+def set_leg_lots_nb(position: Record, plan: Record, harvest: Record, min_lots: int) -> None:
+    """Lots closed once leg k has filled, cumulative: position.tp_lots.
+
+    remaining: floor(Q·(1 - Π(1 - f))), a runner stays; initial: floor(Q·Σf), leg 3 closes the rest. If nothing has
+    closed by the last leg it closes all; if what would stay is below one lot or `min_lots`, the leg closes everything.
+    """
+    lots = position["lots"]
+    last = plan["n_legs"] - 1
+    kept = 1.0
+    summed = 0.0
+    for k in range(plan["n_legs"]):
+        kept *= 1.0 - plan["fractions"][k]
+        summed += plan["fractions"][k]
+        if harvest["basis"] == HarvestBasis.REMAINING:
+            closed = floor_share_nb(lots, 1.0 - kept)
+        elif k == last:
+            closed = lots
+        else:
+            closed = floor_share_nb(lots, summed)
+        if k == last and closed == 0:
+            closed = lots
+        if lots - closed < max(min_lots, 1):
+            closed = lots
+        position["tp_lots"][k] = closed

@@ -1,0 +1,174 @@
+"""Parameter records: the settings that kernels read, one record per section, joined in `params_dt`.
+
+A field's name is the setting's path below the record's section, joined by `_`: `exit.levels.sl.max` is
+`params["levels"]["sl_max"]`. `SECTIONS` says which section each record stands for; a test holds names equal.
+Choices are the integers of the IntEnum of the same name in `enums.py`; switches are 0 or 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+HARVEST_TIERS_MAX = 8
+WINDOW_MAX = 256
+"""Longest look-back over closed trades: leverage.kelly.window, exit.levels.feedback.trades."""
+
+leverage_params_dt = np.dtype(
+    [
+        ("model", "i8"),
+        ("fixed", "f8"),
+        ("simple_base", "f8"),
+        ("simple_min", "f8"),
+        ("simple_max", "f8"),
+        ("ilf2_min", "f8"),
+        ("ilf2_max", "f8"),
+        ("ilf2_safety", "f8"),
+        ("kelly_multiplier", "f8"),
+        ("kelly_max", "f8"),
+        ("kelly_prior_win_rate", "f8"),
+        ("kelly_prior_reward_risk", "f8"),
+        ("kelly_prior_trades", "i8"),
+        ("kelly_window", "i8"),
+    ],
+    align=True,
+)
+exit_params_dt = np.dtype(
+    [
+        ("policy", "i8"),
+        ("base_tp", "f8"),
+        ("base_sl", "f8"),
+        ("on_opposite_signal", "i8"),
+        ("monitoring", "i8"),
+        ("check_interval_s", "f8"),
+        ("trigger_price", "i8"),
+        ("bracket_tp", "f8"),
+        ("bracket_sl", "f8"),
+    ],
+    align=True,
+)
+levels_params_dt = np.dtype(
+    [
+        ("adaptive", "i8"),
+        ("lsf_sensitivity", "f8"),
+        ("tp_progression", "f8", (3,)),
+        ("tp_lsf_weights", "f8", (3,)),
+        ("tp_funding_scale", "f8"),
+        ("tp_volatility_scale", "f8"),
+        ("tp_min", "f8"),
+        ("sl_model", "i8"),
+        ("sl_leverage_factor", "f8"),
+        ("sl_divergence_scale", "f8"),
+        ("sl_volatility_scale", "f8"),
+        ("sl_min", "f8"),
+        ("sl_max", "f8"),
+        ("sl_safety_max_liquidation_share", "f8"),
+        ("sl_safety_max_hard_share", "f8"),
+        ("sl_safety_max_margin_loss", "f8"),
+        ("sl_safety_min_distance", "f8"),
+        ("feedback_trades", "i8"),
+        ("feedback_loss", "f8"),
+        ("feedback_gain", "f8"),
+        ("feedback_gain_above", "f8"),
+        ("feedback_low_confidence", "f8"),
+        ("feedback_low_confidence_below", "f8"),
+        ("feedback_min", "f8"),
+        ("feedback_max", "f8"),
+    ],
+    align=True,
+)
+harvest_params_dt = np.dtype(
+    [
+        ("scheme_by", "i8"),
+        (
+            "scheme_tiers",
+            "f8",
+            (HARVEST_TIERS_MAX, 4),
+        ),  # rows: highest leverage, three fractions; unused rows repeat the last
+        ("scheme_static", "f8", (3,)),
+        ("basis", "i8"),
+    ],
+    align=True,
+)
+stops_params_dt = np.dtype(
+    [
+        ("ratchet_preset", "i8"),
+        ("ratchet_fee_buffer", "i8"),
+        ("breakeven_activate", "f8"),
+        ("trail_mode", "i8"),
+        ("trail_activate", "f8"),
+        ("trail_style", "i8"),
+        ("trail_aggressive", "f8"),
+        ("trail_balanced", "f8"),
+        ("trail_loose", "f8"),
+        ("trail_distance", "f8"),
+        ("trail_suspend_volatility", "f8"),
+        ("hard_distance", "f8"),
+        ("hard_working_type", "i8"),
+    ],
+    align=True,
+)
+guard_params_dt = np.dtype([("loss_max", "f8"), ("loss_basis", "i8")], align=True)
+sizing_params_dt = np.dtype(
+    [
+        ("model", "i8"),
+        ("math_risk", "f8"),
+        ("math_stop_atr", "f8"),
+        ("math_reward_risk", "f8"),
+        ("math_max_margin", "f8"),
+        ("notional", "f8"),
+        ("fixed_risk", "f8"),
+        ("fraction", "f8"),
+        ("fixed_qty", "f8"),
+    ],
+    align=True,
+)
+limits_params_dt = np.dtype(
+    [("per_trade_leverage", "f8"), ("per_trade_margin", "f8"), ("per_trade_notional", "f8")], align=True
+)
+entry_params_dt = np.dtype([("confidence_default", "f8"), ("cooldown_bars", "i8")], align=True)
+costs_params_dt = np.dtype(
+    [
+        ("fees_maker", "f8"),
+        ("fees_taker", "f8"),
+        ("slippage_model", "i8"),
+        ("slippage_bps", "f8"),
+        ("slippage_large_notional", "f8"),
+        ("slippage_large_bps", "f8"),
+        ("slippage_volatile_bps", "f8"),
+        ("funding_inclusive", "i8"),
+    ],
+    align=True,
+)
+sim_params_dt = np.dtype([("path", "i8"), ("fill_at", "i8"), ("end_of_data", "i8")], align=True)
+
+SECTIONS: dict[str, str] = {
+    "leverage": "leverage",
+    "exit": "exit",
+    "levels": "exit.levels",
+    "harvest": "exit.harvest",
+    "stops": "exit.stops",
+    "guard": "exit.guard",
+    "sizing": "sizing",
+    "limits": "limits",
+    "entry": "entry",
+    "costs": "costs",
+    "sim": "sim",
+}
+"""Record in `params_dt` → section of the settings."""
+
+params_dt = np.dtype(
+    [
+        ("leverage", leverage_params_dt),
+        ("exit", exit_params_dt),
+        ("levels", levels_params_dt),
+        ("harvest", harvest_params_dt),
+        ("stops", stops_params_dt),
+        ("guard", guard_params_dt),
+        ("sizing", sizing_params_dt),
+        ("limits", limits_params_dt),
+        ("entry", entry_params_dt),
+        ("costs", costs_params_dt),
+        ("sim", sim_params_dt),
+    ],
+    align=True,
+)

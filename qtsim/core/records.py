@@ -1,0 +1,353 @@
+"""Every record that kernels read or write, in one place.
+
+Prices are quote currency per unit of base, quantities base currency, money quote currency, ratios decimals, times
+int64 nanoseconds UTC. Create arrays from these dtype objects only: an equal but distinct dtype compiles again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from qtsim.core.params import WINDOW_MAX
+
+Record: TypeAlias = Any
+"""One row of a structured array: `numpy.void` interpreted, a numba record compiled."""
+Records: TypeAlias = Any
+"""A structured array."""
+
+BRACKETS_MAX = 16
+
+bar_dt = np.dtype(
+    [
+        ("ts_open", "i8"),
+        ("open", "f8"),
+        ("high", "f8"),
+        ("low", "f8"),
+        ("close", "f8"),
+        ("volume", "f8"),
+        ("mark_open", "f8"),  # equal to the last price where there is no mark history
+        ("mark_high", "f8"),
+        ("mark_low", "f8"),
+        ("mark_close", "f8"),
+    ],
+    align=True,
+)
+"""One bar; known at its close, ts_open + timeframe."""
+
+signal_dt = np.dtype(
+    [
+        ("long", "i1"),
+        ("short", "i1"),
+        ("exit_long", "i1"),
+        ("exit_short", "i1"),
+        ("tag", "i4"),  # index into the run's table of tags; -1 none
+        ("confidence", "f8"),  # NaN: the strategy states none
+        ("tp", "f8"),  # ratio; NaN: none
+        ("sl", "f8"),
+        ("trail", "f8"),
+        ("divergence", "f8"),
+        ("funding_delta", "f8"),
+        # what the market looked like at the bar's close
+        ("atr", "f8"),  # Wilder 14 of the last closed bar of regime.timeframe, quote; NaN before history
+        ("atr_pct", "f8"),  # atr / that bar's close
+        ("atr_ratio", "f8"),  # atr_pct / its 20-day mean; 1 before 20 days
+        ("volatility_factor", "f8"),  # clamp(atr_ratio - 1, 0, 5)
+        ("symbol_risk", "f8"),  # clamp(atr_pct / the leader's, 0.5, 1.5); 1 where unknown
+        ("funding_rate", "f8"),  # last published; 0 where unknown
+    ],
+    align=True,
+)
+"""What is asked for and known at one bar's close."""
+
+funding_dt = np.dtype([("ts", "i8"), ("rate", "f8"), ("mark", "f8")], align=True)
+"""One funding event of one symbol; mark NaN: not recorded."""
+
+instrument_dt = np.dtype(
+    [
+        ("tick_num", "f8"),  # tick = tick_num / tick_den, integers; tick_den 0: continuous prices
+        ("tick_den", "f8"),
+        ("lot_num", "f8"),  # lot = lot_num / lot_den, integers
+        ("lot_den", "f8"),
+        ("min_qty", "f8"),
+        ("max_qty", "f8"),  # of one market order
+        ("min_notional", "f8"),
+        ("liquidation_fee", "f8"),  # ratio of the liquidated notional
+        ("n_brackets", "i8"),
+        ("bracket_cap", "f8", (BRACKETS_MAX,)),  # highest notional, inclusive
+        ("bracket_rate", "f8", (BRACKETS_MAX,)),  # maintenance margin rate
+        ("bracket_amount", "f8", (BRACKETS_MAX,)),  # maintenance amount ("cum")
+        ("bracket_leverage", "f8", (BRACKETS_MAX,)),  # highest initial leverage
+    ],
+    align=True,
+)
+
+point_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("price", "f8"),  # last price
+        ("mark", "f8"),
+        ("atr", "f8"),  # in force: known at the last bar's close
+        ("volatility_factor", "f8"),
+    ],
+    align=True,
+)
+"""One price observation, the only thing the core sees of the market while a position is open."""
+
+position_dt = np.dtype(
+    [
+        ("side", "i8"),  # 0 flat
+        ("trade_id", "i8"),
+        ("lots", "i8"),  # open
+        ("init_lots", "i8"),
+        ("qty", "f8"),  # lots in base currency
+        ("init_qty", "f8"),
+        ("entry_price", "f8"),
+        ("entry_ref_price", "f8"),
+        ("entry_ts", "i8"),
+        ("entry_bar", "i8"),
+        ("leverage", "f8"),
+        ("notional", "f8"),  # at entry
+        ("margin", "f8"),  # isolated margin that still backs the position, funding included
+        ("init_margin", "f8"),
+        ("confidence", "f8"),
+        ("tag", "i4"),
+        ("flags", "i4"),
+        ("capped_by", "i8"),
+        ("lsf", "f8"),
+        ("planned_stop", "f8"),  # ratio of the entry price
+        ("init_stop_price", "f8"),
+        ("init_liq_price", "f8"),
+        ("stop_price", "f8"),  # internal stop; NaN none
+        ("stop_reason", "i8"),  # Reason of whatever last moved it
+        ("stop_moved", "i8"),  # moved by a fill, not yet reported by a cycle
+        ("hard_price", "f8"),  # exchange stop; NaN none
+        ("liq_price", "f8"),  # NaN: cannot be liquidated
+        ("loss_price", "f8"),  # the loss guard's price; NaN none
+        ("tp_price", "f8", (3,)),  # NaN none
+        ("tp_lots", "i8", (3,)),  # lots closed once this leg has filled, cumulative
+        ("n_legs", "i8"),
+        ("next_leg", "i8"),  # 0-based; n_legs: all hit
+        ("tp1_distance", "f8"),
+        ("breakeven_price", "f8"),  # where the ratchet's breakeven puts the stop
+        ("breakeven_activate_price", "f8"),  # NaN off
+        ("breakeven_done", "i8"),
+        ("trail_mode", "i8"),
+        ("trail_multiple", "f8"),  # × ATR
+        ("trail_distance", "f8"),  # ratio
+        ("trail_activate_price", "f8"),  # NaN off
+        ("trail_active", "i8"),
+        ("peak", "f8"),  # best price since activation
+        ("best_price", "f8"),  # since entry, for mfe
+        ("worst_price", "f8"),  # since entry, for mae
+        ("min_liq_distance", "f8"),  # smallest |mark - liq| / mark seen at a point
+        ("exit_value", "f8"),  # Σ exit price × qty
+        ("price_pnl", "f8"),  # realized, at fill prices
+        ("fees", "f8"),
+        ("slippage", "f8"),
+        ("funding", "f8"),
+        ("liq_fee", "f8"),
+        ("legs_hit", "i8"),
+        ("path_dependent", "i8"),
+    ],
+    align=True,
+)
+"""State of one position. It changes when a fill is confirmed, never when an order is merely accepted."""
+
+account_dt = np.dtype(
+    [
+        ("wallet", "f8"),
+        ("initial_balance", "f8"),
+        ("next_trade_id", "i8"),
+        ("closed_trades", "i8"),
+        ("fees", "f8"),
+        ("slippage", "f8"),
+        ("funding", "f8"),
+        ("liq_fees", "f8"),
+        ("price_pnl", "f8"),
+        ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
+        ("trade_roe", "f8", (WINDOW_MAX,)),  # ring: net return on initial margin
+    ],
+    align=True,
+)
+
+plan_dt = np.dtype(
+    [
+        ("side", "i8"),
+        ("gate", "i8"),  # Gate.NONE: approved
+        ("rule", "i8"),
+        ("value", "f8"),
+        ("limit", "f8"),
+        ("confidence", "f8"),
+        ("leverage", "f8"),
+        ("raw_leverage", "f8"),  # before cap and floor
+        ("leverage_factors", "f8", (7,)),  # ilf2: base vol pnl symbol margin divergence funding; kelly: w r f*
+        ("lsf", "f8"),
+        ("tp", "f8", (3,)),  # ratios; inf none
+        ("sl", "f8"),  # ratio; inf none
+        ("hard", "f8"),  # ratio; inf none
+        ("liq_distance", "f8"),
+        ("fractions", "f8", (3,)),
+        ("n_legs", "i8"),
+        ("trail_mode", "i8"),
+        ("trail_multiple", "f8"),
+        ("trail_distance", "f8"),
+        ("round_trip", "f8"),  # cost ratio used
+        ("slippage", "f8"),  # ratio of one market fill of this notional
+        ("notional", "f8"),
+        ("lots", "i8"),
+        ("margin", "f8"),
+        ("expected_profit", "f8"),
+        ("expected_loss", "f8"),
+        ("capped_by", "i8"),
+        ("flags", "i8"),
+        ("tag", "i8"),
+    ],
+    align=True,
+)
+"""What an entry would be: leverage, levels, legs, size; or why not."""
+
+exit_decision_dt = np.dtype(
+    [
+        ("action", "i8"),
+        ("reason", "i8"),
+        ("leg", "i8"),  # 1-based; 0 none
+        ("lots", "i8"),
+        ("stop_price", "f8"),  # after the decision
+        ("stop_reason", "i8"),
+        ("trail_active", "i8"),
+        ("peak", "f8"),
+        ("breakeven_done", "i8"),
+    ],
+    align=True,
+)
+
+# Journals: what a run writes down, in the order it happened. ---------------------------------------------------------
+
+decision_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("symbol", "i4"),
+        ("side", "i4"),
+        ("trade_id", "i8"),
+        ("action", "i4"),
+        ("reason", "i4"),
+        ("leg", "i4"),
+        ("stop_reason", "i4"),
+        ("lots", "i8"),
+        ("price", "f8"),
+        ("mark", "f8"),
+        ("stop_price", "f8"),
+        ("peak", "f8"),
+    ],
+    align=True,
+)
+fill_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("symbol", "i4"),
+        ("side", "i4"),  # of the position
+        ("trade_id", "i8"),
+        ("kind", "i4"),
+        ("reason", "i4"),
+        ("lots", "i8"),
+        ("qty", "f8"),
+        ("ref_price", "f8"),  # on the path
+        ("price", "f8"),  # with slippage
+        ("fee", "f8"),
+        ("slippage", "f8"),  # quote, already in the price
+        ("liq_fee", "f8"),
+        ("pnl", "f8"),  # price PnL realized by this fill, before fees
+        ("stop_price", "f8"),  # internal stop in force
+        ("wallet", "f8"),  # after the fill
+        ("path_dependent", "i4"),  # the other order of the bar's extremes ends elsewhere
+        ("bar", "i4"),  # row of the symbol's bars
+    ],
+    align=True,
+)
+denial_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("symbol", "i4"),
+        ("side", "i4"),
+        ("gate", "i4"),
+        ("rule", "i4"),
+        ("value", "f8"),
+        ("limit", "f8"),
+        ("confidence", "f8"),
+        ("bar", "i8"),  # row of the signal
+    ],
+    align=True,
+)
+funding_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("symbol", "i4"),
+        ("side", "i4"),
+        ("trade_id", "i8"),
+        ("rate", "f8"),
+        ("mark", "f8"),
+        ("amount", "f8"),  # received positive
+    ],
+    align=True,
+)
+trade_row_dt = np.dtype(
+    [
+        ("trade_id", "i8"),
+        ("symbol", "i4"),
+        ("side", "i4"),
+        ("entry_ts", "i8"),
+        ("exit_ts", "i8"),
+        ("entry_bar", "i8"),
+        ("exit_bar", "i8"),
+        ("entry_price", "f8"),
+        ("exit_price", "f8"),  # volume-weighted
+        ("qty", "f8"),
+        ("lots", "i8"),
+        ("leverage", "f8"),
+        ("notional", "f8"),
+        ("margin", "f8"),
+        ("pnl", "f8"),  # net
+        ("price_pnl", "f8"),
+        ("ret", "f8"),
+        ("roe", "f8"),
+        ("fees", "f8"),
+        ("slippage", "f8"),
+        ("funding", "f8"),
+        ("liq_fee", "f8"),
+        ("exit_reason", "i4"),
+        ("tag", "i4"),
+        ("r_multiple", "f8"),  # NaN without a planned stop
+        ("mae", "f8"),  # ratios of the entry price, <= 0 and >= 0
+        ("mfe", "f8"),
+        ("confidence", "f8"),
+        ("planned_stop", "f8"),  # ratio; inf none
+        ("init_stop_price", "f8"),
+        ("hard_price", "f8"),
+        ("liq_price", "f8"),  # at entry
+        ("tp_price", "f8", (3,)),
+        ("legs_hit", "i4"),
+        ("flags", "i4"),
+        ("capped_by", "i4"),
+        ("path_dependent", "i4"),  # number of its exit fills that depend on the path
+        ("min_liq_distance", "f8"),
+        ("lsf", "f8"),
+        ("stop_price", "f8"),  # internal stop when it ended
+        ("peak", "f8"),
+    ],
+    align=True,
+)
+equity_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("equity", "f8"),
+        ("wallet", "f8"),
+        ("unrealized_pnl", "f8"),
+        ("margin", "f8"),  # in use
+        ("notional", "f8"),  # gross, at mark
+        ("positions", "i8"),
+    ],
+    align=True,
+)
+"""Account at one boundary of the timeline (a bar's open or close), step 3 of the order of events."""
