@@ -1,0 +1,56 @@
+"""Bars of a coarser timeframe from finer ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from qtsim.data.frames import make_frame, times_of
+from qtsim.data.timeframes import grid_anchor_ns, timeframe_name
+from qtsim.errors import UsageError
+
+
+def divides(fine_ns: int, coarse_ns: int) -> bool:
+    """Tell whether bars of `coarse_ns` consist of whole bars of `fine_ns`."""
+    aligned = (grid_anchor_ns(coarse_ns) - grid_anchor_ns(fine_ns)) % fine_ns == 0
+    return coarse_ns % fine_ns == 0 and aligned
+
+
+def resample_bars(frame: pd.DataFrame, fine_ns: int, coarse_ns: int) -> pd.DataFrame:
+    """Return coarser bars, each made of all its finer bars.
+
+    A coarse bar of which a finer one is missing is left out: at the ends it is not over, and in a gap nobody knows its
+    extremes. So no bar shows anything that was not known at its close, and a gap stays a gap.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Canonical bars or mark bars of `fine_ns`, sorted, on the grid.
+    fine_ns, coarse_ns : int
+        Lengths, ns.
+
+    Raises
+    ------
+    UsageError
+        The coarse length is not a whole number of fine ones.
+    """
+    if not divides(fine_ns, coarse_ns):
+        raise UsageError(f"{timeframe_name(coarse_ns)} bars cannot be made of {timeframe_name(fine_ns)} bars")
+    if fine_ns == coarse_ns or not len(frame):
+        return frame
+    times = times_of(frame)
+    anchor = grid_anchor_ns(coarse_ns)
+    group = (times - anchor) // coarse_ns
+    first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    last = np.concatenate((first[1:], [len(times)])) - 1
+    whole = last - first + 1 == coarse_ns // fine_ns
+    columns = {
+        "open": frame["open"].to_numpy()[first],
+        "high": np.maximum.reduceat(frame["high"].to_numpy(), first),
+        "low": np.minimum.reduceat(frame["low"].to_numpy(), first),
+        "close": frame["close"].to_numpy()[last],
+    }
+    if "volume" in frame.columns:
+        columns["volume"] = np.add.reduceat(frame["volume"].to_numpy(), first)
+    opens = (group[first] * coarse_ns + anchor)[whole]
+    return make_frame(opens, {name: np.ascontiguousarray(values[whole]) for name, values in columns.items()})
