@@ -1,0 +1,1 @@
+"""Strategies, signal tables, causality checks."""
