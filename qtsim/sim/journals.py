@@ -1,0 +1,27 @@
+"""What one run wrote down: the output of every driver and the input of the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qtsim.core.records import Records
+
+
+@dataclass(frozen=True)
+class Journals:
+    """Structured arrays of one run, each in the order things happened.
+
+    `symbol` fields index `symbols`, which is in name order. Times are int64 nanoseconds UTC.
+    """
+
+    symbols: list[str]
+    timeframe_ns: int
+    trades: Records  # trade_row_dt: closed trades, in the order they ended
+    fills: Records  # fill_row_dt
+    decisions: Records  # decision_row_dt, without HOLD_CURRENT
+    denials: Records  # denial_row_dt: one row per signal that did not become an entry
+    funding: Records  # funding_row_dt
+    equity: Records  # equity_row_dt: one row per boundary of the timeline
+    positions: Records  # position_dt, one row per symbol: what is still open at the end
+    account: Records  # account_dt, shape (1,)
+    counts: dict[str, int] = field(default_factory=dict)  # signals, holds, nan_points, ...

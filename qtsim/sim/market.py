@@ -1,0 +1,228 @@
+"""What a run reads and keeps: the market as arrays, the book of the account, the journals, the path being walked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qtsim.core.records import (
+    Records,
+    account_dt,
+    bar_dt,
+    decision_row_dt,
+    denial_row_dt,
+    equity_row_dt,
+    exit_decision_dt,
+    fill_row_dt,
+    funding_dt,
+    funding_row_dt,
+    instrument_dt,
+    plan_dt,
+    point_dt,
+    position_dt,
+    signal_dt,
+    trade_row_dt,
+)
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, CURSOR = range(6)
+COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end")
+TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, ADVANCE = range(7)
+NO_BAR = -1
+
+slot_dt = np.dtype(
+    [
+        # where the symbol's rows lie
+        ("bars_first", "i8"),
+        ("bars_end", "i8"),
+        ("funding_first", "i8"),
+        ("funding_end", "i8"),
+        ("has_mark", "i8"),  # 1: mark history
+        # where the run stands
+        ("bar", "i8"),  # row of the bar being walked; NO_BAR in a gap
+        ("next_bar", "i8"),  # row of the next bar to open
+        ("next_funding", "i8"),
+        ("pending", "i8"),  # row of the signal that waits for a price; NO_BAR none
+        ("acting", "i8"),  # row of the signal that acts at this instant; NO_BAR none
+        ("held", "i8"),  # side when that signal was decided
+        ("candidate", "i8"),  # 1: planned and approved at this instant
+        ("last_exit_bar", "i8"),  # in which the symbol last became flat, counted from its first; NO_BAR never
+        ("ambiguous", "i8"),  # 1: the order of this bar's extremes decides
+        # the path of the bar being walked
+        ("prices", "f8", (4,)),
+        ("marks", "f8", (4,)),
+        ("share", "f8"),  # of the segment, walked so far
+        ("next_cycle", "i8"),  # interval monitoring: time of the next cycle, ns
+        ("event_share", "f8"),
+        ("event_price", "f8"),
+        ("event_mark", "f8"),
+    ],
+    align=True,
+)
+"""Where one symbol stands in the run."""
+
+
+class Market(NamedTuple):
+    """Everything a run reads. Rows of one symbol are contiguous; offsets have one more entry than symbols."""
+
+    boundaries: Ints  # every bar's open and close, ascending, ns
+    bars: Records  # bar_dt
+    bar_offsets: Ints
+    signals: Records  # signal_dt, one row per bar
+    funding: Records  # funding_dt
+    funding_offsets: Ints
+    instruments: Records  # instrument_dt, one per symbol
+    has_mark: Ints  # 1: mark history
+    timeframe_ns: int
+
+
+class Tape(NamedTuple):
+    """What kernels read of a market; where a symbol's rows lie is in its slot. Fewer arrays compile sooner."""
+
+    boundaries: Ints
+    bars: Records
+    signals: Records
+    funding: Records
+    instruments: Records
+    timeframe_ns: int
+
+
+class Book(NamedTuple):
+    """Everything a run changes."""
+
+    account: Records  # account_dt[1]
+    positions: Records  # position_dt, one per symbol
+    plans: Records  # plan_dt
+    points: Records  # point_dt: the last observation of each symbol
+    slots: Records  # slot_dt
+    decision: Records  # exit_decision_dt[1]
+    counters: Ints  # COUNTERS, then the next boundary
+
+
+class Journal(NamedTuple):
+    """What a run writes down. `counts` are rows used; its last entry is 1, or 0 where nothing is to be kept."""
+
+    trades: Records
+    fills: Records
+    decisions: Records
+    denials: Records
+    funding: Records
+    equity: Records
+    counts: Ints
+
+
+@dataclass(frozen=True)
+class SymbolInput:
+    """One symbol's arrays: bars and signals row by row, funding events, and its instrument record."""
+
+    symbol: str
+    bars: Records
+    signals: Records
+    funding: Records
+    instrument: Records
+    has_mark: bool
+
+
+def build_market(inputs: list[SymbolInput], timeframe_ns: int) -> Market:
+    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the timeframe."""
+    if [item.symbol for item in inputs] != sorted(item.symbol for item in inputs):
+        raise ValueError("symbols must be in name order")
+    opens = np.concatenate([item.bars["ts_open"] for item in inputs]).astype(np.int64)
+    if len(opens) and len(np.unique(opens % timeframe_ns)) > 1:
+        raise ValueError("bars of all symbols must lie on one grid of the timeframe")
+    return Market(
+        boundaries=np.unique(np.concatenate([opens, opens + timeframe_ns])),
+        bars=_join([item.bars for item in inputs], bar_dt),
+        bar_offsets=_offsets([len(item.bars) for item in inputs]),
+        signals=_join([item.signals for item in inputs], signal_dt),
+        funding=_join([item.funding for item in inputs], funding_dt),
+        funding_offsets=_offsets([len(item.funding) for item in inputs]),
+        instruments=_join([item.instrument for item in inputs], instrument_dt),
+        has_mark=np.array([int(item.has_mark) for item in inputs], dtype=np.int64),
+        timeframe_ns=timeframe_ns,
+    )
+
+
+def new_book(market: Market, balance: float) -> Book:
+    """A flat account of `balance` before the first boundary of `market`."""
+    n = len(market.instruments)
+    account = np.zeros(1, account_dt)
+    account["wallet"] = balance
+    account["initial_balance"] = balance
+    points = np.zeros(n, point_dt)
+    points["price"] = np.nan
+    points["mark"] = np.nan
+    points["atr"] = np.nan
+    slots = np.zeros(n, slot_dt)
+    slots["bars_first"] = slots["next_bar"] = market.bar_offsets[:-1]
+    slots["bars_end"] = market.bar_offsets[1:]
+    slots["funding_first"] = slots["next_funding"] = market.funding_offsets[:-1]
+    slots["funding_end"] = market.funding_offsets[1:]
+    slots["has_mark"] = market.has_mark
+    for name in ("bar", "pending", "acting", "last_exit_bar"):
+        slots[name] = NO_BAR
+    if len(market.boundaries):
+        for i in range(n):
+            rows = market.funding["ts"][market.funding_offsets[i] : market.funding_offsets[i + 1]]
+            slots["next_funding"][i] += int(np.searchsorted(rows, market.boundaries[0], side="left"))
+    return Book(
+        account=account,
+        positions=np.zeros(n, position_dt),
+        plans=np.zeros(n, plan_dt),
+        points=points,
+        slots=slots,
+        decision=np.zeros(1, exit_decision_dt),
+        counters=np.zeros(len(COUNTERS) + 1, dtype=np.int64),
+    )
+
+
+def tape_of(market: Market) -> Tape:
+    """The part of a market that kernels read."""
+    return Tape(market.boundaries, market.bars, market.signals, market.funding, market.instruments, market.timeframe_ns)
+
+
+def new_journal(market: Market, rows: int, *, keep: bool = True) -> Journal:
+    """Empty journals with room for `rows` trades; equity and funding have all the room they can ever need."""
+    return Journal(
+        trades=np.zeros(rows, trade_row_dt),
+        fills=np.zeros(4 * rows, fill_row_dt),
+        decisions=np.zeros(8 * rows, decision_row_dt),
+        denials=np.zeros(4 * rows, denial_row_dt),
+        funding=np.zeros(2 * len(market.funding) + 8 if keep else 1, funding_row_dt),
+        equity=np.zeros(len(market.boundaries) if keep else 1, equity_row_dt),
+        counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),
+    )
+
+
+def grown(journal: Journal) -> Journal:
+    """The same journals with twice the room."""
+    return journal._replace(
+        trades=_doubled(journal.trades),
+        fills=_doubled(journal.fills),
+        decisions=_doubled(journal.decisions),
+        denials=_doubled(journal.denials),
+    )
+
+
+def _offsets(lengths: list[int]) -> Ints:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _join(parts: list[Records], dtype: np.dtype[np.void]) -> Records:
+    joined = np.zeros(sum(len(part) for part in parts), dtype)
+    at = 0
+    for part in parts:
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
+
+
+def _doubled(rows: Records) -> Records:
+    larger = np.zeros(2 * len(rows), rows.dtype)
+    larger[: len(rows)] = rows
+    return larger

@@ -1,0 +1,449 @@
+"""The reference backtest: the plain session and SimBroker, one event at a time, in the specification's order.
+
+Slow and obvious. The compiled loop must equal it byte for byte; `qtsim backtest --verify` shows that it does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qtsim.core.accounting import trade_equity_nb
+from qtsim.core.enums import (
+    EndOfData,
+    FillAt,
+    FundingInclusive,
+    Monitoring,
+    PathModel,
+    Reason,
+    Rule,
+)
+from qtsim.core.exit_brain import exchange_triggers_nb
+from qtsim.core.records import Record, Records
+from qtsim.core.signal_rules import requested_side_nb
+from qtsim.sim.broker import SimBroker
+from qtsim.sim.market import Market
+from qtsim.sim.paths import (
+    SEGMENTS,
+    crossing_nb,
+    is_high_nearer_nb,
+    next_multiple_nb,
+    on_segment_nb,
+    segment_time_nb,
+    unfold_bar_nb,
+)
+from qtsim.trading.session import Session
+
+DAY_NS = 86_400_000_000_000
+
+
+@dataclass
+class BarPath:
+    """The path of the bar that a symbol is in."""
+
+    row: int
+    prices: Records
+    marks: Records
+    share: float = 0.0
+    next_cycle: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens on the way to the next point; sorts by time, then exchange before cycle, then name."""
+
+    ts: int
+    rank: int
+    symbol: int
+    share: float
+    price: float
+    mark: float
+
+    def key(self) -> tuple[int, int, int]:
+        """Order of events."""
+        return (self.ts, self.rank, self.symbol)
+
+
+class ReferenceBacktest:
+    """Drives a Session with a SimBroker over a Market."""
+
+    def __init__(self, market: Market, params: Records, balance: float, *, diagnose: bool = False) -> None:
+        self.market = market
+        self.params: Record = params[0]
+        self.diagnose = diagnose
+        self.n = len(market.instruments)
+        self.session = Session(market.instruments, params, balance)
+        self.broker = SimBroker(self.session)
+        self.session.connect(self.broker)
+        self.paths: dict[int, BarPath] = {}
+        self.next_bar = [int(x) for x in market.bar_offsets[:-1]]
+        start = int(market.boundaries[0]) if len(market.boundaries) else 0
+        self.next_funding = [
+            next(
+                (row for row in self._funding_rows(i) if int(market.funding[row]["ts"]) >= start),
+                int(market.funding_offsets[i + 1]),
+            )
+            for i in range(self.n)
+        ]
+        self.pending: dict[int, int] = {}
+        self.pending_at_end = 0
+        self.monitoring = Monitoring(int(self.params["exit"]["monitoring"]))
+        self.interval_ns = int(float(self.params["exit"]["check_interval_s"]) * 1e9)
+        self.end_of_data = EndOfData(int(self.params["sim"]["end_of_data"]))
+        self.fill_at = FillAt(int(self.params["sim"]["fill_at"]))
+        self.path_model = PathModel(int(self.params["sim"]["path"]))
+        self.both_ends = self.params["costs"]["funding_inclusive"] == FundingInclusive.BOTH
+
+    # the order of events ---------------------------------------------------------------------------------------------
+
+    def run(self, start: int = 0, stop: int | None = None) -> None:
+        """Run boundaries [start, stop); all by default."""
+        boundaries = [int(ts) for ts in self.market.boundaries]
+        end = len(boundaries) if stop is None else min(stop, len(boundaries))
+        for b in range(start, end):
+            ts = boundaries[b]
+            self._end_data()  # 1, its last point was settled by the walk
+            self._charge_boundary_funding(ts)  # 2
+            self.session.mark(ts)  # 3
+            if self.fill_at == FillAt.CLOSE:
+                self._act_at_close(ts)
+            self._close_bars(ts)  # 4
+            self._open_bars(ts)  # 5
+            self._expire_signals(ts)
+            self._settle(sorted(self.paths), cycles=self._looks_at(ts))
+            self._act_on_signals(ts)  # 6 and 7
+            if self.both_ends:
+                self._charge_entries(ts)
+            if b + 1 < len(boundaries):
+                self._walk(ts, boundaries[b + 1])
+        if end == len(boundaries):
+            self.pending_at_end = sum(requested_side_nb(self.market.signals[row]) != 0 for row in self.pending.values())
+
+    def _end_data(self) -> None:
+        if self.end_of_data != EndOfData.CLOSE:
+            return
+        for i in sorted(self.paths):
+            if self._is_last(i, self.paths[i].row) and self.session.is_open(i):
+                self.session.close_position(i, Reason.END_OF_DATA)
+
+    def _charge_boundary_funding(self, ts: int) -> None:
+        for i in range(self.n):
+            mark = float(self.session.points[i]["mark"])
+            row = self.next_bar[i]
+            if self.market.has_mark[i] and self._has_bar(i, row) and self.market.bars[row]["ts_open"] == ts:
+                mark = float(self.market.bars[row]["mark_open"])
+            self._charge_due(i, ts, mark)
+
+    def _act_at_close(self, ts: int) -> None:
+        for i, path in self.paths.items():
+            self.session.close_bar(i, self.market.signals[path.row])
+        may_last = self.end_of_data == EndOfData.OPEN
+        rows = {i: path.row for i, path in self.paths.items() if may_last or not self._is_last(i, path.row)}
+        self._decide(rows, ts)
+
+    def _close_bars(self, ts: int) -> None:
+        for i in sorted(self.paths):
+            row = self.paths[i].row
+            signal = self.market.signals[row]
+            self.session.close_bar(i, signal)
+            if self._is_last(i, row) and self.end_of_data != EndOfData.OPEN:
+                if requested_side_nb(signal) != 0:
+                    self.session.deny_request(i, self._relative(i, row), signal, Rule.END_OF_DATA, ts)
+                self.pending.pop(i, None)
+            else:
+                self.pending[i] = row
+        self.paths.clear()
+        if self.fill_at == FillAt.CLOSE:
+            self.pending.clear()
+
+    def _open_bars(self, ts: int) -> None:
+        for i in range(self.n):
+            row = self.next_bar[i]
+            if not self._has_bar(i, row) or int(self.market.bars[row]["ts_open"]) != ts:
+                continue
+            self.next_bar[i] += 1
+            self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
+            self.session.bar_index[i] = self._relative(i, row)
+            bar = self.market.bars[row]
+            mark = bar["mark_open"] if self.market.has_mark[i] else bar["open"]
+            self.session.observe(i, ts, float(bar["open"]), float(mark))
+
+    def _expire_signals(self, ts: int) -> None:
+        for i in sorted(set(self.pending) & set(self.paths)):
+            row = self.pending[i]
+            closed = int(self.market.bars[row]["ts_open"]) + self.market.timeframe_ns
+            if ts - closed > self.market.timeframe_ns:
+                signal = self.market.signals[row]
+                if requested_side_nb(signal) != 0:
+                    self.session.deny_request(i, self._relative(i, row), signal, Rule.EXPIRED, ts)
+                del self.pending[i]
+
+    def _act_on_signals(self, ts: int) -> None:
+        rows = {i: self.pending.pop(i) for i in sorted(set(self.pending) & set(self.paths))}
+        self._decide(rows, ts)
+
+    def _decide(self, rows: dict[int, int], ts: int) -> None:
+        ending: list[int] = []
+        if self.end_of_data == EndOfData.LAST_OPEN:
+            ending = [i for i in sorted(self.paths) if self._is_last(i, self.paths[i].row)]
+        signals = {i: (self._relative(i, row), self.market.signals[row]) for i, row in rows.items()}
+        self.session.decide_on_signals(signals, ending, ending, ts)
+
+    def _charge_entries(self, ts: int) -> None:
+        for i in range(self.n):
+            row = self.next_funding[i] - 1
+            if row < int(self.market.funding_offsets[i]) or int(self.market.funding[row]["ts"]) != ts:
+                continue
+            if self.session.is_open(i) and int(self.session.positions[i]["entry_ts"]) == ts:
+                self._charge(i, row, float(self.session.points[i]["mark"]))
+
+    # the path --------------------------------------------------------------------------------------------------------
+
+    def _walk(self, ts: int, next_ts: int) -> None:
+        if not self.paths:
+            for due in sorted({t for i in range(self.n) for t in self._funding_times(i, next_ts)}):
+                self._charge_all(range(self.n), due)
+            return
+        for i in sorted(self.paths):
+            self._choose_path(i, ts)
+        self._walk_bars(range(self.n), ts)
+        self.broker.path_dependent[:] = 0
+
+    def _choose_path(self, i: int, ts: int) -> None:
+        path = self.paths[i]
+        high_first = bool(is_high_nearer_nb(self.market.bars[path.row]))
+        asks = self.path_model != PathModel.NEAREST or self.diagnose
+        if self.session.is_open(i) and asks and self._bar_may_act(i):
+            low, low_lots = self._try_path(i, False, ts)
+            high, high_lots = self._try_path(i, True, ts)
+            if low != high or low_lots != high_lots:
+                self.broker.path_dependent[i] = 1
+                self.session.counts["ambiguous_bars"] += 1
+            if self.path_model == PathModel.ADVERSE:
+                high_first = high < low
+            elif self.path_model == PathModel.FAVOURABLE:
+                high_first = high > low
+        elif self.path_model != PathModel.NEAREST:
+            high_first = False
+        self._unfold(i, high_first)
+
+    def _bar_may_act(self, i: int) -> bool:
+        if self.session.positions[i]["trail_active"] == 1:
+            return True
+        bar = self.market.bars[self.paths[i].row]
+        last_below, last_above, mark_below, mark_above = self.session.nearest_triggers(i)
+        if bar["low"] <= last_below or bar["high"] >= last_above:
+            return True
+        prefix = "mark_" if self.market.has_mark[i] else ""
+        return bool(bar[prefix + "low"] <= mark_below or bar[prefix + "high"] >= mark_above)
+
+    def _try_path(self, i: int, high_first: bool, ts: int) -> tuple[float, int]:
+        """Equity and open lots at the close in one order of the extremes; everything is put back afterwards."""
+        kept = self._snapshot()
+        self._unfold(i, high_first)
+        self._walk_bars([i], ts)
+        position = self.session.positions[i]
+        result = trade_equity_nb(position, float(self.session.points[i]["mark"])), int(position["lots"])
+        self._restore(kept)
+        return result
+
+    def _snapshot(self) -> dict[str, Any]:
+        session = self.session
+        return {
+            "arrays": [array.copy() for array in self._arrays()],
+            "journal": session.journal.lengths(),
+            "counts": session.counts.copy(),
+            "next_funding": list(self.next_funding),
+            "paths": {i: (path.share, path.next_cycle) for i, path in self.paths.items()},
+        }
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        for array, copy in zip(self._arrays(), kept["arrays"], strict=True):
+            array[:] = copy
+        self.session.journal.cut(kept["journal"])
+        self.session.counts = kept["counts"]
+        self.next_funding = kept["next_funding"]
+        for i, (share, next_cycle) in kept["paths"].items():
+            self.paths[i].share = share
+            self.paths[i].next_cycle = next_cycle
+
+    def _arrays(self) -> list[Records]:
+        session = self.session
+        return [
+            session.account,
+            session.positions,
+            session.points,
+            session.last_exit_bar,
+            self.broker.stops,
+        ]
+
+    def _unfold(self, i: int, high_first: bool) -> None:
+        path = self.paths[i]
+        unfold_bar_nb(self.market.bars[path.row], high_first, bool(self.market.has_mark[i]), path.prices, path.marks)
+
+    def _walk_bars(self, symbols: Any, ts: int) -> None:
+        tf = self.market.timeframe_ns
+        for i in symbols:
+            if i in self.paths:
+                self.paths[i].next_cycle = next_multiple_nb(ts, self.interval_ns)
+        for segment in range(SEGMENTS):
+            start, end = segment_time_nb(ts, tf, segment), segment_time_nb(ts, tf, segment + 1)
+            self._walk_segment(list(symbols), segment, start, end, ts + tf)
+
+    def _walk_segment(self, symbols: list[int], segment: int, start: int, end: int, close: int) -> None:
+        walking = [i for i in symbols if i in self.paths]
+        for i in walking:
+            self.paths[i].share = 0.0
+        stops = sorted({t for i in symbols for t in self._funding_times(i, close) if t <= end} | {end})
+        for horizon in stops:
+            if self.monitoring != Monitoring.POINTS:
+                while event := self._next_event(walking, segment, start, end, horizon, close):
+                    self._fire(event)
+            share = (horizon - start) / (end - start)
+            for i in walking:
+                self._stand_at(i, segment, share, horizon)
+            if horizon == close and self.both_ends:
+                self._charge_all(symbols, close)
+            if horizon == end:
+                self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
+            if horizon < close:
+                self._charge_all(symbols, horizon)
+
+    def _stand_at(self, i: int, segment: int, share: float, ts: int) -> None:
+        path = self.paths[i]
+        path.share = share
+        price = on_segment_nb(float(path.prices[segment]), float(path.prices[segment + 1]), share)
+        mark = on_segment_nb(float(path.marks[segment]), float(path.marks[segment + 1]), share)
+        self.session.observe(i, ts, price, mark)
+
+    def _next_event(
+        self, walking: list[int], segment: int, start: int, end: int, horizon: int, close: int
+    ) -> Event | None:
+        events: list[Event] = []
+        for i in walking:
+            if not self.session.is_open(i):
+                continue
+            trigger = self._next_trigger(i, segment, start, end)
+            if trigger is not None and trigger.share <= (horizon - start) / (end - start):
+                events.append(trigger)
+            cycle = self.paths[i].next_cycle
+            if self.monitoring == Monitoring.INTERVAL and cycle <= horizon and cycle < close:
+                share = (cycle - start) / (end - start)
+                path = self.paths[i]
+                price = on_segment_nb(float(path.prices[segment]), float(path.prices[segment + 1]), share)
+                mark = on_segment_nb(float(path.marks[segment]), float(path.marks[segment + 1]), share)
+                events.append(Event(cycle, 1, i, share, price, mark))
+        return min(events, key=Event.key, default=None)
+
+    def _next_trigger(self, i: int, segment: int, start: int, end: int) -> Event | None:
+        """The first trigger that the rest of the segment reaches; one already met fires where the walk stands."""
+        path = self.paths[i]
+        price, mark = float(self.session.points[i]["price"]), float(self.session.points[i]["mark"])
+        last_below, last_above, mark_below, mark_above = self._band(i)
+        if math.isnan(price) or math.isnan(mark):
+            return None
+        if price <= last_below or price >= last_above or mark <= mark_below or mark >= mark_above:
+            ts = start + math.floor((end - start) * path.share)
+            return Event(ts, 0, i, path.share, price, mark)
+        p0, p1 = float(path.prices[segment]), float(path.prices[segment + 1])
+        m0, m1 = float(path.marks[segment]), float(path.marks[segment + 1])
+        if math.isnan(p1) or math.isnan(m1):
+            return None
+        on_last = [(crossing_nb(p0, p1, level), level) for level in _reached(p1, last_below, last_above)]
+        on_mark = [(crossing_nb(m0, m1, level), level) for level in _reached(m1, mark_below, mark_above)]
+        if not on_last and not on_mark:
+            return None
+        first = min(share for share, _ in on_last + on_mark)
+        share = max(first, path.share)
+        ts = start + math.floor((end - start) * share)
+        if not self.market.has_mark[i]:
+            level = (on_last if on_last and on_last[0][0] == first else on_mark)[0][1]
+            return Event(ts, 0, i, share, level, level)
+        price = on_last[0][1] if on_last and on_last[0][0] <= share else on_segment_nb(p0, p1, share)
+        mark = on_mark[0][1] if on_mark and on_mark[0][0] <= share else on_segment_nb(m0, m1, share)
+        return Event(ts, 0, i, share, price, mark)
+
+    def _band(self, i: int) -> tuple[float, float, float, float]:
+        if self.monitoring == Monitoring.CONTINUOUS:
+            return self.session.nearest_triggers(i)
+        on_last, on_mark = exchange_triggers_nb(self.broker.exchange_view(i)[0], self.params)
+        if self.session.positions[i]["side"] > 0:
+            return on_last, math.inf, on_mark, math.inf
+        return -math.inf, on_last, -math.inf, on_mark
+
+    def _fire(self, event: Event) -> None:
+        i = event.symbol
+        path = self.paths[i]
+        path.share = event.share
+        self.session.observe(i, event.ts, event.price, event.mark)
+        if event.rank == 1:
+            path.next_cycle = next_multiple_nb(event.ts, self.interval_ns)
+            self.session.run_cycles(i, once=True)
+            return
+        self.broker.act(i, Reason.LIQUIDATION)
+        self.broker.act(i, Reason.HARD_STOP)
+        if self.monitoring == Monitoring.CONTINUOUS:
+            self.session.run_cycles(i, once=False)
+
+    def _settle(self, symbols: list[int], *, cycles: bool) -> None:
+        """One point: liquidation of all symbols, then exchange stops of all, then exit cycles of all."""
+        for reason in (Reason.LIQUIDATION, Reason.HARD_STOP):
+            for i in symbols:
+                self.broker.act(i, reason)
+        if cycles:
+            for i in symbols:
+                self.session.run_cycles(i, once=self.monitoring == Monitoring.INTERVAL)
+
+    def _looks_at(self, ts: int) -> bool:
+        return self.monitoring != Monitoring.INTERVAL or (ts % DAY_NS) % self.interval_ns == 0
+
+    # funding and rows ------------------------------------------------------------------------------------------------
+
+    def _funding_rows(self, i: int) -> range:
+        return range(int(self.market.funding_offsets[i]), int(self.market.funding_offsets[i + 1]))
+
+    def _funding_times(self, i: int, before: int) -> list[int]:
+        times: list[int] = []
+        for row in range(self.next_funding[i], int(self.market.funding_offsets[i + 1])):
+            ts = int(self.market.funding[row]["ts"])
+            if ts >= before:
+                break
+            times.append(ts)
+        return times
+
+    def _charge_all(self, symbols: Any, ts: int) -> None:
+        for i in symbols:
+            self._charge_due(i, ts, float(self.session.points[i]["mark"]))
+
+    def _charge_due(self, i: int, ts: int, mark: float) -> None:
+        while self.next_funding[i] < int(self.market.funding_offsets[i + 1]):
+            row = self.next_funding[i]
+            if int(self.market.funding[row]["ts"]) > ts:
+                return
+            self._charge(i, row, mark)
+            self.next_funding[i] += 1
+
+    def _charge(self, i: int, row: int, mark: float) -> None:
+        event = self.market.funding[row]
+        self.broker.charge(i, int(event["ts"]), float(event["rate"]), float(event["mark"]), mark)
+
+    def _has_bar(self, i: int, row: int) -> bool:
+        return row < int(self.market.bar_offsets[i + 1])
+
+    def _is_last(self, i: int, row: int) -> bool:
+        return row == int(self.market.bar_offsets[i + 1]) - 1
+
+    def _relative(self, i: int, row: int) -> int:
+        return row - int(self.market.bar_offsets[i])
+
+
+def _reached(end: float, below: float, above: float) -> list[float]:
+    """The level that a segment ending at `end` reaches, if any."""
+    if end <= below:
+        return [below]
+    if end >= above:
+        return [above]
+    return []

@@ -1,0 +1,172 @@
+"""Run a market through one of the two drivers, and compare what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qtsim.core.records import Records
+from qtsim.sim.journals import Journals
+from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
+from qtsim.sim.market import (
+    COUNTERS,
+    CURSOR,
+    DECISIONS,
+    DENIALS,
+    EQUITIES,
+    FILLS,
+    FUNDINGS,
+    TRADES,
+    Book,
+    Journal,
+    Market,
+    grown,
+    new_book,
+    new_journal,
+    tape_of,
+)
+from qtsim.sim.reference import ReferenceBacktest
+
+Progress = Callable[[int, int], None]
+"""Called with (boundaries done, boundaries in all)."""
+CHUNK = 20_000
+"""Boundaries between two progress reports; Ctrl-C is obeyed there."""
+FIRST_ROWS = 512
+COMPARED = ("trades", "fills", "decisions", "denials", "funding", "equity", "positions", "account")
+
+
+@dataclass
+class CompiledRun:
+    """A compiled run that can be paused: its book and journals carry everything over."""
+
+    market: Market
+    params: Records
+    book: Book
+    journal: Journal
+    diagnose: bool = False
+
+    @classmethod
+    def start(cls, market: Market, params: Records, balance: float, *, diagnose: bool = False) -> CompiledRun:
+        """A run that stands before the first boundary."""
+        n = len(market.instruments)
+        journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n)
+        return cls(market, params, new_book(market, balance), journal, diagnose)
+
+    def advance(self, stop_at: int) -> None:
+        """Run up to boundary `stop_at` (exclusive), or the end."""
+        trial_journal = new_journal(self.market, 1, keep=False)
+        trial_book = new_book(self.market, 0.0)
+        tape = tape_of(self.market)
+        while True:
+            status = run_nb(
+                tape,
+                self.book,
+                self.journal,
+                trial_book,
+                trial_journal,
+                self.params,
+                self.diagnose,
+                stop_at,
+            )
+            if status != JOURNAL_FULL:
+                return
+            self.journal = grown(self.journal)
+
+    @property
+    def is_done(self) -> bool:
+        """Has the last boundary been processed?"""
+        return int(self.book.counters[CURSOR]) >= len(self.market.boundaries)
+
+    def journals(self, symbols: list[str]) -> Journals:
+        """What the run has written so far."""
+        journal, counts = self.journal, self.journal.counts
+        counters = {name: int(value) for name, value in zip(COUNTERS, self.book.counters, strict=False)}
+        return Journals(
+            symbols=symbols,
+            timeframe_ns=self.market.timeframe_ns,
+            trades=journal.trades[: counts[TRADES]].copy(),
+            fills=journal.fills[: counts[FILLS]].copy(),
+            decisions=journal.decisions[: counts[DECISIONS]].copy(),
+            denials=journal.denials[: counts[DENIALS]].copy(),
+            funding=journal.funding[: counts[FUNDINGS]].copy(),
+            equity=journal.equity[: counts[EQUITIES]].copy(),
+            positions=self.book.positions.copy(),
+            account=self.book.account.copy(),
+            counts=counters,
+        )
+
+
+def run_compiled(
+    market: Market,
+    params: Records,
+    balance: float,
+    symbols: list[str],
+    *,
+    diagnose: bool = False,
+    progress: Progress | None = None,
+) -> Journals:
+    """Run the compiled loop over the whole market.
+
+    params: params_dt[1]; balance: starting wallet in quote; diagnose: flag exits that depend on the bar's path.
+    """
+    run = CompiledRun.start(market, params, balance, diagnose=diagnose)
+    total = len(market.boundaries)
+    while not run.is_done:
+        run.advance(int(run.book.counters[CURSOR]) + CHUNK)
+        if progress is not None:
+            progress(int(run.book.counters[CURSOR]), total)
+    return run.journals(symbols)
+
+
+def run_reference(
+    market: Market,
+    params: Records,
+    balance: float,
+    symbols: list[str],
+    *,
+    diagnose: bool = False,
+    progress: Progress | None = None,
+) -> Journals:
+    """Run the plain session with SimBroker over the whole market; the slow, obvious twin of `run_compiled`."""
+    reference = ReferenceBacktest(market, params, balance, diagnose=diagnose)
+    total = len(market.boundaries)
+    for start in range(0, total, CHUNK // 100):
+        reference.run(start, start + CHUNK // 100)
+        if progress is not None:
+            progress(min(start + CHUNK // 100, total), total)
+    session = reference.session
+    counters = {name: int(session.counts[name]) for name in COUNTERS}
+    counters["pending_at_end"] = reference.pending_at_end
+    tables = {kind: session.journal.table(kind) for kind in COMPARED[:6]}
+    return Journals(
+        symbols=symbols,
+        timeframe_ns=market.timeframe_ns,
+        positions=session.positions.copy(),
+        account=session.account.copy(),
+        counts=counters,
+        **tables,
+    )
+
+
+def first_difference(left: Journals, right: Journals) -> str | None:
+    """None where two runs are equal byte for byte; else the first row and field that differ, in words.
+
+    Bytes are compared field by field: padding between fields carries no information.
+    """
+    for name in COMPARED:
+        a, b = getattr(left, name), getattr(right, name)
+        if name == "positions":
+            # a flat slot keeps leftovers of its last trade; only what is open counts
+            a, b = a[a["side"] != 0], b[b["side"] != 0]
+        if len(a) != len(b):
+            return f"{name}: {len(a)} rows against {len(b)}"
+        for field in a.dtype.names:
+            if a[field].tobytes() != b[field].tobytes():
+                row = next(k for k in range(len(a)) if a[field][k].tobytes() != b[field][k].tobytes())
+                return f"{name} row {row}, {field}: {a[field][row]!r} against {b[field][row]!r}"
+    if left.counts != right.counts:
+        return f"counts: {left.counts} against {right.counts}"
+    return None
+
+
+__all__ = ["DONE", "CompiledRun", "Progress", "first_difference", "run_compiled", "run_reference"]

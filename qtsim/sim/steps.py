@@ -1,0 +1,226 @@
+"""What happens to one symbol at one point: exchange, exit cycle, fills, funding. The loop puts these in order."""
+
+from __future__ import annotations
+
+from qtsim.core._jit import kernel
+from qtsim.core.accounting import (
+    apply_funding_nb,
+    close_trade_nb,
+    hit_leg_nb,
+    observe_nb,
+    open_position_nb,
+    reduce_position_nb,
+)
+from qtsim.core.costs import funding_amount_nb
+from qtsim.core.enums import Action, Reason, Side
+from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
+from qtsim.core.records import Record
+from qtsim.sim.fills import exchange_event_nb, fill_entry_nb, fill_exit_nb, fill_liquidation_nb
+from qtsim.sim.market import (
+    ADVANCE,
+    CYCLES,
+    DECISIONS,
+    DENIALS,
+    FILLS,
+    FUNDINGS,
+    HOLDS,
+    NAN_POINTS,
+    TRADES,
+    Book,
+    Journal,
+    Tape,
+)
+
+
+@kernel
+def write_decision_nb(journal: Journal, symbol: int, position: Record, point: Record, decision: Record) -> None:
+    """Journal a decision that is not HOLD_CURRENT."""
+    row = journal.decisions[journal.counts[DECISIONS]]
+    row["ts"] = point["ts"]
+    row["symbol"] = symbol
+    row["side"] = position["side"]
+    row["trade_id"] = position["trade_id"]
+    row["action"] = decision["action"]
+    row["reason"] = decision["reason"]
+    row["leg"] = decision["leg"]
+    row["stop_reason"] = decision["stop_reason"]
+    row["lots"] = decision["lots"]
+    row["price"] = point["price"]
+    row["mark"] = point["mark"]
+    row["stop_price"] = decision["stop_price"]
+    row["peak"] = decision["peak"]
+    journal.counts[DECISIONS] += journal.counts[ADVANCE]
+
+
+@kernel
+def write_denial_nb(
+    journal: Journal,
+    ts: int,
+    symbol: int,
+    side: int,
+    gate: int,
+    rule: int,
+    value: float,
+    limit: float,
+    confidence: float,
+    bar: int,
+) -> None:
+    """Journal a request that did not become an entry."""
+    row = journal.denials[journal.counts[DENIALS]]
+    row["ts"] = ts
+    row["symbol"] = symbol
+    row["side"] = side
+    row["gate"] = gate
+    row["rule"] = rule
+    row["value"] = value
+    row["limit"] = limit
+    row["confidence"] = confidence
+    row["bar"] = bar
+    journal.counts[DENIALS] += journal.counts[ADVANCE]
+
+
+@kernel
+def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, is_leg: bool, params: Record) -> None:
+    """Apply the exit that stands in the next fill row: cash, quantity, legs; and the trade, once flat."""
+    position = book.positions[i]
+    instrument = tape.instruments[i]
+    fill = journal.fills[journal.counts[FILLS]]
+    reduce_position_nb(book.account[0], position, fill, instrument)
+    if is_leg:
+        hit_leg_nb(position, instrument, params)
+    if position["lots"] == 0:
+        trade = journal.trades[journal.counts[TRADES]]
+        close_trade_nb(book.account[0], position, fill, i, bar, trade)
+        journal.counts[TRADES] += journal.counts[ADVANCE]
+        book.slots[i]["last_exit_bar"] = bar
+    journal.counts[FILLS] += journal.counts[ADVANCE]
+
+
+@kernel
+def exit_at_market_nb(
+    tape: Tape, book: Book, journal: Journal, i: int, reason: int, lots: int, is_leg: bool, params: Record
+) -> None:
+    """Close `lots` at the symbol's current point."""
+    fill = journal.fills[journal.counts[FILLS]]
+    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    fill_exit_nb(fill, book.positions[i], book.points[i], i, reason, lots, bar, tape.instruments[i], params)
+    fill["path_dependent"] = book.slots[i]["ambiguous"]
+    finish_exit_nb(tape, book, journal, i, bar, is_leg, params)
+
+
+@kernel
+def liquidate_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """The exchange takes the position over at mark."""
+    fill = journal.fills[journal.counts[FILLS]]
+    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    fill_liquidation_nb(fill, book.positions[i], book.points[i], i, bar, tape.instruments[i])
+    fill["path_dependent"] = book.slots[i]["ambiguous"]
+    finish_exit_nb(tape, book, journal, i, bar, False, params)
+
+
+@kernel
+def is_observable_nb(book: Book, i: int) -> bool:
+    """Is there a position and a price to judge it by? A NaN price is counted and skipped."""
+    if book.positions[i]["side"] == Side.NONE:
+        return False
+    if book.points[i]["price"] != book.points[i]["price"] or book.points[i]["mark"] != book.points[i]["mark"]:
+        book.counters[NAN_POINTS] += 1
+        return False
+    return True
+
+
+@kernel
+def check_exchange_nb(tape: Tape, book: Book, journal: Journal, i: int, wanted: int, params: Record) -> None:
+    """Let the exchange act if what it would do at this point is `wanted` (LIQUIDATION or HARD_STOP)."""
+    if not is_observable_nb(book, i):
+        return
+    position = book.positions[i]
+    observe_nb(position, book.points[i]["price"], book.points[i]["mark"])
+    event = exchange_event_nb(position, book.points[i], params)
+    if event != wanted:
+        return
+    if event == Reason.LIQUIDATION:
+        liquidate_nb(tape, book, journal, i, params)
+    else:
+        exit_at_market_nb(tape, book, journal, i, Reason.HARD_STOP.value, position["lots"], False, params)
+
+
+@kernel
+def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> bool:
+    """One exit cycle: decide, obey, be filled. Returns whether anything but HOLD_CURRENT came out."""
+    position = book.positions[i]
+    point = book.points[i]
+    decision = book.decision[0]
+    decide_exit_nb(position, point, tape.instruments[i], params, decision)
+    book.counters[CYCLES] += 1
+    action = decision["action"]
+    if action == Action.HOLD_CURRENT:
+        book.counters[HOLDS] += 1
+        apply_decision_nb(position, decision)
+        return False
+    write_decision_nb(journal, i, position, point, decision)
+    apply_decision_nb(position, decision)
+    if action == Action.FULL_EXIT_NOW:
+        exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], decision["leg"] > 0, params)
+    elif action == Action.PARTIAL_CLOSE:
+        if decision["lots"] == 0:
+            hit_leg_nb(position, tape.instruments[i], params)
+        else:
+            exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], True, params)
+    return True
+
+
+@kernel
+def run_cycles_nb(tape: Tape, book: Book, journal: Journal, i: int, once: bool, params: Record) -> None:
+    """Cycles at one point: one, or repeated until HOLD_CURRENT or flat."""
+    while is_observable_nb(book, i):
+        acted = run_cycle_nb(tape, book, journal, i, params)
+        if once or not acted:
+            return
+
+
+@kernel
+def charge_funding_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, mark: float) -> None:
+    """Charge one funding event to an open position, on the event's own mark or else on `mark`."""
+    position = book.positions[i]
+    if position["side"] == Side.NONE:
+        return
+    event = tape.funding[row]
+    if event["mark"] == event["mark"]:
+        mark = event["mark"]
+    amount = funding_amount_nb(float(position["side"]), position["qty"], mark, event["rate"])
+    apply_funding_nb(book.account[0], position, amount, tape.instruments[i])
+    out = journal.funding[journal.counts[FUNDINGS]]
+    out["ts"] = event["ts"]
+    out["symbol"] = i
+    out["side"] = position["side"]
+    out["trade_id"] = position["trade_id"]
+    out["rate"] = event["rate"]
+    out["mark"] = mark
+    out["amount"] = amount
+    journal.counts[FUNDINGS] += journal.counts[ADVANCE]
+
+
+@kernel
+def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Fill the symbol's plan at its current point; its hard stop stands, its first cycle is at the next point."""
+    account = book.account[0]
+    plan = book.plans[i]
+    point = book.points[i]
+    position = book.positions[i]
+    instrument = tape.instruments[i]
+    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    fill = journal.fills[journal.counts[FILLS]]
+    fill_entry_nb(fill, plan, point, i, account["next_trade_id"], bar, instrument, params)
+    account["next_trade_id"] += 1
+    open_position_nb(account, position, plan, fill, bar, instrument, params)
+    journal.counts[FILLS] += journal.counts[ADVANCE]
+    decision = book.decision[0]
+    decision["action"] = Action.INIT_NEW_POSITION.value
+    decision["reason"] = Reason.ENTRY.value
+    decision["leg"] = 0
+    decision["lots"] = position["lots"]
+    decision["stop_price"] = position["stop_price"]
+    decision["stop_reason"] = position["stop_reason"]
+    decision["peak"] = position["peak"]
+    write_decision_nb(journal, i, position, point, decision)

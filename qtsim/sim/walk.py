@@ -1,0 +1,353 @@
+"""Walking the path of a bar: which event comes next, and which order of the extremes is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qtsim.core._jit import kernel
+from qtsim.core.accounting import trade_equity_nb
+from qtsim.core.enums import FundingInclusive, Monitoring, PathModel, Reason, Side
+from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
+from qtsim.core.records import Record
+from qtsim.sim.market import AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
+from qtsim.sim.paths import (
+    SEGMENTS,
+    crossing_nb,
+    is_high_nearer_nb,
+    next_multiple_nb,
+    on_segment_nb,
+    segment_time_nb,
+    unfold_bar_nb,
+)
+from qtsim.sim.steps import charge_funding_nb, check_exchange_nb, run_cycles_nb
+
+NO_EVENT = 2.0
+"""Share of a segment that is never reached."""
+EXCHANGE_RANK = 0
+CYCLE_RANK = 1
+
+
+@kernel
+def watched_band_nb(position: Record, params: Record) -> tuple[float, float, float, float]:
+    """Triggers that act along the path: all of them, or with `interval` only the exchange's."""
+    if params["exit"]["monitoring"] == Monitoring.CONTINUOUS:
+        return nearest_triggers_nb(position, params)
+    on_last, on_mark = exchange_triggers_nb(position, params)
+    if position["side"] > 0:
+        return on_last, np.inf, on_mark, np.inf
+    return -np.inf, on_last, -np.inf, on_mark
+
+
+@kernel
+def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) -> None:
+    """Write the next trigger that the rest of the segment reaches: event_share, event_price, event_mark.
+
+    A trigger already met fires where the walk stands. The trigger's own price is exact; the other series is linear.
+    Where either price is missing nothing can be judged, so nothing may be announced: it would be announced for ever.
+    """
+    last_below, last_above, mark_below, mark_above = watched_band_nb(book.positions[i], params)
+    price = book.points[i]["price"]
+    mark = book.points[i]["mark"]
+    book.slots[i]["event_share"] = NO_EVENT
+    if price != price or mark != mark:
+        return
+    if price <= last_below or price >= last_above or mark <= mark_below or mark >= mark_above:
+        book.slots[i]["event_share"] = book.slots[i]["share"]
+        book.slots[i]["event_price"] = price
+        book.slots[i]["event_mark"] = mark
+        return
+    start = book.slots[i]["prices"][segment]
+    end = book.slots[i]["prices"][segment + 1]
+    mark_start = book.slots[i]["marks"][segment]
+    mark_end = book.slots[i]["marks"][segment + 1]
+    if end != end or mark_end != mark_end:
+        return
+    on_last = NO_EVENT
+    level = 0.0
+    if end <= last_below:
+        level = last_below
+        on_last = crossing_nb(start, end, level)
+    elif end >= last_above:
+        level = last_above
+        on_last = crossing_nb(start, end, level)
+    on_mark = NO_EVENT
+    mark_level = 0.0
+    if mark_end <= mark_below:
+        mark_level = mark_below
+        on_mark = crossing_nb(mark_start, mark_end, mark_level)
+    elif mark_end >= mark_above:
+        mark_level = mark_above
+        on_mark = crossing_nb(mark_start, mark_end, mark_level)
+    share = min(on_last, on_mark)
+    if share == NO_EVENT:
+        return
+    share = max(share, book.slots[i]["share"])
+    book.slots[i]["event_share"] = share
+    if book.slots[i]["has_mark"] == 0:
+        hit = level if on_last <= on_mark else mark_level
+        book.slots[i]["event_price"] = hit
+        book.slots[i]["event_mark"] = hit
+        return
+    book.slots[i]["event_price"] = level if on_last <= share else on_segment_nb(start, end, share)
+    book.slots[i]["event_mark"] = mark_level if on_mark <= share else on_segment_nb(mark_start, mark_end, share)
+
+
+@kernel
+def stand_at_nb(book: Book, i: int, segment: int, share: float, ts: int) -> None:
+    """Move a symbol's observation to a share of the segment."""
+    book.slots[i]["share"] = share
+    point = book.points[i]
+    point["ts"] = ts
+    point["price"] = on_segment_nb(book.slots[i]["prices"][segment], book.slots[i]["prices"][segment + 1], share)
+    point["mark"] = on_segment_nb(book.slots[i]["marks"][segment], book.slots[i]["marks"][segment + 1], share)
+    book.points[i]["mark"] = point["mark"]
+
+
+@kernel
+def event_time_nb(start: int, length: int, share: float) -> int:
+    """Time of a share of the segment, ns, rounded down."""
+    return start + int(np.floor(length * share))
+
+
+@kernel
+def fire_next_event_nb(
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    segment: int,
+    start: int,
+    end: int,
+    horizon: int,
+    close: int,
+    first: int,
+    last: int,
+    params: Record,
+) -> bool:
+    """Fire the earliest event of symbols [first, last) up to `horizon`; ties: exchange first, then name."""
+    length = end - start
+    reach = (horizon - start) / length
+    chosen = -1
+    chosen_ts = 0
+    chosen_rank = 0
+    by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
+    for i in range(first, last):
+        if book.slots[i]["bar"] == NO_BAR or book.positions[i]["side"] == Side.NONE:
+            continue
+        find_event_nb(tape, book, i, segment, params)
+        if book.slots[i]["event_share"] <= reach:
+            ts = event_time_nb(start, length, book.slots[i]["event_share"])
+            if chosen < 0 or ts < chosen_ts or (ts == chosen_ts and chosen_rank > EXCHANGE_RANK):
+                chosen = i
+                chosen_ts = ts
+                chosen_rank = EXCHANGE_RANK
+        if by_interval and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
+            ts = book.slots[i]["next_cycle"]
+            if chosen < 0 or ts < chosen_ts:
+                chosen = i
+                chosen_ts = ts
+                chosen_rank = CYCLE_RANK
+    if chosen < 0:
+        return False
+    i = chosen
+    point = book.points[i]
+    if chosen_rank == CYCLE_RANK:
+        stand_at_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts)
+        book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
+        run_cycles_nb(tape, book, journal, i, True, params)
+        return True
+    book.slots[i]["share"] = book.slots[i]["event_share"]
+    point["ts"] = chosen_ts
+    point["price"] = book.slots[i]["event_price"]
+    point["mark"] = book.slots[i]["event_mark"]
+    book.points[i]["mark"] = point["mark"]
+    check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
+    if not by_interval:
+        run_cycles_nb(tape, book, journal, i, False, params)
+    return True
+
+
+@kernel
+def settle_point_nb(
+    tape: Tape, book: Book, journal: Journal, first: int, last: int, cycles: bool, params: Record
+) -> None:
+    """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
+    once = params["exit"]["monitoring"] == Monitoring.INTERVAL
+    for i in range(first, last):
+        if book.slots[i]["bar"] != NO_BAR:
+            check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    for i in range(first, last):
+        if book.slots[i]["bar"] != NO_BAR:
+            check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
+    if not cycles:
+        return
+    for i in range(first, last):
+        if book.slots[i]["bar"] != NO_BAR:
+            run_cycles_nb(tape, book, journal, i, once, params)
+
+
+@kernel
+def next_funding_time_nb(tape: Tape, book: Book, first: int, last: int, end: int) -> int:
+    """Time of the earliest funding event before `end` not charged yet; `end` where there is none."""
+    earliest = end
+    for i in range(first, last):
+        row = book.slots[i]["next_funding"]
+        if row < book.slots[i]["funding_end"]:
+            earliest = min(earliest, tape.funding[row]["ts"])
+    return earliest
+
+
+@kernel
+def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, ts: int) -> None:
+    """Charge every funding event at or before `ts`, in name order, on the last mark known."""
+    for i in range(first, last):
+        while book.slots[i]["next_funding"] < book.slots[i]["funding_end"]:
+            row = book.slots[i]["next_funding"]
+            if tape.funding[row]["ts"] > ts:
+                break
+            charge_funding_nb(tape, book, journal, i, row, book.points[i]["mark"])
+            book.slots[i]["next_funding"] += 1
+
+
+@kernel
+def walk_segment_nb(
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    segment: int,
+    start: int,
+    end: int,
+    close: int,
+    first: int,
+    last: int,
+    params: Record,
+) -> None:
+    """Walk one segment of the bars of symbols [first, last), with the funding that falls into it."""
+    for i in range(first, last):
+        book.slots[i]["share"] = 0.0
+    monitoring = params["exit"]["monitoring"]
+    while True:
+        due = next_funding_time_nb(tape, book, first, last, close)
+        horizon = min(end, due)
+        if monitoring != Monitoring.POINTS:
+            while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
+                pass
+        share = (horizon - start) / (end - start)
+        for i in range(first, last):
+            if book.slots[i]["bar"] != NO_BAR:
+                stand_at_nb(book, i, segment, share, horizon)
+        if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
+            charge_due_funding_nb(tape, book, journal, first, last, close)
+        if horizon == end:
+            settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
+        if due == horizon and due < close:
+            charge_due_funding_nb(tape, book, journal, first, last, due)
+        if horizon == end:
+            return
+
+
+@kernel
+def walk_bars_nb(
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    ts_open: int,
+    first: int,
+    last: int,
+    params: Record,
+) -> None:
+    """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
+    close = ts_open + tape.timeframe_ns
+    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    for i in range(first, last):
+        # a cycle at the close is the next open's
+        book.slots[i]["next_cycle"] = next_multiple_nb(ts_open, interval_ns)
+    for segment in range(SEGMENTS):
+        start = segment_time_nb(ts_open, tape.timeframe_ns, segment)
+        end = segment_time_nb(ts_open, tape.timeframe_ns, segment + 1)
+        walk_segment_nb(tape, book, journal, segment, start, end, close, first, last, params)
+
+
+@kernel
+def copy_symbol_nb(source: Book, target: Book, i: int) -> None:
+    """Copy what walking one symbol's bar can change."""
+    target.account[0] = source.account[0]
+    target.positions[i] = source.positions[i]
+    target.points[i] = source.points[i]
+    target.slots[i] = source.slots[i]
+    target.slots[i]["ambiguous"] = 0
+
+
+@kernel
+def trial_equity_nb(
+    tape: Tape,
+    book: Book,
+    trial_book: Book,
+    trial_journal: Journal,
+    i: int,
+    high_first: bool,
+    ts_open: int,
+    params: Record,
+) -> float:
+    """The trade's part of the equity at the close if this bar ran in the given order, all else as at the open."""
+    copy_symbol_nb(book, trial_book, i)
+    slot = trial_book.slots[i]
+    unfold_bar_nb(
+        tape.bars[book.slots[i]["bar"]], high_first, book.slots[i]["has_mark"] == 1, slot["prices"], slot["marks"]
+    )
+    walk_bars_nb(tape, trial_book, trial_journal, ts_open, i, i + 1, params)
+    return trade_equity_nb(trial_book.positions[i], trial_book.points[i]["mark"])
+
+
+@kernel
+def bar_may_act_nb(tape: Tape, book: Book, i: int, params: Record) -> bool:
+    """Can this bar reach any trigger, or move a trail that it then reaches?"""
+    position = book.positions[i]
+    if position["trail_active"] == 1:
+        return True
+    bar = tape.bars[book.slots[i]["bar"]]
+    last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, params)
+    if bar["low"] <= last_below or bar["high"] >= last_above:
+        return True
+    if book.slots[i]["has_mark"] == 1:
+        return bar["mark_low"] <= mark_below or bar["mark_high"] >= mark_above
+    return bar["low"] <= mark_below or bar["high"] >= mark_above
+
+
+@kernel
+def choose_path_nb(
+    tape: Tape,
+    book: Book,
+    trial_book: Book,
+    trial_journal: Journal,
+    i: int,
+    ts_open: int,
+    diagnose: bool,
+    params: Record,
+) -> None:
+    """Unfold the symbol's bar in the order that `sim.path` asks for; note whether the order matters.
+
+    adverse takes the order that leaves the lower equity at the close, favourable the higher; ties low first.
+    """
+    bar = tape.bars[book.slots[i]["bar"]]
+    path = params["sim"]["path"]
+    high_first = is_high_nearer_nb(bar)
+    book.slots[i]["ambiguous"] = 0
+    if (
+        book.positions[i]["side"] != Side.NONE
+        and (path != PathModel.NEAREST or diagnose)
+        and bar_may_act_nb(tape, book, i, params)
+    ):
+        low = trial_equity_nb(tape, book, trial_book, trial_journal, i, False, ts_open, params)
+        lots = trial_book.positions[i]["lots"]
+        high = trial_equity_nb(tape, book, trial_book, trial_journal, i, True, ts_open, params)
+        if low != high or lots != trial_book.positions[i]["lots"]:
+            book.slots[i]["ambiguous"] = 1
+            book.counters[AMBIGUOUS_BARS] += 1
+        if path == PathModel.ADVERSE:
+            high_first = high < low
+        elif path == PathModel.FAVOURABLE:
+            high_first = high > low
+    elif path != PathModel.NEAREST:
+        high_first = False
+    unfold_bar_nb(bar, high_first, book.slots[i]["has_mark"] == 1, book.slots[i]["prices"], book.slots[i]["marks"])

@@ -1,0 +1,1 @@
+"""The mode-neutral shell: broker protocol, messages, session, journal."""

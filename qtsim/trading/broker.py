@@ -1,0 +1,37 @@
+"""The broker protocol: who fills the orders, in a backtest and live alike.
+
+Contract, held by one suite of tests for every broker:
+
+- `submit` may fill at once, later, in parts, or not at all; it never raises for a business outcome.
+- A fill is reported exactly once, by `fills`, in the order it happened.
+- `place_stop` rests at most one closing stop per symbol; it disappears with the position.
+- `funding` reports each payment exactly once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent
+
+
+class Broker(Protocol):
+    """Six verbs between the session and whoever fills its orders."""
+
+    def submit(self, intent: EntryIntent | ExitIntent) -> None:
+        """Send a market order."""
+
+    def place_stop(self, intent: StopIntent) -> None:
+        """Rest the hard stop of a position on the exchange."""
+
+    def cancel_stop(self, symbol: int) -> None:
+        """Remove the symbol's resting stop, if there is one."""
+
+    def fills(self) -> list[Fill]:
+        """Executions since the last call, in order."""
+
+    def funding(self) -> list[FundingPayment]:
+        """Funding payments since the last call, in order."""
+
+    def available(self) -> float:
+        """Quote currency that can back new positions."""

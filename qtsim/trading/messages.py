@@ -1,0 +1,57 @@
+"""What the session and a broker say to each other. Frozen: a message is a fact once it is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qtsim.core.records import Record, Records
+
+
+@dataclass(frozen=True)
+class EntryIntent:
+    """Open a position at market as the approved plan says."""
+
+    symbol: int
+    trade_id: int
+    plan: Record  # plan_dt row
+
+
+@dataclass(frozen=True)
+class ExitIntent:
+    """Close lots of an open position at market, reduce-only."""
+
+    symbol: int
+    trade_id: int
+    reason: int
+    lots: int
+    is_leg: bool
+
+
+@dataclass(frozen=True)
+class StopIntent:
+    """Rest a stop on the exchange that closes the whole position."""
+
+    symbol: int
+    trade_id: int
+    trigger_price: float
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One confirmed execution. Only a fill changes quantity, legs and cash."""
+
+    symbol: int
+    record: Records  # fill_row_dt[1]
+    is_entry: bool
+    is_leg: bool
+
+
+@dataclass(frozen=True)
+class FundingPayment:
+    """Funding charged by the exchange to an open position; received positive."""
+
+    symbol: int
+    ts: int
+    rate: float
+    mark: float
+    amount: float

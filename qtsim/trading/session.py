@@ -1,0 +1,330 @@
+"""The mode-neutral trading session: observations in, decisions by the core, intents to a broker, fills applied.
+
+The same class serves the reference backtest, paper and live trading. It knows neither bars' paths nor exchanges; it
+never asks which mode it runs in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from qtsim.core.accounting import (
+    apply_funding_nb,
+    close_trade_nb,
+    equity_nb,
+    hit_leg_nb,
+    margin_used_nb,
+    mark_to_market_nb,
+    observe_nb,
+    open_position_nb,
+    reduce_position_nb,
+)
+from qtsim.core.entry import plan_entry_nb
+from qtsim.core.enums import Action, Gate, Reason, Rule
+from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
+from qtsim.core.records import (
+    Record,
+    Records,
+    account_dt,
+    exit_decision_dt,
+    plan_dt,
+    point_dt,
+    position_dt,
+)
+from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, requested_side_nb, signal_exit_reason_nb
+from qtsim.core.sizing import deny_unaffordable_nb
+from qtsim.trading.broker import Broker
+from qtsim.trading.journal import SessionJournal
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
+
+
+class Session:
+    """One account, several symbols in name order, one broker."""
+
+    def __init__(self, instruments: Records, params: Records, balance: float) -> None:
+        """instruments: instrument_dt, one per symbol; params: params_dt[1]; balance: starting wallet, quote."""
+        n = len(instruments)
+        self.instruments = instruments
+        self.params: Record = params[0]
+        self.account = np.zeros(1, account_dt)
+        self.account["wallet"] = balance
+        self.account["initial_balance"] = balance
+        self.positions = np.zeros(n, position_dt)
+        self.plans = np.zeros(n, plan_dt)
+        self.points = np.zeros(n, point_dt)
+        for field in ("price", "mark", "atr"):
+            self.points[field] = np.nan
+        self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
+        self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
+        self.decision = np.zeros(1, exit_decision_dt)
+        self.journal = SessionJournal()
+        self.counts: Counter[str] = Counter()
+        self.broker: Broker
+
+    def connect(self, broker: Broker) -> None:
+        """Choose who fills the orders, once, at composition."""
+        self.broker = broker
+
+    # observations ----------------------------------------------------------------------------------------------------
+
+    def observe(self, i: int, ts: int, price: float, mark: float) -> None:
+        """A price point of symbol `i`."""
+        self.points[i]["ts"] = ts
+        self.points[i]["price"] = price
+        self.points[i]["mark"] = mark
+
+    def close_bar(self, i: int, signal: Record) -> None:
+        """A bar ended: what its close makes known is in force from the next point on."""
+        self.points[i]["atr"] = signal["atr"]
+        self.points[i]["volatility_factor"] = signal["volatility_factor"]
+
+    def is_open(self, i: int) -> bool:
+        """Does symbol `i` hold a position?"""
+        return bool(self.positions[i]["side"] != 0)
+
+    def can_judge(self, i: int) -> bool:
+        """Is there a position, and a price to judge it by? NaN prices are counted and skipped."""
+        if not self.is_open(i):
+            return False
+        if np.isnan(self.points[i]["price"]) or np.isnan(self.points[i]["mark"]):
+            self.counts["nan_points"] += 1
+            return False
+        return True
+
+    def remember_extremes(self, i: int) -> None:
+        """Best and worst price, distance to liquidation."""
+        observe_nb(self.positions[i], float(self.points[i]["price"]), float(self.points[i]["mark"]))
+
+    def nearest_triggers(self, i: int) -> tuple[float, float, float, float]:
+        """(last below, last above, mark below, mark above) of the open position."""
+        return nearest_triggers_nb(self.positions[i], self.params)
+
+    # exit cycles -----------------------------------------------------------------------------------------------------
+
+    def run_cycles(self, i: int, *, once: bool) -> None:
+        """Cycles at the current point: one, or until HOLD_CURRENT or flat."""
+        while self.can_judge(i):
+            if not self._run_cycle(i) or once:
+                return
+
+    def _run_cycle(self, i: int) -> bool:
+        position, decision = self.positions[i], self.decision[0]
+        decide_exit_nb(position, self.points[i], self.instruments[i], self.params, decision)
+        self.counts["cycles"] += 1
+        action = Action(int(decision["action"]))
+        if action == Action.HOLD_CURRENT:
+            self.counts["holds"] += 1
+            apply_decision_nb(position, decision)
+            return False
+        self._write_decision(i)
+        apply_decision_nb(position, decision)
+        is_leg = int(decision["leg"]) > 0
+        if action == Action.PARTIAL_CLOSE and decision["lots"] == 0:
+            hit_leg_nb(position, self.instruments[i], self.params)
+        elif action in (Action.PARTIAL_CLOSE, Action.FULL_EXIT_NOW):
+            self._submit_exit(i, int(decision["reason"]), int(decision["lots"]), is_leg)
+        return True
+
+    def close_position(self, i: int, reason: int) -> None:
+        """Close what is open for a reason outside the exit engine: a signal, a reversal, the end of data."""
+        self._fill_in_decision(i, Action.FULL_EXIT_NOW, reason)
+        self._write_decision(i)
+        self._submit_exit(i, reason, int(self.positions[i]["lots"]), False)
+
+    def _submit_exit(self, i: int, reason: int, lots: int, is_leg: bool) -> None:
+        trade_id = int(self.positions[i]["trade_id"])
+        self.broker.submit(ExitIntent(i, trade_id, reason, lots, is_leg))
+        self.collect()
+
+    # signals and entries ---------------------------------------------------------------------------------------------
+
+    def decide_on_signals(
+        self, signals: dict[int, tuple[int, Record]], last_open: Sequence[int], no_entry: Sequence[int], ts: int
+    ) -> None:
+        """Signal exits, then entries. signals: symbol → (bar index of the signal, its row).
+
+        last_open: symbols to close now because their data ends; no_entry: symbols that may not enter any more.
+        """
+        held = {i: int(self.positions[i]["side"]) for i in range(len(self.positions))}
+        for i in sorted(set(last_open) | set(signals)):
+            if held[i] == 0:
+                continue
+            if i in last_open:
+                self.close_position(i, Reason.END_OF_DATA)
+            else:
+                on_opposite = int(self.params["exit"]["on_opposite_signal"])
+                reason = signal_exit_reason_nb(self.positions[i], signals[i][1], on_opposite)
+                if reason != Reason.NONE:
+                    self.close_position(i, reason)
+        candidates = self._plan_candidates(signals, held, no_entry, ts)
+        self._enter_candidates(candidates, ts)
+
+    def _plan_candidates(
+        self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
+    ) -> dict[int, int]:
+        equity = equity_nb(self.account[0], self.positions, self.points)
+        margin_used = margin_used_nb(self.positions)
+        available = self.broker.available()
+        candidates: dict[int, int] = {}
+        for i in sorted(signals):
+            bar, signal = signals[i]
+            request = requested_side_nb(signal)
+            if request == 0:
+                continue
+            if i in no_entry:
+                self.deny_request(i, bar, signal, Rule.END_OF_DATA, ts)
+                continue
+            since_exit = -1 if self.last_exit_bar[i] < 0 else int(self.bar_index[i] - self.last_exit_bar[i])
+            rule = request_rule_nb(request, held[i], int(self.positions[i]["side"]), since_exit, self.params)
+            if rule != Rule.NONE:
+                self.deny_request(i, bar, signal, rule, ts)
+                continue
+            plan_entry_nb(
+                self.plans[i],
+                self.account[0],
+                request,
+                signal,
+                float(self.points[i]["price"]),
+                equity,
+                margin_used,
+                available,
+                self.instruments[i],
+                self.params,
+            )
+            if self.plans[i]["gate"] == Gate.NONE:
+                candidates[i] = bar
+            else:
+                self._deny_plan(i, bar, ts)
+        return candidates
+
+    def _enter_candidates(self, candidates: dict[int, int], ts: int) -> None:
+        waiting = sorted(candidates)
+        while waiting:
+            best = waiting[0]
+            for i in waiting[1:]:
+                if ranks_before_nb(self.plans[i], self.plans[best]):
+                    best = i
+            waiting.remove(best)
+            deny_unaffordable_nb(self.plans[best], self.broker.available(), self.params)
+            if self.plans[best]["gate"] == Gate.NONE:
+                trade_id = int(self.account[0]["next_trade_id"])
+                self.account[0]["next_trade_id"] += 1
+                self.broker.submit(EntryIntent(best, trade_id, self.plans[best]))
+                self.collect()
+            else:
+                self._deny_plan(best, candidates[best], ts)
+
+    # fills and funding -----------------------------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Apply what the broker confirmed."""
+        for fill in self.broker.fills():
+            if fill.is_entry:
+                self._apply_entry(fill)
+            else:
+                self._apply_exit(fill)
+
+    def _apply_entry(self, fill: Fill) -> None:
+        i, record = fill.symbol, fill.record
+        position = self.positions[i]
+        open_position_nb(
+            self.account[0],
+            position,
+            self.plans[i],
+            record[0],
+            int(self.bar_index[i]),
+            self.instruments[i],
+            self.params,
+        )
+        self.journal.keep("fills", record)
+        if not np.isnan(position["hard_price"]):
+            self.broker.place_stop(StopIntent(i, int(position["trade_id"]), float(position["hard_price"])))
+        self._fill_in_decision(i, Action.INIT_NEW_POSITION, Reason.ENTRY)
+        self._write_decision(i)
+
+    def _apply_exit(self, fill: Fill) -> None:
+        i, record = fill.symbol, fill.record
+        position = self.positions[i]
+        reduce_position_nb(self.account[0], position, record[0], self.instruments[i])
+        if fill.is_leg:
+            hit_leg_nb(position, self.instruments[i], self.params)
+        if position["lots"] == 0:
+            bar = int(record[0]["bar"])
+            trade = self.journal.new("trades")
+            close_trade_nb(self.account[0], position, record[0], i, bar, trade[0])
+            self.journal.keep("trades", trade)
+            self.last_exit_bar[i] = bar
+            self.broker.cancel_stop(i)
+        self.journal.keep("fills", record)
+
+    def collect_funding(self) -> None:
+        """Book the funding payments that the broker reports."""
+        for payment in self.broker.funding():
+            position = self.positions[payment.symbol]
+            apply_funding_nb(self.account[0], position, payment.amount, self.instruments[payment.symbol])
+            row = self.journal.new("funding")
+            row["ts"] = payment.ts
+            row["symbol"] = payment.symbol
+            row["side"] = position["side"]
+            row["trade_id"] = position["trade_id"]
+            row["rate"] = payment.rate
+            row["mark"] = payment.mark
+            row["amount"] = payment.amount
+            self.journal.keep("funding", row)
+
+    def mark(self, ts: int) -> None:
+        """Mark the account at a boundary."""
+        row = self.journal.new("equity")
+        mark_to_market_nb(self.account[0], self.positions, self.points, ts, row[0])
+        self.journal.keep("equity", row)
+
+    # writing down ----------------------------------------------------------------------------------------------------
+
+    def deny_request(self, i: int, bar: int, signal: Record, rule: int, ts: int) -> None:
+        """Count a request that ends before the chain."""
+        row = self.journal.new("denials")
+        row["ts"] = ts
+        row["symbol"] = i
+        row["side"] = requested_side_nb(signal)
+        row["gate"] = Gate.SIGNAL
+        row["rule"] = rule
+        row["confidence"] = signal["confidence"]
+        row["bar"] = bar
+        self.journal.keep("denials", row)
+
+    def _deny_plan(self, i: int, bar: int, ts: int) -> None:
+        row = self.journal.new("denials")
+        plan = self.plans[i]
+        row["ts"] = ts
+        row["symbol"] = i
+        row["bar"] = bar
+        for field in ("side", "gate", "rule", "value", "limit", "confidence"):
+            row[field] = plan[field]
+        self.journal.keep("denials", row)
+
+    def _fill_in_decision(self, i: int, action: Action, reason: int) -> None:
+        position, decision = self.positions[i], self.decision[0]
+        decision["action"] = action
+        decision["reason"] = reason
+        decision["leg"] = 0
+        decision["lots"] = position["lots"]
+        decision["stop_price"] = position["stop_price"]
+        decision["stop_reason"] = position["stop_reason"]
+        decision["peak"] = position["peak"]
+
+    def _write_decision(self, i: int) -> None:
+        row = self.journal.new("decisions")
+        position, point, decision = self.positions[i], self.points[i], self.decision[0]
+        row["ts"] = point["ts"]
+        row["symbol"] = i
+        row["side"] = position["side"]
+        row["trade_id"] = position["trade_id"]
+        row["price"] = point["price"]
+        row["mark"] = point["mark"]
+        for field in ("action", "reason", "leg", "stop_reason", "lots", "stop_price", "peak"):
+            row[field] = decision[field]
+        self.journal.keep("decisions", row)
