@@ -1,0 +1,1 @@
+"""Run folder, tables, metrics, first screen."""

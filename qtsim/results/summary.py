@@ -1,0 +1,447 @@
+"""The first screen: one result, in lines that say what happened, what it cost, and how far to trust it."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Rule
+
+if TYPE_CHECKING:
+    from qtsim.results.result import Result, RunInfo
+
+GOVERNOR_TEXT = "gates and governor off (not in this version), regime UNKNOWN"
+LEGS = ("tp1", "tp2", "tp3")
+PRE_CHAIN_RULES = (Rule.EXPIRED, Rule.END_OF_DATA, Rule.SIDE_HELD, Rule.OPPOSITE_IGNORED, Rule.COOLDOWN)
+"""Rules that end a signal before any gate is asked, in the order in which Flow names them."""
+CAPPED_SETTING = {
+    CAPPED_BY_TEXT[CappedBy.SIZING_MARGIN]: ("margin cap", "sizing.math.max_margin"),
+    CAPPED_BY_TEXT[CappedBy.LIMIT_MARGIN]: ("limits.per_trade.margin", "limits.per_trade.margin"),
+}
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the first screen. A line without a label is part of the heading."""
+
+    label: str
+    text: str
+
+
+class Summary(tuple[Line, ...]):
+    """The lines of the first screen; prints as text, and shows as text in a notebook."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(f" {line.label:<12} {line.text}" if line.label else line.text for line in self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre style='line-height:1.35'>{html.escape(str(self))}</pre>"
+
+
+@dataclass(frozen=True)
+class Money:
+    """Where the money went, in printed figures: they add up to `net` exactly."""
+
+    terms: tuple[tuple[str, float], ...]  # (name, signed amount), the first being "before costs"
+    net: float
+    decimals: int
+
+
+def summarize(result: Result) -> Summary:
+    """The first screen of a result."""
+    info = result.info
+    lines = [
+        Line("", heading(result)),
+        Line("", assumptions_text(result)),
+        *(Line("", text) for text in info.headlines),
+        *_metric_lines(result),
+        Line("Money", money_text(result)),
+        Line("Verdict", verdict_text(result)),
+    ]
+    if result.optimism:
+        lines.append(Line("Optimism", optimism_text(result)))
+    lines.append(Line("Flow", flow_text(result)))
+    if len(result.trades):
+        lines.append(Line("Exits", exits_text(result)))
+    lines.append(Line("Governor", GOVERNOR_TEXT))
+    lines.extend(Line("Check", text) for text in info.findings)
+    lines.extend(Line("Warning", text) for text in info.warnings)
+    if result.verified is not None:
+        lines.append(Line("Verified", verified_text(result)))
+    lines.append(Line("", run_text(result)))
+    return Summary(lines)
+
+
+def heading(result: Result) -> str:
+    """Who ran what on which data. A sign that depends on the path, or generated data, comes first."""
+    info = result.info
+    warnings = ["SYNTHETIC data"] if info.is_synthetic else []
+    if sign_depends_on_path(result):
+        warnings.append("PROFIT OR LOSS DEPENDS ON THE INTRABAR PATH")
+    params = "".join(f" {name}={value}" for name, value in info.params.items())
+    overrides = "1 override" if info.n_overrides == 1 else f"{info.n_overrides} overrides"
+    parts = [
+        f"qtsim {info.version}",
+        f"{info.strategy}{params}",
+        f"{_names(info.symbols)} {info.timeframe}, {period_text(info)}, {bars_text(info)}",
+        f"profile {info.profile}, {overrides}",
+        *warnings,
+    ]
+    return " · ".join(parts)
+
+
+def period_text(info: RunInfo) -> str:
+    """2023-01-01 to 2025-06-29 23:00 UTC: opens of the first and the last bar."""
+    return f"{_moment(info.start_ns)} to {_moment(info.end_ns)} UTC"
+
+
+def bars_text(info: RunInfo) -> str:
+    """21,864 bars, no gaps"""
+    missing = sum(info.gaps.values())
+    count = sum(info.bars.values())
+    if not missing:
+        return f"{count:,} bars, no gaps"
+    with_gaps = [f"{symbol} {n:,}" for symbol, n in info.gaps.items() if n]
+    return f"{count:,} bars, {missing:,} missing" + (f" ({', '.join(with_gaps)})" if len(info.symbols) > 1 else "")
+
+
+def assumptions_text(result: Result) -> str:
+    """The assumptions that move a result most, in one line."""
+    info = result.info
+    settings = info.settings
+    mark = info.mark if info.mark.startswith("history") else "last price stands in"
+    model = settings.get("leverage.model", "leverage")
+    fill_at = "signal-close fills (as some engines do; not reachable live)"
+    if settings.get("sim.fill_at", "next_open") == "next_open":
+        fill_at = "next-open fills"
+    parts = [
+        f"look-ahead: {info.causality}",
+        f"funding: {info.funding}",
+        f"mark price: {mark}",
+        f"wallet {result.totals.initial_balance:,.0f} {info.quote}",
+        f"{model} {leverage_text(result)} isolated",
+        fill_at,
+        f"taker {_rate(info.taker)}, slippage {_plain(settings.get('costs.slippage.bps', float('nan')))} bps",
+    ]
+    if settings.get("sim.path", "nearest") != "nearest":
+        parts.append(f"{settings['sim.path']} path")
+    return " · ".join(parts)
+
+
+def leverage_text(result: Result) -> str:
+    """1x to 3x: the leverage that entries had."""
+    used = np.concatenate([result.trades["leverage"].to_numpy(), result.positions["leverage"].to_numpy()])
+    if used.size == 0:
+        return "(no entry)"
+    low, high = float(used.min()), float(used.max())
+    return f"{_plain(low)}x" if low == high else f"{_plain(low)}x to {_plain(high)}x"
+
+
+def money(result: Result) -> Money:
+    """The amounts of the Money line, rounded so that the printed figures add up to the printed net."""
+    totals = result.totals
+    named = [
+        ("fees", -totals.fees),
+        ("slippage", -totals.slippage),
+        ("funding", totals.funding),
+        ("liquidations", -totals.liquidation_fees),
+    ]
+    if len(result.positions):
+        named.append(("open positions", totals.unrealized_pnl))
+    largest = max(abs(totals.net), *(abs(amount) for _, amount in named))
+    decimals = 1 if largest >= 100.0 else 2 if largest >= 1.0 else 4
+    unit = 10**decimals
+    # whole units of the last printed digit: the parts as they round, the first term what is left of the net
+    parts = [(name, round(amount * unit)) for name, amount in named]
+    net = round(totals.net * unit)
+    before = net - sum(amount for _, amount in parts)
+    terms = (("before costs", before / unit), *((name, amount / unit) for name, amount in parts))
+    return Money(terms, net / unit, decimals)
+
+
+def money_text(result: Result) -> str:
+    """before costs +1,089.0   fees -963.0   ...   = net -320.5 USDT"""
+    amounts = money(result)
+    terms = "   ".join(f"{name} {signed(amount, amounts.decimals)}" for name, amount in amounts.terms)
+    return f"{terms}   = net {signed(amounts.net, amounts.decimals)} {result.info.quote}"
+
+
+def flow(result: Result) -> list[tuple[str, int, str]]:
+    """Where the signals went: (step, count, detail). The first is all signals, the last all entries; the steps between
+    are what was lost on the way, so the first less those between is the last."""
+    denials = result.denials
+    entries = int((result.fills["kind"] == "entry").sum())
+    steps = [("signals", len(denials) + entries, "")]
+    pre_chain = denials[denials["gate"] == GATE_TEXT[Gate.SIGNAL]]
+    named = Counter(pre_chain["rule"])
+    for rule in PRE_CHAIN_RULES:
+        count = named.pop(RULE_TEXT[rule], 0)
+        if count:
+            steps.append((RULE_TEXT[rule], count, ""))
+    steps.extend(sorted((str(rule), count, "") for rule, count in named.items()))
+    denied = denials[denials["gate"] != GATE_TEXT[Gate.SIGNAL]]
+    if len(denied):
+        reasons = Counter(f"{gate}: {rule}" for gate, rule in zip(denied["gate"], denied["rule"], strict=True))
+        steps.append(("denied", len(denied), ", ".join(f"{rule} {n:,}" for rule, n in reasons.most_common())))
+    steps.append(("entries", entries, ""))
+    return steps
+
+
+def flow_text(result: Result) -> str:
+    """706 signals → side already held 84 → denied 214 (...) → 321 entries; what set the size"""
+    (_, signals, _), *between, (_, entries, _) = flow(result)
+    lost = [f"{name} {count:,}" + (f" ({detail})" if detail else "") for name, count, detail in between]
+    text = " → ".join([f"{signals:,} signals", *lost, f"{entries:,} entries"])
+    bound = size_text(result)
+    return f"{text}; {bound}" if bound else text
+
+
+def size_text(result: Result) -> str:
+    """size set by margin cap 10 % in 100 %: which bound set how many of the entries' sizes."""
+    bounds = Counter([*result.trades["capped_by"], *result.positions["capped_by"]])
+    if not bounds:
+        return ""
+    total = sum(bounds.values())
+    return "size set by " + ", ".join(
+        f"{_bound_name(result, bound)} in {_whole_share(n / total)}" for bound, n in bounds.most_common()
+    )
+
+
+def exits_text(result: Result) -> str:
+    """stop 184 · ratchet 88 · ...     legs filled: TP1 149, TP2 71, TP3 30"""
+    reasons = Counter(result.trades["exit_reason"])
+    text = " · ".join(f"{str(reason).replace('_', ' ')} {count:,}" for reason, count in reasons.most_common())
+    if len(result.positions):
+        text += f" · still open {len(result.positions):,}"
+    legs = Counter(result.fills["reason"])
+    filled = ", ".join(f"{leg.upper()} {legs[leg]:,}" for leg in LEGS if legs[leg])
+    return f"{text}     legs filled: {filled or 'none'}"
+
+
+def path_share(result: Result) -> float:
+    """Share of exit fills that another order of their bar's extremes would change; NaN without exits."""
+    exits = result.fills[result.fills["kind"] != "entry"]
+    return float(exits["path_dependent"].mean()) if len(exits) else float("nan")
+
+
+def sign_depends_on_path(result: Result) -> bool:
+    """Whether one order of the bars' extremes earns and another loses."""
+    returns = _range_of(result, "Total Return")
+    return len(returns) > 1 and min(returns) < 0.0 < max(returns)
+
+
+def verdict_text(result: Result) -> str:
+    """What the figures amount to, in one sentence."""
+    if not len(result.fills):
+        return no_trades_text(result)
+    total = result.metrics["Total Return"]
+    sign = "earns" if total > 0.0 else "loses" if total < 0.0 else "breaks even"
+    text = f"{sign} after costs"
+    returns = _range_of(result, "Total Return")
+    if sign_depends_on_path(result):
+        text = "earns or loses after costs depending on the intrabar path: not a result to rely on"
+    elif len(returns) > 1:
+        text += " on every intrabar path"
+    held = result.metrics["Buy and Hold"]
+    if np.isfinite(held):
+        text += f"; holding returned {percent(held)}"
+    share = path_share(result)
+    if share > 0.0:
+        text += f"; {_share(share)} of exits depend on the path, which finer bars would settle"
+        if tight := tight_trails(result):
+            text += f" ({tight} of them trail{'s' if tight > 1 else ''} tighter than one ATR of the bar)"
+    elif share == 0.0 and len(returns) > 1:
+        text += "; no exit depends on the path"
+    few = len(result.trades)
+    if 0 < few < 30:
+        text += f"; {few} trade{'s' if few > 1 else ''} prove little"
+    return text
+
+
+def tight_trails(result: Result) -> int:
+    """Path-dependent exits of a trail that keeps less than one ATR of its bar."""
+    style = result.info.settings.get("exit.stops.trail.style", "balanced")
+    multiple = result.info.settings.get(f"exit.stops.trail.{style}", 1.0)
+    mode = result.info.settings.get("exit.stops.trail.mode", "atr")
+    if mode != "atr" or float(multiple) >= 1.0:
+        return 0
+    fills = result.fills
+    return int(((fills["reason"] == "trail") & fills["path_dependent"]).sum())
+
+
+def no_trades_text(result: Result) -> str:
+    """Why nothing was traded."""
+    (_, signals, _), *between, _ = flow(result)
+    if signals == 0:
+        return "no trades: the strategy gave no entry signal in this period"
+    name, count, detail = max(between, key=lambda step: step[1])
+    most = f"{name}: {detail}" if detail else name
+    return f"no trades: none of {signals:,} signals became an entry, {count:,} of them by {most}"
+
+
+def optimism_gains(result: Result) -> list[tuple[str, float]]:
+    """What each assumption costs: (assumption lifted, Total Return gained by lifting it)."""
+    base = result.metrics["Total Return"]
+    return [(name, total - base) for name, total in result.optimism.items() if np.isfinite(total)]
+
+
+def optimism_text(result: Result) -> str:
+    """no slippage +3.85 pp · ...: which of them alone would turn a loss into a profit"""
+    gains = optimism_gains(result)
+    text = " · ".join(f"{name} {100.0 * gain:+.2f} pp" for name, gain in gains)
+    base = result.metrics["Total Return"]
+    if base >= 0.0 or not gains:
+        return text
+    turning = [position for position, (_, gain) in enumerate(gains) if base + gain > 0.0]
+    if not turning:
+        return f"{text}: none alone would show a profit"
+    if len(turning) == len(gains) > 1:
+        return f"{text}: each alone would show a profit"
+    which = [ORDINALS[position] if position < len(ORDINALS) else gains[position][0] for position in turning]
+    return f"{text}: the {_either(which)} alone would show a profit"
+
+
+def verified_text(result: Result) -> str:
+    """Whether the reference driver gave the same bytes."""
+    if result.verified:
+        return f"the reference driver gives the same decisions, fills and equity, byte for byte ({result.digest[:12]})"
+    return "DIFFERS: the reference driver gives other decisions, fills or equity"
+
+
+def run_text(result: Result) -> str:
+    """The last line: where the run is and what to do next."""
+    elapsed = f" ({result.info.elapsed_s:.1f} s)" if np.isfinite(result.info.elapsed_s) else ""
+    if not result.run_id:
+        return f"Run not saved{elapsed}"
+    return (
+        f"Run {result.run_id}{elapsed} · report: runs/{result.run_id}/report.html"
+        " · next: qtsim report last --open · qtsim runs show last"
+    )
+
+
+def percent(ratio: float, decimals: int = 2) -> str:
+    """-0.0321 -> "-3.21 %"; without decimals from 100 % on."""
+    if not np.isfinite(ratio):
+        return "n/a" if np.isnan(ratio) else "inf"
+    if ratio == 0.0:
+        return f"{0.0:.{decimals}f} %"
+    return f"{100.0 * ratio:+,.{0 if abs(ratio) >= 1.0 else decimals}f} %"
+
+
+def signed(amount: float, decimals: int) -> str:
+    """+1,089.0; 0 is written without sign and digits."""
+    return "0" if amount == 0.0 else f"{amount:+,.{decimals}f}"
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """A figure without unit; n/a where it cannot be computed."""
+    return "n/a" if np.isnan(value) else f"{value:,.{decimals}f}"
+
+
+def _metric_lines(result: Result) -> Iterator[Line]:
+    """The three lines of figures, in columns."""
+    metrics = result.metrics
+    win_rate = metrics["Win Rate"]
+    cells = [
+        [
+            ("Total Return", percent(metrics["Total Return"]) + _bracket(result, "Total Return", 100.0)),
+            ("Sharpe", number(metrics["Sharpe"]) + _bracket(result, "Sharpe", 1.0)),
+            ("Trades", f"{metrics['Trades']:,.0f}"),
+            ("Win Rate", "n/a" if np.isnan(win_rate) else f"{100.0 * win_rate:.1f} %"),
+        ],
+        [
+            ("Buy and Hold", f"{percent(metrics['Buy and Hold'])} (1x, no costs)"),
+            ("Max DD", percent(metrics["Max Drawdown"]) + _bracket(result, "Max Drawdown", 100.0)),
+            ("Avg Hold", _hours(metrics["Avg Hold"])),
+            ("Profit Factor", number(metrics["Profit Factor"])),
+        ],
+        [
+            ("CAGR", percent(metrics["CAGR"])),
+            ("Volatility", percent(metrics["Volatility"]).lstrip("+")),
+            ("Exposure", percent(metrics["Exposure Time"], 1).lstrip("+")),
+            ("Avg R, cost R", f"{number(metrics['Avg R'])}, {number(metrics['Avg Cost R'])}"),
+        ],
+    ]
+    widths = [max(len(row[column][1]) for row in cells) for column in range(4)]
+    names = [max(len(row[column][0]) for row in cells) for column in range(4)]
+    suffix = "  low/high path" if len(_range_of(result, "Total Return")) > 1 else ""
+    for at, row in enumerate(cells):
+        texts = [
+            f"{value:<{widths[0]}}" if i == 0 else f"{name:<{names[i]}} {value:<{widths[i]}}"
+            for i, (name, value) in enumerate(row)
+        ]
+        texts[0] += suffix if at == 0 else " " * len(suffix)
+        yield Line(row[0][0], "   ".join(texts).rstrip())
+
+
+def _bracket(result: Result, name: str, scale: float) -> str:
+    """[-5.02, -0.91]: lowest and highest over the intrabar paths."""
+    values = [scale * value for value in _range_of(result, name)]
+    if len(values) < 2:
+        return ""
+    decimals = 1 if scale == 100.0 and max(abs(value) for value in values) >= 100.0 else 2
+    return f" [{min(values):.{decimals}f}, {max(values):.{decimals}f}]"
+
+
+def _range_of(result: Result, name: str) -> list[float]:
+    """A metric on every path that was run, this run's included."""
+    if not result.ranges:
+        return []
+    values = [metrics.get(name, float("nan")) for metrics in result.ranges.values()]
+    return [value for value in [*values, result.metrics[name]] if np.isfinite(value)]
+
+
+def _bound_name(result: Result, bound: str) -> str:
+    if bound not in CAPPED_SETTING:
+        return bound
+    name, key = CAPPED_SETTING[bound]
+    value = result.info.settings.get(key)
+    return f"{name} {100.0 * float(value):g} %" if value is not None else name
+
+
+def _either(names: Sequence[str]) -> str:
+    """a, b or c"""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _names(symbols: Sequence[str]) -> str:
+    return ", ".join(symbols) if len(symbols) <= 5 else f"{', '.join(symbols[:4])} and {len(symbols) - 4} more"
+
+
+def _moment(ts_ns: int) -> str:
+    stamp = pd.Timestamp(ts_ns, unit="ns", tz="UTC")
+    return f"{stamp:%Y-%m-%d}" if stamp == stamp.normalize() else f"{stamp:%Y-%m-%d %H:%M}"
+
+
+def _rate(rate: float) -> str:
+    return f"{100.0 * rate:.4g} %" if np.isfinite(rate) else "n/a"
+
+
+def _plain(value: Any) -> str:
+    return f"{float(value):g}"
+
+
+def _share(share: float) -> str:
+    return f"{100.0 * share:.1f} %" if share >= 0.001 else "under 0.1 %"
+
+
+def _whole_share(share: float) -> str:
+    """Whole per cent, but neither 0 nor 100 for what is not."""
+    return f"{100.0 * share:.{0 if share == 1.0 or 0.01 <= share <= 0.99 else 1}f} %"
+
+
+def _hours(hours: float) -> str:
+    if np.isnan(hours):
+        return "n/a"
+    return f"{60.0 * hours:.0f} min" if hours < 1.0 else f"{hours:.1f} h" if hours < 100.0 else f"{hours / 24.0:.1f} d"
