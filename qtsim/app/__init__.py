@@ -1,0 +1,1 @@
+"""Use cases and composition: backtest, and the one place where drivers are chosen."""

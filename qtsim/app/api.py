@@ -1,0 +1,326 @@
+"""The Python surface: what a notebook calls. It builds the same objects as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
+from qtsim.app.inputs import RunInputs, gather_frames, gather_store
+from qtsim.app.workspace import Workspace, find_workspace, settings_of
+from qtsim.config.layers import Resolved, resolve
+from qtsim.config.params import to_params
+from qtsim.core.entry import reset_plan_nb
+from qtsim.core.enums import RULE_TEXT, Gate, PlanFlag, Rule, TrailMode
+from qtsim.core.harvest import set_fractions_nb
+from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb, set_levels_nb
+from qtsim.core.margin import bracket_liquidation_price_nb
+from qtsim.core.records import plan_dt, signal_dt
+from qtsim.data.sample import sample_store
+from qtsim.data.store import Store
+from qtsim.data.symbols import normalize_symbol
+from qtsim.data.timeframes import parse_timerange
+from qtsim.errors import UsageError
+from qtsim.results.result import Result
+from qtsim.results.run_folder import check_writable, find_run, save_run
+from qtsim.results.run_folder import load_run as read_run
+from qtsim.signals.loading import load_strategy
+from qtsim.signals.strategy import Strategy
+
+OneOrMore = str | Sequence[str]
+
+
+def open_store(workspace: Workspace, resolved: Resolved, *, sample: bool = False) -> Store:
+    """The workspace's store, or the sample market's, made on first use."""
+    root = workspace.data(resolved.settings.data.dir)
+    if sample:
+        return sample_store(root)
+    return Store(root, resolved.settings.data.venue)
+
+
+def wants_sample(resolved: Resolved, store: Store) -> bool:
+    """Nothing was asked for and nothing is there: the sample market is what a first run gets."""
+    return resolved.sources.get("run.symbols") == "default" and not store.symbols()
+
+
+def chosen_symbols(resolved: Resolved, store: Store) -> list[str]:
+    """The run's symbols; `all` is all in the store that have the timeframe."""
+    named = list(resolved.settings.run.symbols)
+    if named != ["all"]:
+        return named
+    found = [s for s in store.symbols() if store.find(s, resolved.settings.run.timeframe) is not None]
+    if not found:
+        raise UsageError(
+            f"symbols all: the store {store.folder} has no {resolved.settings.run.timeframe} bars; "
+            "see qtsim data list, qtsim data import"
+        )
+    return found
+
+
+def load_bars(
+    symbols: OneOrMore,
+    timeframe: str = "1h",
+    start: str | None = None,
+    end: str | None = None,
+    *,
+    sample: bool = False,
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Bars from the store, index = open time (UTC), columns open high low close volume. A list gives a dict.
+
+    sample: read the generated sample market instead (SYNTHETIC). Errors: UsageError says what there is.
+    """
+    workspace = find_workspace()
+    store = open_store(workspace, settings_of(workspace), sample=sample)
+    start_ns, end_ns = parse_timerange(f"{start or ''}:{end or ''}") if start or end else (None, None)
+    if isinstance(symbols, str):
+        return store.read_bars(normalize_symbol(symbols), timeframe, start_ns, end_ns)
+    return {normalize_symbol(s): store.read_bars(normalize_symbol(s), timeframe, start_ns, end_ns) for s in symbols}
+
+
+def backtest(
+    strategy: Any,
+    data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+    *,
+    symbols: OneOrMore | None = None,
+    timeframe: str | None = None,
+    timerange: str | None = None,
+    detail: str | None = None,
+    funding: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    mark: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    instruments: Mapping[str, Any] | None = None,
+    save: bool = False,
+    verify: bool = False,
+    fast: bool = False,
+    check: bool = True,
+) -> Result:
+    """Backtest a strategy and return a Result.
+
+    strategy: a name, a path, a class, an instance, or a ready signal table. data: a frame, a dict of frames by symbol,
+    or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
+    warning), "off", or frames. settings: path → value, as with `--set`. instruments: symbol → Instrument, or fields
+    such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. Errors: UsageError, DataError, StrategyError.
+    """
+    workspace = find_workspace()
+    overrides = dict(settings or {})
+    if symbols is not None:
+        overrides["run.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
+    if timerange is not None:
+        overrides["run.timerange"] = timerange
+    if timeframe is not None:
+        overrides["run.timeframe"] = timeframe
+    if detail is not None:
+        overrides["sim.mode"] = "detail"
+        overrides["data.detail_timeframe"] = detail
+    if isinstance(funding, str) and funding != "auto":
+        overrides["costs.funding.source"] = funding
+    if isinstance(mark, str) and mark != "auto":
+        overrides["data.mark_price"] = mark
+    resolved = settings_of(workspace, profile=profile, overrides=overrides)
+    store = open_store(workspace, resolved)
+    if data is None:
+        if wants_sample(resolved, store):
+            store = open_store(workspace, resolved, sample=True)
+        inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
+    else:
+        frames = _by_symbol(data, resolved)
+        inputs = gather_frames(
+            frames,
+            resolved.settings,
+            timeframe=timeframe,
+            mark=_given(mark, frames),
+            funding=_given(funding, frames),
+        )
+        _add_history(inputs, store, resolved)
+    loaded = load_strategy(strategy, resolved.settings.strategy, [workspace.strategies])
+    return finish_backtest(
+        resolved,
+        loaded,
+        inputs,
+        workspace,
+        store=store,
+        options=BacktestOptions(verify=verify, fast=fast, check=check, instruments=instruments or {}),
+        save=save,
+    )
+
+
+def finish_backtest(
+    resolved: Resolved,
+    strategy: Strategy,
+    inputs: RunInputs,
+    workspace: Workspace,
+    *,
+    store: Store | None,
+    options: BacktestOptions,
+    save: bool,
+    stage: Stage | None = None,
+) -> Result:
+    """Run, and save the run folder with its report where asked to."""
+    if save:
+        check_writable(workspace.runs)
+    result = run_backtest(resolved, strategy, inputs, store=store, options=options, stage=stage)
+    if save:
+        if stage is not None:
+            stage("report", 0, 1)
+
+        def add_report(folder: Path) -> None:
+            result.report(folder / "report.html")
+
+        save_run(result, workspace.runs, finish=add_report)
+    return result
+
+
+def _by_symbol(data: pd.DataFrame | Mapping[str, pd.DataFrame], resolved: Resolved) -> dict[str, pd.DataFrame]:
+    if not isinstance(data, pd.DataFrame):
+        return {normalize_symbol(symbol): frame for symbol, frame in data.items()}
+    named = list(resolved.settings.run.symbols)
+    if len(named) != 1 or named == ["all"]:
+        raise UsageError("one frame is one symbol: name it, symbols='BTCUSDT', or give a dict of frames")
+    return {normalize_symbol(named[0]): data}
+
+
+def _given(value: Any, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:
+    if isinstance(value, str):
+        return None
+    if isinstance(value, pd.DataFrame):
+        return dict.fromkeys(frames, value)
+    return {normalize_symbol(symbol): frame for symbol, frame in value.items()}
+
+
+def _add_history(inputs: RunInputs, store: Store, resolved: Resolved) -> None:
+    """`auto` with frames: mark bars and funding from the store, where it has them and the bars are not generated."""
+    for symbol, item in inputs.symbols.items():
+        if item.source.startswith("SYNTHETIC"):
+            continue
+        wants_mark = item.mark is None and resolved.settings.data.mark_price != "off"
+        if wants_mark and store.find(symbol, inputs.timeframe, "mark") is not None:
+            item.mark = store.read_bars(symbol, inputs.timeframe, kind="mark")
+        if item.funding is None and store.has(symbol, kind="funding"):
+            item.funding = store.read_funding(symbol)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What the level engine plans; ratios of the entry price. Fields are those of `qtsim levels --json`."""
+
+    leverage: float
+    lsf: float
+    tp1: float
+    tp2: float
+    tp3: float
+    sl: float
+    hard_stop: float
+    liquidation_distance: float
+    harvest: tuple[float, float, float]
+    flags: tuple[str, ...]
+    denied: str
+
+
+def levels(
+    leverage: float,
+    base_tp: float | None = None,
+    base_sl: float | None = None,
+    volatility_factor: float = 0.0,
+    funding_delta: float = 0.0,
+    divergence: float = 0.0,
+    confidence: float = 1.0,
+    avg_pnl_20: float = 0.0,
+    maintenance_rate: float = 0.004,
+    *,
+    side: str = "long",
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Levels:
+    """Targets, stop, hard stop and harvest fractions of a trade, by the same kernels that plan every entry.
+
+    Errors: UsageError for a leverage below 1 or an unknown side; SettingError for settings.
+    """
+    if not leverage >= 1:
+        raise UsageError(f"leverage {leverage}: must be 1 or more")
+    if side not in ("long", "short"):
+        raise UsageError(f"side {side!r}: must be long or short")
+    overrides = dict(settings or {})
+    if base_tp is not None:
+        overrides["exit.base_tp"] = base_tp
+    if base_sl is not None:
+        overrides["exit.base_sl"] = base_sl
+    resolved = resolve(profile=profile, environ={}, overrides=overrides)
+    params = to_params(resolved.settings, 3_600_000_000_000)[0]
+    plan, signal = np.zeros(1, plan_dt), np.zeros(1, signal_dt)
+    signal["confidence"] = confidence
+    reset_plan_nb(plan[0], 1 if side == "long" else -1, signal[0], params)
+    plan["leverage"] = leverage
+    set_levels_nb(
+        plan[0],
+        float(resolved.settings.exit.base_tp),
+        float(resolved.settings.exit.base_sl),
+        float(volatility_factor),
+        float(funding_delta),
+        float(divergence),
+        float(avg_pnl_20),
+        params["levels"],
+    )
+    plan["n_legs"] = 3
+    set_fractions_nb(plan[0], params["harvest"])
+    plan["trail_mode"] = TrailMode.ATR
+    plan["hard"] = params["stops"]["hard_distance"]
+    apply_safety_nb(plan[0], float(maintenance_rate), 0.0, 0.0, params)
+    if plan["gate"][0] == Gate.NONE:
+        deny_near_stop_nb(plan[0], float(resolved.settings.costs.round_trip()), params["levels"])
+    return _levels_of(plan[0])
+
+
+def _levels_of(plan: Any) -> Levels:
+    flags = int(plan["flags"])
+    tp1, tp2, tp3 = (float(x) for x in plan["tp"])
+    f1, f2, f3 = (float(x) for x in plan["fractions"])
+    return Levels(
+        leverage=float(plan["leverage"]),
+        lsf=float(plan["lsf"]),
+        tp1=tp1,
+        tp2=tp2,
+        tp3=tp3,
+        sl=float(plan["sl"]),
+        hard_stop=float(plan["hard"]),
+        liquidation_distance=float(plan["liq_distance"]),
+        harvest=(f1, f2, f3),
+        flags=tuple(flag.name for flag in PlanFlag if flag and flags & flag),
+        denied=RULE_TEXT[Rule(int(plan["rule"]))],
+    )
+
+
+def liquidation_price(
+    side: str,
+    qty: float,
+    entry_price: float,
+    wallet: float,
+    maintenance_rate: float,
+    maintenance_amount: float = 0.0,
+) -> float:
+    """Isolated liquidation price of one bracket; 0 where the position cannot be liquidated.
+
+    side "long" or "short"; qty base currency, wallet the isolated margin in quote.
+    """
+    if side not in ("long", "short"):
+        raise UsageError(f"side {side!r}: must be long or short")
+    if not qty > 0 or not entry_price > 0:
+        raise UsageError(f"qty {qty} and entry_price {entry_price}: must be positive")
+    sign = 1.0 if side == "long" else -1.0
+    price = bracket_liquidation_price_nb(
+        sign, float(qty), float(entry_price), float(wallet), float(maintenance_rate), float(maintenance_amount)
+    )
+    return max(0.0, float(price))
+
+
+def load_run(run: str | Path = "last") -> Result:
+    """A saved run: an id, a unique prefix, a path, or "last"."""
+    return read_run(find_run(find_workspace().runs, str(run)))
+
+
+__all__ = ["backtest", "levels", "liquidation_price", "load_bars", "load_run"]

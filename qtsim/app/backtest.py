@@ -1,0 +1,343 @@
+"""One backtest from settings to Result: ask the strategy, run, run again for the range and the optimism meter."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qtsim.app.compose import Driver, compiled_driver, reference_driver
+from qtsim.app.inputs import (
+    RunInputs,
+    add_instruments,
+    add_strategy_needs,
+    bar_rows,
+    fingerprints,
+    funding_rows,
+    instrument_fields,
+    leader_symbol,
+    passports,
+)
+from qtsim.config.check import check_settings
+from qtsim.config.layers import Resolved
+from qtsim.config.params import to_params
+from qtsim.config.settings import Settings, flatten
+from qtsim.core._jit import DIGEST
+from qtsim.core.enums import PathModel, SlippageModel
+from qtsim.core.records import Records, funding_dt
+from qtsim.data.frames import times_of
+from qtsim.data.instruments import to_record
+from qtsim.data.store import Store
+from qtsim.data.symbols import normalize_symbol
+from qtsim.errors import QtsimError
+from qtsim.results.result import Result, RunInfo
+from qtsim.signals.causality import quick_check
+from qtsim.signals.compute import SignalSet, compute_signals
+from qtsim.signals.loading import strategy_fingerprint
+from qtsim.signals.strategy import Strategy
+from qtsim.sim.journals import Journals
+from qtsim.sim.market import Market, SymbolInput, build_market
+from qtsim.sim.run import first_difference
+
+OPTIMISM_LIMIT = 2_000_000
+"""Symbol-bars up to which `sim.diagnostics.optimism = auto` runs the optimism meter."""
+Stage = Callable[[str, int, int], None]
+"""Called with (what is being done, done, all)."""
+
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """What a caller may add to the settings."""
+
+    verify: bool = False
+    fast: bool = False
+    check: bool = True
+    instruments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to be driven, any number of times."""
+
+    market: Market
+    params: Records
+    signals: dict[str, SignalSet]
+    causality: str
+    funding: str
+    mark: str
+
+
+def run_backtest(
+    resolved: Resolved,
+    strategy: Strategy,
+    inputs: RunInputs,
+    *,
+    store: Store | None = None,
+    options: BacktestOptions | None = None,
+    stage: Stage | None = None,
+) -> Result:
+    """Backtest `strategy` on `inputs` under `resolved` settings.
+
+    Errors: StrategyError, DataError, UsageError name what is wrong; nothing is written.
+    """
+    options = options or BacktestOptions()
+    tell = stage or (lambda what, done, total: None)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    settings = resolved.settings
+    add_strategy_needs(inputs, strategy, store, settings)
+    add_instruments(inputs, settings, options.instruments, plain=resolved.profile == "plain")
+    prepared = prepare(inputs, strategy, settings, check=options.check, tell=tell)
+    symbols = list(inputs.symbols)
+    balance = float(settings.account.balance)
+
+    def drive(driver: Driver, what: str, market: Market, params: Records, *, diagnose: bool) -> Journals:
+        tell(what, 0, 1)
+        return driver(
+            market,
+            params,
+            balance,
+            symbols,
+            diagnose=diagnose,
+            progress=lambda done, total: tell(what, done, total),
+        )
+
+    journals = drive(compiled_driver, "simulating", prepared.market, prepared.params, diagnose=True)
+    verified: bool | None = None
+    if options.verify:
+        twin = drive(reference_driver, "verifying", prepared.market, prepared.params, diagnose=True)
+        difference = first_difference(journals, twin)
+        if difference is not None:
+            raise QtsimError(f"verification failed: the two drivers differ, {difference}; please report this run")
+        verified = True
+
+    info = _describe(resolved, strategy, inputs, prepared, journals, started, options.instruments)
+    frames = _report_frames(inputs, prepared)
+
+    def metrics_of(market: Market, params: Records, what: str) -> dict[str, float]:
+        other = drive(compiled_driver, what, market, params, diagnose=False)
+        return Result.from_journals(other, info, frames).metrics
+
+    ranges: dict[str, dict[str, float]] = {}
+    if settings.sim.diagnostics.range and not options.fast:
+        for path in PathModel:
+            params = prepared.params.copy()
+            params["sim"]["path"] = path
+            ranges[path.name.lower()] = metrics_of(prepared.market, params, f"{path.name.lower()} path")
+    optimism: dict[str, float] = {}
+    if not options.fast and _wants_optimism(settings, inputs):
+        for name, market, params in _relaxed(prepared):
+            optimism[name] = metrics_of(market, params, name)["Total Return"]
+    info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
+    return Result.from_journals(journals, info, frames, ranges=ranges, optimism=optimism, verified=verified)
+
+
+def prepare(
+    inputs: RunInputs, strategy: Strategy, settings: Settings, *, check: bool = True, tell: Stage | None = None
+) -> Prepared:
+    """Ask the strategy about every bar and join everything that a driver reads."""
+    report = tell or (lambda what, done, total: None)
+    report("signals", 0, 1)
+    leader = leader_symbol(settings)
+    known = leader in inputs.symbols or leader in inputs.others
+    signals = compute_signals(
+        strategy,
+        inputs.frames(),
+        inputs.timeframe,
+        regime_timeframe=settings.regime.timeframe,
+        leader=leader if known else None,
+        mark_frames=inputs.mark_frames(),
+        funding_frames=inputs.funding_frames(),
+        column_frames=inputs.columns,
+        other_frames=inputs.others,
+    )
+    causality = "not checked"
+    if check:
+        report("checking for look-ahead", 0, 1)
+        causality = quick_check(
+            strategy,
+            inputs.frames(),
+            inputs.timeframe,
+            signals=signals,
+            mark_frames=inputs.mark_frames(),
+            funding_frames=inputs.funding_frames(),
+            column_frames=inputs.columns,
+            other_frames=inputs.others,
+        ).text
+    arrays: list[SymbolInput] = []
+    funding_kinds: set[str] = set()
+    marked: list[bool] = []
+    for symbol, item in inputs.symbols.items():
+        bars, has_mark = bar_rows(item, settings, inputs.warnings)
+        funding, kind = funding_rows(item, settings, inputs.timeframe_ns, inputs.warnings)
+        funding_kinds.add(kind)
+        marked.append(has_mark)
+        assert item.instrument is not None
+        arrays.append(
+            SymbolInput(symbol, bars, signals[symbol].rows[item.first :], funding, to_record(item.instrument), has_mark)
+        )
+    both = sum(found.both_sides for found in signals.values())
+    if both:
+        inputs.warnings.append(f"{both:,} bars asked for both sides at once; neither was used")
+    return Prepared(
+        market=build_market(arrays, inputs.timeframe_ns),
+        params=to_params(settings, inputs.timeframe_ns),
+        signals=signals,
+        causality=causality,
+        funding=" and ".join(sorted(funding_kinds, reverse=True)),
+        mark="history" if all(marked) else "history for some" if any(marked) else "off",
+    )
+
+
+def _wants_optimism(settings: Settings, inputs: RunInputs) -> bool:
+    wanted = settings.sim.diagnostics.optimism
+    if wanted == "auto":
+        return sum(len(item.traded) for item in inputs.symbols.values()) <= OPTIMISM_LIMIT
+    return wanted == "on"
+
+
+def _relaxed(prepared: Prepared) -> list[tuple[str, Market, Records]]:
+    """(assumption lifted, market, parameters) of each line of the optimism meter that would change anything."""
+    lines: list[tuple[str, Market, Records]] = []
+    costs = prepared.params["costs"]
+    by_size = costs["slippage_model"][0] == SlippageModel.SIZE
+    if costs["slippage_bps"][0] > 0 or (by_size and costs["slippage_large_bps"][0] > 0):
+        params = prepared.params.copy()
+        for name in ("slippage_bps", "slippage_large_bps", "slippage_volatile_bps"):
+            params["costs"][name] = 0.0
+        lines.append(("no slippage", prepared.market, params))
+    if costs["fees_taker"][0] > costs["fees_maker"][0]:
+        params = prepared.params.copy()
+        params["costs"]["fees_taker"] = costs["fees_maker"]
+        lines.append(("maker fees", prepared.market, params))
+    if len(prepared.market.funding):
+        market = prepared.market._replace(
+            funding=np.zeros(0, funding_dt), funding_offsets=np.zeros_like(prepared.market.funding_offsets)
+        )
+        lines.append(("no funding", market, prepared.params))
+    if prepared.params["sim"]["path"][0] != PathModel.FAVOURABLE:
+        params = prepared.params.copy()
+        params["sim"]["path"] = PathModel.FAVOURABLE
+        lines.append(("favourable path", prepared.market, params))
+    return lines
+
+
+def _report_frames(inputs: RunInputs, prepared: Prepared) -> dict[str, pd.DataFrame]:
+    """Bars with mark prices and market columns, for the pictures."""
+    frames: dict[str, pd.DataFrame] = {}
+    for i, (symbol, item) in enumerate(inputs.symbols.items()):
+        frame = item.traded.copy()
+        first, last = prepared.market.bar_offsets[i], prepared.market.bar_offsets[i + 1]
+        if prepared.market.has_mark[i]:
+            for name in ("open", "high", "low", "close"):
+                frame[f"mark_{name}"] = prepared.market.bars[f"mark_{name}"][first:last]
+        for name in ("atr", "volatility_factor"):
+            frame[name] = prepared.market.signals[name][first:last]
+        frames[symbol] = frame
+    return frames
+
+
+def _describe(
+    resolved: Resolved,
+    strategy: Strategy,
+    inputs: RunInputs,
+    prepared: Prepared,
+    journals: Journals,
+    started: datetime,
+    given: Iterable[str],
+) -> RunInfo:
+    settings = resolved.settings
+    items = list(inputs.symbols.values())
+    rates = {item.symbol: item.instrument.brackets[0].rate for item in items if item.instrument is not None}
+    maker, taker = settings.costs.fees.rates()
+    warnings = list(dict.fromkeys(inputs.warnings))
+    states = any(found.states_confidence for found in prepared.signals.values())
+    if not states and _uses_confidence(settings):
+        warnings.append(
+            f"{strategy.name} states no confidence; {settings.entry.confidence.default:g} is used "
+            "(entry.confidence.default) where sizing or leverage asks for one"
+        )
+    prints = fingerprints(inputs)
+    return RunInfo(
+        version=qtsim_version(),
+        strategy=strategy.name,
+        symbols=list(inputs.symbols),
+        timeframe=inputs.timeframe,
+        timeframe_ns=inputs.timeframe_ns,
+        start_ns=inputs.start_ns,
+        end_ns=inputs.end_ns - inputs.timeframe_ns,
+        params=dict(strategy.params()),
+        bars={item.symbol: len(item.traded) for item in items},
+        gaps={item.symbol: _missing(item.traded, inputs.timeframe_ns) for item in items},
+        profile=resolved.profile,
+        n_overrides=resolved.n_overrides,
+        headlines=list(resolved.headlines),
+        settings=_plain(flatten(settings)),
+        setting_sources=dict(resolved.sources),
+        sources={item.symbol: item.source for item in items},
+        fingerprints=prints,
+        from_store=inputs.from_store,
+        instruments={
+            item.symbol: instrument_fields(item.instrument)
+            for item in items
+            if item.instrument is not None and item.symbol in map(normalize_symbol, given)
+        },
+        passport=passports(inputs),
+        bracket_date=next((i.instrument.bracket_date for i in items if i.instrument and i.instrument.bracket_date), ""),
+        funding=prepared.funding,
+        mark=prepared.mark,
+        causality=prepared.causality,
+        taker=taker,
+        maker=maker,
+        findings=[finding.text for finding in check_settings(settings, rates)],
+        warnings=warnings,
+        tags=next((list(found.tags) for found in prepared.signals.values()), []),
+        counts=journals.counts,
+        core_digest=DIGEST,
+        strategy_digest=strategy_fingerprint(strategy),
+        seed=settings.run.seed,
+        versions={name: _version(name) for name in ("numpy", "numba", "pandas")}
+        | {"python": platform.python_version()},
+        started_at=started.isoformat(timespec="seconds"),
+    )
+
+
+def _uses_confidence(settings: Settings) -> bool:
+    return (
+        settings.leverage.model in ("simple", "ilf2")
+        or settings.sizing.model == "notional"
+        or settings.exit.levels.sl.model == "confidence"
+    )
+
+
+def _missing(frame: pd.DataFrame, timeframe: int) -> int:
+    times = times_of(frame)
+    return int((times[-1] - times[0]) // timeframe + 1 - len(times))
+
+
+def _plain(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from a file: lists for tuples, however deep."""
+    return {path: _lists(value) for path, value in flat.items()}
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def qtsim_version() -> str:
+    """Version of the installed package."""
+    return _version("qtsim")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "0.1.0" if name == "qtsim" else ""

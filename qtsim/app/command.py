@@ -1,0 +1,126 @@
+"""What the command line runs: open what a run needs, then backtest it or check its strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtsim.app.api import chosen_symbols, finish_backtest, open_store, wants_sample
+from qtsim.app.backtest import BacktestOptions, Stage
+from qtsim.app.inputs import RunInputs, add_strategy_needs, gather_store
+from qtsim.app.workspace import Workspace, settings_of
+from qtsim.config.layers import Resolved
+from qtsim.data.store import Store
+from qtsim.errors import UsageError
+from qtsim.results.result import Result
+from qtsim.results.summary import flow
+from qtsim.signals.causality import CheckReport, check_strategy
+from qtsim.signals.loading import load_strategy
+from qtsim.signals.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Settings, strategy and store of a run; nothing has been read or computed yet."""
+
+    workspace: Workspace
+    resolved: Resolved
+    strategy: Strategy
+    store: Store
+
+
+def open_run(
+    workspace: Workspace,
+    *,
+    profile: str | None,
+    files: Sequence[Path],
+    overrides: Mapping[str, Any],
+    sample: bool,
+) -> Opened:
+    """Everything that can be wrong about a request before data are read. Errors: UsageError, StrategyError."""
+    resolved = settings_of(workspace, profile=profile, files=files, overrides=overrides)
+    strategy = load_strategy(resolved.settings.run.strategy, resolved.settings.strategy, [workspace.strategies])
+    return Opened(workspace, resolved, strategy, _pick_store(workspace, resolved, sample=sample))
+
+
+def backtest_opened(opened: Opened, *, options: BacktestOptions, save: bool, stage: Stage) -> Result:
+    """Backtest. Errors name what is wrong; nothing is half-written."""
+    return finish_backtest(
+        opened.resolved,
+        opened.strategy,
+        _gather(opened),
+        opened.workspace,
+        store=opened.store,
+        options=options,
+        save=save,
+        stage=stage,
+    )
+
+
+def check_opened(opened: Opened, *, stage: Stage) -> CheckReport:
+    """The full causality check. Errors: StrategyError names the first difference."""
+    settings = opened.resolved.settings
+    inputs = _gather(opened)
+    add_strategy_needs(inputs, opened.strategy, opened.store, settings)
+    return check_strategy(
+        opened.strategy,
+        inputs.frames(),
+        inputs.timeframe,
+        seed=settings.run.seed,
+        progress=stage,
+        mark_frames=inputs.mark_frames(),
+        funding_frames=inputs.funding_frames(),
+        column_frames=inputs.columns,
+        other_frames=inputs.others,
+    )
+
+
+def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
+    """What a program may read of a run."""
+    return {
+        "run": result.run_id or None,
+        "path": str(result.path) if result.path else None,
+        "workspace": str(workspace.root),
+        "digest": result.digest,
+        "synthetic": result.info.is_synthetic,
+        "verified": result.verified,
+        "strategy": result.info.strategy,
+        "params": result.info.params,
+        "symbols": result.info.symbols,
+        "timeframe": result.info.timeframe,
+        "profile": result.info.profile,
+        "metrics": result.metrics,
+        "range": result.ranges,
+        "optimism": result.optimism,
+        "flow": [{"step": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
+        "causality": result.info.causality,
+        "findings": result.info.findings,
+        "warnings": result.warnings,
+        "headlines": result.info.headlines,
+    }
+
+
+def _pick_store(workspace: Workspace, resolved: Resolved, *, sample: bool) -> Store:
+    """The workspace's store; the sample market where it was asked for, or where nothing was and nothing is there."""
+    if sample:
+        return open_store(workspace, resolved, sample=True)
+    store = open_store(workspace, resolved)
+    return open_store(workspace, resolved, sample=True) if wants_sample(resolved, store) else store
+
+
+def _gather(opened: Opened) -> RunInputs:
+    """Read the data; where a symbol's bars are missing, say what a user can do about it."""
+    store, settings = opened.store, opened.resolved.settings
+    symbols = chosen_symbols(opened.resolved, store)
+    missing = next((symbol for symbol in symbols if store.find(symbol, settings.run.timeframe) is None), None)
+    if missing is None or store.is_synthetic:
+        return gather_store(store, settings, symbols)
+    try:
+        return gather_store(store, settings, [missing])
+    except UsageError as error:
+        text = str(error)
+        if "qtsim data import" not in text:
+            text = f"{text}; import what is missing with qtsim data import PATH"
+        raise UsageError(f"{text}, or try the generated market: --sample (qtsim data sample makes it)") from None

@@ -1,0 +1,52 @@
+"""Has the data that a run read changed since?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtsim.app.api import open_store
+from qtsim.app.inputs import until
+from qtsim.app.workspace import Workspace, settings_of
+from qtsim.data.fingerprint import fingerprint
+from qtsim.data.quality import check_bars
+from qtsim.data.store import Store
+from qtsim.errors import QtsimError
+from qtsim.results.result import Result, stale_data
+
+
+def changed_since(result: Result, workspace: Workspace) -> Sequence[str]:
+    """Names of the data that the store no longer has as the run read them; rows after its end do not count.
+
+    Runs on frames of a notebook have no store to compare with. Never raises for data that are gone or damaged.
+    """
+    info = result.info
+    if not info.from_store:
+        return []
+    try:
+        resolved = settings_of(workspace)
+        if info.is_synthetic and not (workspace.data(resolved.settings.data.dir) / "sample").is_dir():
+            return []  # it would be generated, which takes seconds and gives the same rows
+        store = open_store(workspace, resolved, sample=info.is_synthetic)
+    except QtsimError:
+        return []
+    now = {name: _now(store, name, result) for name in info.fingerprints}
+    return stale_data(result, now)
+
+
+def _now(store: Store, name: str, result: Result) -> str:
+    """The fingerprint of the same rows today; empty where they cannot be read."""
+    info = result.info
+    end = info.end_ns + info.timeframe_ns
+    kind, *words = name.split()
+    try:
+        if kind == "funding":
+            return fingerprint(until(store.read_funding(words[0]), end + 1))
+        if kind == "column":
+            return fingerprint(until(store.read_column(words[0], None if words[1] == "all" else words[1]), end))
+        frame = store.read_bars(words[0], words[1], kind=kind)
+        if kind == "bars":
+            drop = str(info.settings.get("data.on_bad_rows", "error"))
+            frame, _ = check_bars(frame, info.timeframe_ns, symbol=words[0], on_bad_rows=drop)
+        return fingerprint(until(frame, end))
+    except QtsimError:
+        return ""

@@ -1,0 +1,5 @@
+"""python -m qtsim.cli"""
+
+from qtsim.cli import main
+
+main()

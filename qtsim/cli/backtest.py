@@ -1,0 +1,106 @@
+"""qtsim backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from qtsim.cli import options
+from qtsim.cli.screen import Stage, note, print_json, print_lines, progress, say, say_place
+
+
+def backtest(
+    strategy: options.Strategy = None,
+    symbols: options.Symbols = None,
+    timeframe: options.Timeframe = None,
+    detail: options.Detail = None,
+    timerange: options.Timerange = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+    sets: options.Set = None,
+    instruments: options.Instrument = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="Repeat a run; other options override what it was asked."),
+    ] = None,
+    sample: options.Sample = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run the reference driver too and compare byte for byte.")
+    ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Skip the range and the optimism meter.")] = False,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Skip the quick look-ahead check.")] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Keep no run folder and no report.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Backtest a strategy, print the first screen, leave a run folder with an HTML report.
+
+    Without data and options it runs ema_cross on the generated sample market.
+
+    Examples:
+
+      qtsim backtest
+
+      qtsim backtest -s ema_cross -p BTCUSDT -i 1h --timerange 20230101-20250630
+
+      qtsim backtest --from last --profile tight --set exit.base_tp=2%
+    """
+    from qtsim.app.backtest import BacktestOptions
+    from qtsim.app.command import backtest_opened, open_run, result_as_dict
+    from qtsim.app.repeat import open_repeat, repeat_text
+    from qtsim.app.workspace import find_workspace
+
+    workspace = find_workspace()
+    say_place(workspace.root)
+    repeated = open_repeat(workspace, from_run) if from_run is not None else None
+    overrides = options.gather_overrides(
+        base=repeated.overrides_for(strategy) if repeated else None,
+        strategy=strategy,
+        symbols=symbols,
+        timeframe=timeframe,
+        timerange=timerange,
+        detail=detail,
+        sets=sets,
+    )
+    rules: dict[str, Any] = repeated.instruments_for(options.split_symbols(symbols)) if repeated else {}
+    rules |= options.read_instruments(instruments)
+    with progress() as stage:
+        opened = open_run(
+            workspace,
+            profile=profile or (repeated.profile if repeated else None),
+            files=config or (),
+            overrides=overrides,
+            sample=sample or (repeated is not None and repeated.is_sample),
+        )
+        note(f"data {opened.store.folder}")
+        result = backtest_opened(
+            opened,
+            options=BacktestOptions(verify=verify, fast=fast, check=not no_check, instruments=rules),
+            save=not no_save,
+            stage=_telling_of_compilation(stage),
+        )
+    compared = repeated.compare(result) if repeated else None
+    if as_json:
+        print_json(result_as_dict(result, workspace) | ({"repeats": compared} if compared else {}))
+        return
+    print_lines(result.summary())
+    if compared is not None:
+        say(repeat_text(compared))
+    if result.path is not None:
+        say(f"report {result.path / 'report.html'}")
+
+
+def _telling_of_compilation(stage: Stage) -> Callable[[str, int, int], None]:
+    """The stage callback, which says before the simulation that it has to be compiled first, and about how long."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what == "simulating" and done == 0:
+            from qtsim.core._jit import is_warm
+
+            if not is_warm():
+                note("first run: compiling the simulator, half a minute to a minute, once per version")
+                what = "compiling"
+        stage(what, done, total)
+
+    return tell

@@ -1,0 +1,266 @@
+"""qtsim data: import, list, check, sample, instruments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qtsim.cli import options
+from qtsim.cli.screen import note, print_json, print_table, progress, say, say_place
+
+app = typer.Typer(no_args_is_help=True, help="Market data: import, list, check, the generated sample, instruments.")
+SHOWN_GAPS = 10
+
+
+def _store(sets: Any = None, *, sample: bool = False) -> Any:
+    from qtsim.app.api import open_store
+    from qtsim.app.workspace import find_workspace, settings_of
+
+    workspace = find_workspace()
+    say_place(workspace.root)
+    resolved = settings_of(workspace, overrides=options.read_sets(sets))
+    store = open_store(workspace, resolved, sample=sample)
+    note(f"data {store.folder}")
+    return store, resolved
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder.")],
+    symbol: Annotated[
+        str | None, typer.Option("--symbols", "--pairs", "-p", metavar="SYMBOL", help="Symbol of the file.")
+    ] = None,
+    timeframe: options.Timeframe = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="bars, mark or funding.")] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="NAME", help="Import a series of your own under this name.")
+    ] = None,
+    sets: options.Set = None,
+    as_json: options.Json = False,
+) -> None:
+    """Import CSV, Parquet, Feather or JSON; a folder in one go. Importing the same again changes nothing.
+
+    Examples:
+
+      qtsim data import ~/freqtrade/user_data/data/binance/futures
+
+      qtsim data import btc.csv -p BTCUSDT -i 1h
+    """
+    from qtsim.data.importer import FolderImportError, import_path
+
+    store, resolved = _store(sets)
+    failure: FolderImportError | None = None
+    with progress() as stage:
+        try:
+            reports = import_path(
+                store,
+                path.expanduser(),
+                symbol=symbol,
+                timeframe=timeframe,
+                kind=kind,
+                column=column,
+                on_bad_rows=resolved.settings.data.on_bad_rows,
+                progress=lambda done, total, file: stage(f"importing {file.name}", done, total),
+            )
+        except FolderImportError as error:
+            failure, reports = error, error.reports
+    if as_json:
+        print_json(
+            {
+                "files": [
+                    {
+                        "path": r.path,
+                        "status": r.status,
+                        "symbol": r.symbol,
+                        "timeframe": r.timeframe,
+                        "kind": r.kind,
+                        "added": r.added,
+                        "changed": r.changed,
+                        "unchanged": r.unchanged,
+                        "message": r.message,
+                    }
+                    for r in reports
+                ]
+            }
+        )
+    else:
+        for report in reports:
+            say(f"{report.path.name}: {report.describe()}")
+        counts = Counter(report.status for report in reports)
+        if len(reports) > 1:
+            say(f"{len(reports)} files: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+    if failure is not None:
+        raise failure
+
+
+@app.command("list")
+def list_(sample: options.Sample = False, as_json: options.Json = False) -> None:
+    """List what is stored.
+
+    Example:  qtsim data list
+    """
+    from qtsim.data.timeframes import format_ts
+
+    store, _ = _store(sample=sample)
+    entries = store.list()
+    if as_json:
+        print_json(
+            {
+                "series": [
+                    {
+                        "kind": e.kind,
+                        "symbol": e.symbol,
+                        "timeframe": e.timeframe,
+                        "name": e.name,
+                        "rows": e.rows,
+                        "start": format_ts(e.start),
+                        "end": format_ts(e.end),
+                        "source": e.source,
+                    }
+                    for e in entries
+                ]
+            }
+        )
+        return
+    if not entries:
+        say("nothing is stored; qtsim data import PATH, or qtsim data sample for a generated market")
+        return
+    rows = [
+        (e.kind, e.symbol, e.timeframe or e.name, f"{e.rows:,}", format_ts(e.start), format_ts(e.end), e.source)
+        for e in entries
+    ]
+    print_table(("kind", "symbol", "series", "rows", "first", "last", "source"), rows, right=("rows",))
+
+
+@app.command()
+def check(
+    symbols: options.Symbols = None,
+    timeframe: options.Timeframe = None,
+    timerange: options.Timerange = None,
+    sample: options.Sample = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check stored data and print its passport: gaps, zero volumes, outliers, fingerprints. Exit code 1 for damage.
+
+    Example:  qtsim data check -p BTCUSDT
+    """
+    from qtsim.app.passport import check_data
+
+    store, resolved = _store(sample=sample)
+    names = options.split_symbols(symbols)
+    with progress() as stage:
+        found = check_data(store, resolved.settings, names, timeframe, timerange, stage)
+    if as_json:
+        print_json({"passports": found.passports, "problems": found.problems})
+    else:
+        for passport in found.passports:
+            _print_passport(passport)
+    for problem in found.problems:
+        note(f"error: {problem}")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command("sample")
+def make_sample(as_json: options.Json = False) -> None:
+    """Make the generated sample market (SYNTHETIC), if it is not there yet.
+
+    Example:  qtsim data sample
+    """
+    store, _ = _store(sample=True)
+    entries = store.list()
+    if as_json:
+        print_json({"folder": store.folder, "series": [str(entry.key) for entry in entries]})
+        return
+    say(f"SYNTHETIC sample market in {store.folder}: {len(entries)} series of {', '.join(store.symbols())}")
+    say("next: qtsim backtest --sample")
+
+
+@app.command()
+def instruments(
+    symbol: Annotated[str | None, typer.Argument(metavar="[SYMBOL]", help="One symbol, with its brackets.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show ticks, lots, minimums and maintenance brackets, with their date.
+
+    Example:  qtsim data instruments BTCUSDT
+    """
+    from qtsim.data.instruments import instrument_for, instrument_sources, load_instruments
+
+    table = load_instruments()
+    chosen = [instrument_for(symbol, table, {})] if symbol else list(table.values())
+    if as_json:
+        print_json({"instruments": [_instrument_dict(item) for item in chosen]})
+        return
+    rows = [
+        (
+            i.symbol,
+            _step(i.tick),
+            _step(i.lot),
+            _step(i.min_qty),
+            f"{i.min_notional:g}",
+            f"{i.max_leverage:g}x",
+            i.bracket_date,
+        )
+        for i in chosen
+    ]
+    print_table(("symbol", "tick", "lot", "min qty", "min notional", "leverage", "brackets of"), rows)
+    if symbol:
+        say()
+        brackets = [
+            (f"{b.cap:,.0f}", f"{b.rate:.2%}", f"{b.amount:,.0f}", f"{b.leverage:g}x") for b in chosen[0].brackets
+        ]
+        print_table(("notional up to", "maintenance", "amount", "leverage"), brackets)
+        if chosen[0].assumed:
+            say(f"assumed, not stated by a source: {', '.join(chosen[0].assumed)}")
+    for field, source in instrument_sources().items():
+        note(f"{field}: {source}")
+
+
+def _print_passport(passport: dict[str, Any]) -> None:
+    """One series: a line that names it, a line per fact, and its gaps."""
+    say(" ".join(str(passport[name]) for name in ("symbol", "timeframe", "kind") if passport[name]))
+    for name, value in passport.items():
+        if name in ("symbol", "kind", "timeframe", "gap_list", "longest_gap"):
+            continue
+        if name == "gaps":
+            say(f"  {name:<24} {passport['longest_gap']}")
+            continue
+        if isinstance(value, list):
+            more = f" and {len(value) - SHOWN_GAPS} more" if len(value) > SHOWN_GAPS else ""
+            value = ", ".join(map(str, value[:SHOWN_GAPS])) + more or "none"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key}: {count:,}" for key, count in value.items())
+        elif isinstance(value, int):
+            value = f"{value:,}"
+        elif isinstance(value, float):
+            value = f"{value:.6g}"
+        say(f"  {name.replace('_', ' '):<24} {'n/a' if value is None else value}")
+    gaps = passport.get("gap_list", [])
+    for gap in gaps[:SHOWN_GAPS]:
+        say(f"  {'gap':<24} {gap['missing']:,} missing from {gap['from']}, next bar {gap['to']}")
+    if len(gaps) > SHOWN_GAPS:
+        say(f"  {'':<24} {len(gaps) - SHOWN_GAPS} more gaps; --json lists them all")
+
+
+def _instrument_dict(item: Any) -> dict[str, Any]:
+    return {
+        "symbol": item.symbol,
+        "tick": _step(item.tick) or None,
+        "lot": _step(item.lot),
+        "min_qty": _step(item.min_qty),
+        "max_qty": item.max_qty,
+        "min_notional": item.min_notional,
+        "liquidation_fee": item.liquidation_fee,
+        "bracket_date": item.bracket_date,
+        "assumed": list(item.assumed),
+        "brackets": [b._asdict() for b in item.brackets],
+    }
+
+
+def _step(value: Any) -> str:
+    """A step as people write it, without exponent; empty where there is none."""
+    return "" if value is None else f"{value:f}"
