@@ -1,0 +1,245 @@
+"""Generated markets and settings: small, nasty, and the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from qtsim.config.layers import resolve
+from qtsim.config.params import to_params
+from qtsim.core.records import Records, bar_dt, funding_dt, instrument_dt, signal_dt
+from qtsim.sim.journals import Journals
+from qtsim.sim.market import Market, SymbolInput, build_market
+from qtsim.sim.run import run_compiled, run_reference
+
+HOUR = 3_600_000_000_000
+START = 1_704_067_200_000_000_000  # 2024-01-01 00:00 UTC
+NAMES = ("AAA", "BBB", "CCC", "DDD")
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """One generated run."""
+
+    market: Market
+    params: Records
+    symbols: list[str]
+    balance: float = 10_000.0
+    inputs: list[SymbolInput] = field(default_factory=list)
+    label: str = ""
+
+    def __repr__(self) -> str:
+        return f"Case({self.label}, {self.symbols}, {len(self.market.bars)} bars)"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+    def compiled(self, *, diagnose: bool = True) -> Journals:
+        return run_compiled(self.market, self.params, self.balance, self.symbols, diagnose=diagnose)
+
+    def reference(self, *, diagnose: bool = True) -> Journals:
+        return run_reference(self.market, self.params, self.balance, self.symbols, diagnose=diagnose)
+
+
+def instrument(
+    *,
+    tick: tuple[float, float] = (1, 10),
+    lot: tuple[float, float] = (1, 1000),
+    min_qty: float = 0.001,
+    rate: float = 0.004,
+) -> Records:
+    """An exchange's rules: steps as ratios, two brackets."""
+    record = np.zeros(1, instrument_dt)
+    record["tick_num"], record["tick_den"] = tick
+    record["lot_num"], record["lot_den"] = lot
+    record["min_qty"], record["max_qty"], record["min_notional"] = min_qty, np.inf, 5.0
+    record["liquidation_fee"] = 0.0125
+    record["n_brackets"] = 2
+    record["bracket_cap"][0, :2] = 20_000.0, np.inf
+    record["bracket_rate"][0, :2] = rate, 2.5 * rate
+    record["bracket_amount"][0, :2] = 0.0, 20_000.0 * 1.5 * rate
+    record["bracket_leverage"][0, :2] = 125.0, 50.0
+    return record
+
+
+def params_of(overrides: dict[str, Any], profile: str | None = None) -> Records:
+    """Parameter records of settings."""
+    return to_params(resolve(profile=profile, environ={}, overrides=overrides).settings, HOUR)
+
+
+def empty_signals(n: int) -> Records:
+    """Rows that ask for nothing in a calm market."""
+    rows = np.zeros(n, signal_dt)
+    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta"):
+        rows[name] = np.nan
+    rows["tag"] = -1
+    rows["atr_ratio"] = 1.0
+    rows["symbol_risk"] = 1.0
+    return rows
+
+
+def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, Any]) -> SymbolInput:
+    """Bars with jumps, flat stretches and gaps; signals; funding at odd times."""
+    sd = knobs["volatility"]
+    steps = rng.standard_t(3, n) * sd
+    steps[rng.random(n) < 0.03] *= 6.0
+    close = 100.0 * np.exp(np.cumsum(steps))
+    start = np.concatenate([[100.0], close[:-1]])
+    jumps = np.where(rng.random(n) < 0.1, rng.normal(0, 3 * sd, n), 0.0)
+    opening = start * np.exp(jumps)
+    high = np.maximum(opening, close) * np.exp(np.abs(rng.normal(0, sd, n)) * (rng.random(n) < 0.8))
+    low = np.minimum(opening, close) * np.exp(-np.abs(rng.normal(0, sd, n)) * (rng.random(n) < 0.8))
+    bars = np.zeros(n, bar_dt)
+    for field_name, values in (("open", opening), ("high", high), ("low", low), ("close", close)):
+        bars[field_name] = np.maximum(np.round(values, 1), 0.1)
+    flat = rng.random(n) < 0.05
+    for field_name in ("high", "low", "close"):
+        bars[field_name][flat] = bars["open"][flat]
+    bars["volume"] = 1_000.0
+    bars["ts_open"] = START + HOUR * (np.arange(n) + knobs["late"].get(name, 0))
+    has_mark = bool(knobs["mark"])
+    for field_name in ("open", "high", "low", "close"):
+        bars[f"mark_{field_name}"] = bars[field_name]
+    if has_mark:
+        basis = np.exp(rng.normal(0, knobs["mark"], n))
+        for field_name in ("open", "close"):
+            bars[f"mark_{field_name}"] *= basis
+        bars["mark_high"] = np.maximum(bars["mark_open"], bars["mark_close"]) * np.exp(np.abs(rng.normal(0, sd, n)))
+        bars["mark_low"] = np.minimum(bars["mark_open"], bars["mark_close"]) * np.exp(-np.abs(rng.normal(0, sd, n)))
+    signals = empty_signals(n)
+    rate = knobs["signal_rate"]
+    draws = rng.random((4, n))
+    signals["long"] = draws[0] < rate
+    signals["short"] = (draws[1] < rate) & (signals["long"] == 0)
+    signals["exit_long"] = draws[2] < rate / 3
+    signals["exit_short"] = draws[3] < rate / 3
+    signals["confidence"] = np.where(rng.random(n) < 0.5, np.nan, np.round(rng.uniform(0.2, 1, n), 2))
+    for field_name in ("tp", "sl"):
+        signals[field_name] = np.where(rng.random(n) < knobs["own_levels"], rng.uniform(0.004, 0.05, n), np.nan)
+    signals["trail"] = np.where(rng.random(n) < knobs["own_levels"], rng.uniform(0.005, 0.03, n), np.nan)
+    signals["divergence"] = np.where(rng.random(n) < 0.2, rng.random(n), np.nan)
+    atr = np.maximum(high - low, 0.0) * rng.uniform(0.2, 1.5, n)
+    signals["atr"] = np.where(rng.random(n) < 0.05, 0.0, atr)
+    signals["atr"][:3] = np.nan
+    signals["atr_pct"] = signals["atr"] / bars["close"]
+    signals["atr_ratio"] = rng.uniform(0.5, 5.0, n)
+    signals["volatility_factor"] = np.clip(signals["atr_ratio"] - 1.0, 0, 5)
+    signals["symbol_risk"] = rng.uniform(0.5, 1.5, n)
+    signals["funding_rate"] = rng.normal(0, 0.0005, n)
+    keep = np.ones(n, dtype=bool)
+    if knobs["gaps"]:
+        keep = rng.random(n) > 0.08
+        keep[0] = True
+    bars, signals = bars[keep], signals[keep]
+    every = knobs["funding_hours"]
+    span = int(n * 24 / every)
+    events = np.zeros(span, funding_dt)
+    offset = rng.choice([0, 0, 5_000_000, HOUR // 3, HOUR // 2])
+    events["ts"] = START + offset + np.arange(span) * int(every * HOUR)
+    events["rate"] = rng.normal(0.0001, 0.002, span)
+    events["mark"] = np.where(rng.random(span) < 0.5, np.nan, 100.0)
+    rules = instrument(
+        tick=knobs["tick"],
+        lot=knobs["lot"],
+        min_qty=knobs["lot"][0] / knobs["lot"][1] * knobs["min_lots"],
+        rate=knobs["rate"],
+    )
+    return SymbolInput(name, bars, signals, events, rules, has_mark)
+
+
+def make_inputs(seed: int, n_symbols: int, n_bars: int, knobs: dict[str, Any]) -> list[SymbolInput]:
+    """One market from a seed."""
+    rng = np.random.default_rng(seed)
+    return [random_symbol(rng, name, n_bars, knobs) for name in NAMES[:n_symbols]]
+
+
+KNOBS: dict[str, list[Any]] = {
+    "volatility": [0.002, 0.008, 0.03],
+    "mark": [0, 0.001, 0.01],
+    "late": [{}, {"AAA": 7}, {"BBB": 11}],
+    "signal_rate": [0.05, 0.2, 0.5],
+    "own_levels": [0.0, 0.3],
+    "gaps": [False, True],
+    "funding_hours": [0.4, 1, 4, 8],
+    "tick": [(1, 10), (1, 100), (5, 10), (1, 0)],
+    "lot": [(1, 1000), (1, 1), (5, 1), (1, 100_000_000)],
+    "min_lots": [1, 3],
+    "rate": [0.004, 0.015],
+}
+
+SETTINGS: dict[str, list[Any]] = {
+    "exit.policy": ["exit_brain", "exit_brain", "bracket"],
+    "exit.monitoring": ["continuous", "points", "interval"],
+    "exit.check_interval_s": [240.0, 700.0, 3600.0],
+    "sim.path": ["nearest", "adverse", "favourable"],
+    "sim.fill_at": ["next_open", "next_open", "close"],
+    "sim.end_of_data": ["close", "last_open", "open"],
+    "exit.on_opposite_signal": ["ignore", "close", "reverse"],
+    "exit.trigger_price": ["last", "mark"],
+    "exit.stops.hard.working_type": ["mark", "last"],
+    "exit.stops.hard.distance": [0.01, 0.02, 0.05],
+    "exit.base_tp": [0.006, 0.02],
+    "exit.base_sl": [0.004, 0.012],
+    "exit.bracket.tp": [0.004, 0.03, "inf"],
+    "exit.bracket.sl": [0.003, 0.015, "inf"],
+    "exit.stops.trail.mode": ["off", "atr", "percent"],
+    "exit.stops.trail.activate": [0.003, 0.02],
+    "exit.stops.trail.style": ["aggressive", "balanced", "loose"],
+    "exit.stops.ratchet.preset": ["off", "breakeven", "lock"],
+    "exit.stops.breakeven.activate": ["inf", 0.005],
+    "exit.harvest.scheme.by": ["leverage", "static"],
+    "exit.harvest.basis": ["remaining", "initial"],
+    "exit.levels.adaptive": [False, True],
+    "exit.levels.sl.model": ["adaptive", "confidence"],
+    "exit.levels.sl.max": [0.02, 0.05],
+    "exit.guard.loss.max": [0.02, 0.125],
+    "exit.guard.loss.basis": ["notional", "margin"],
+    "leverage.model": ["fixed", "simple", "ilf2", "kelly"],
+    "leverage.fixed": [1.0, 5.0, 40.0],
+    "leverage.ilf2.min": [5.0, 1.0],
+    "leverage.ilf2.max": [80.0, 10.0],
+    "leverage.kelly.prior_trades": [3, 20],
+    "limits.per_trade.leverage": [10.0, 60.0],
+    "sizing.model": ["math", "notional", "fixed_risk", "fraction", "fixed_qty"],
+    "sizing.notional": [40.0, 900.0],
+    "sizing.fixed_qty": [0.5, 12.0],
+    "limits.per_trade.margin": [0.15, 0.6],
+    "costs.slippage.model": ["fixed", "size"],
+    "costs.slippage.large_notional": [300.0, 10_000.0],
+    "costs.funding.inclusive": ["open", "both"],
+    "entry.cooldown_bars": [0, 0, 2],
+}
+
+
+def drawn(rng: np.random.Generator, choices: dict[str, list[Any]]) -> dict[str, Any]:
+    """One value of each key, by a generator: the same for the same seed."""
+    return {name: values[int(rng.integers(len(values)))] for name, values in choices.items()}
+
+
+def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed: Any) -> Case:
+    """A generated run without Hypothesis."""
+    rng = np.random.default_rng([seed, 1])
+    knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **fixed}
+    inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
+    return case_of(inputs, overrides)
+
+
+def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float = 10_000.0) -> Case:
+    """A run of given inputs."""
+    market = build_market(inputs, HOUR)
+    return Case(market, params_of(overrides), [item.symbol for item in inputs], balance, inputs)
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, **fixed: Any) -> Case:
+    """Generated runs; `fixed` settings are not drawn."""
+    knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
+    settings = {**{name: draw(st.sampled_from(values)) for name, values in SETTINGS.items()}, **fixed}
+    inputs = make_inputs(
+        draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, max_symbols)), draw(st.integers(8, max_bars)), knobs
+    )
+    case = case_of(inputs, settings)
+    return replace(case, label=f"{knobs} {settings}")

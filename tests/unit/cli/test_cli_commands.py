@@ -1,0 +1,338 @@
+"""Every command does its job, says it in words and in JSON, and says where."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import qtsim as qt
+from qtsim.cli import app
+from qtsim.data.store import Store
+from tests.unit.cli.made_workspace import HEADER, Answer, Run, assert_refused, made_bars, made_rows
+
+Names = Callable[[], list[str]]
+ROOT = Path(__file__).resolve().parents[3]
+FAST = ("backtest", "--fast", "-s", "sma_cross", "--set", "strategy.fast=3", "--set", "strategy.slow=8")
+
+
+def done(answer: Answer) -> Answer:
+    """The answer, of a command that must succeed."""
+    assert answer.code == 0, answer.said
+    return answer
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """Its JSON, which is strict and numbered."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    values: dict[str, Any] = json.loads(done(answer).out, parse_constant=refuse)
+    assert values["schema"] == 1
+    return values
+
+
+# --- backtest --------------------------------------------------------------------------------------------------------
+
+
+def test_the_main_job(qtsim: Run, tmp_path: Path, runs: Names) -> None:
+    answer = done(qtsim("backtest", *FAST[2:], "--verify"))
+    (name,) = runs()
+    folder = tmp_path / "runs" / name
+    assert f"workspace {tmp_path}" in answer.err
+    assert "byte for byte" in answer.out
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("qtsim ")
+    assert lines[-1] == f"report {folder / 'report.html'}"
+    assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    shown = done(qtsim("runs", "show", "last"))
+    assert shown.out.splitlines() == lines[:-1], "a saved run tells the same"
+
+
+def test_an_empty_store_gets_the_sample_market(empty: Run, tmp_path: Path) -> None:
+    answer = done(empty("backtest", "--fast", "--no-save", "--timerange", "20251001-"))
+    assert "SYNTHETIC" in answer.out.splitlines()[0]
+    assert "ema_cross" in answer.out.splitlines()[0]
+    assert (tmp_path / "data" / "sample").is_dir()
+    refused = empty("backtest", "-p", "BTCUSDT")
+    assert_refused(refused, 2, "no BTCUSDT 1h bars", "qtsim data import", "qtsim data sample", "--sample")
+    assert "SYNTHETIC" in done(empty("backtest", "-p", "BTC-USDT", "--sample", "--fast", "--no-save")).out
+    assert "SYNTHETIC" in done(empty("data", "sample")).out
+    assert len(as_json(empty("data", "list", "--sample", "--json"))["series"]) == 15
+    listed = as_json(empty("data", "check", "--sample", "-p", "ETHUSDT", "-i", "1h", "--json"))
+    assert [p["kind"] for p in listed["passports"]] == ["bars", "mark", "funding"]
+
+
+def test_json_of_a_backtest_is_python_s_result(qtsim: Run, tmp_path: Path) -> None:
+    values = as_json(qtsim(*FAST, "--no-save", "--json"))
+    result = qt.backtest(
+        "sma_cross", symbols="BTCUSDT", timeframe="1h", settings={"strategy.fast": 3, "strategy.slow": 8}, fast=True
+    )
+    assert values["digest"] == result.digest
+    assert values["run"] is None
+    for name, value in result.metrics.items():
+        assert values["metrics"][name] == (value if math.isfinite(value) else None)
+    assert values["flow"][-1]["count"] == int((result.fills["kind"] == "entry").sum())
+
+
+def test_symbols_as_people_write_them(qtsim: Run, tmp_path: Path) -> None:
+    Store(tmp_path / "data").write_bars("ETHUSDT", "1h", made_bars(), source="made for the test")
+    words = ("backtest", "--fast", "--no-save", "--json")
+    for named in (["-p", "BTC/USDT:USDT,eth-usdt"], ["--pairs", "BTCUSDT", "-p", "ETHUSDT"], ["-p", "all"]):
+        assert as_json(qtsim(*words, *named))["symbols"] == ["BTCUSDT", "ETHUSDT"]
+    assert as_json(qtsim("backtesting", *words[1:]))["symbols"] == ["BTCUSDT"]
+
+
+def test_settings_from_everywhere(qtsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.toml").write_text("exit.base_tp = 0.03\nexit.base_sl = 0.01\n", encoding="utf-8")
+    (tmp_path / "two.toml").write_text("exit.base_tp = '4%'\n", encoding="utf-8")
+    monkeypatch.setenv("TP_MIN", "0.005")
+    answer = as_json(
+        qtsim("config", "show", "exit", "-c", "one.toml", "-c", "two.toml", "--set", "exit.base_sl=0.9%", "--json")
+    )
+    settings = answer["settings"]
+    assert (settings["exit.base_tp"]["value"], settings["exit.base_tp"]["source"]) == (0.04, "file two.toml")
+    assert (settings["exit.base_sl"]["value"], settings["exit.base_sl"]["source"]) == (0.009, "command line")
+    assert settings["exit.levels.tp.min"]["source"] == "environment TP_MIN"
+    assert settings["exit.bracket.tp"]["value"] == 0.03
+    assert settings["exit.stops.breakeven.activate"]["value"] == "inf"
+    assert settings["exit.legacy.tp"]["in_force"] is False
+    shown = done(qtsim("config", "show", "exit.l", "--profile", "tight"))
+    assert re.search(r"exit\.legacy\.tp +0\.06 +default +not in force", shown.out)
+    assert "environment TP_MIN" in shown.err
+    assert "environment TP_MIN" in done(qtsim(*FAST, "--no-save")).out, "headlines are on the first screen"
+
+
+def test_repeating_a_run(qtsim: Run, tmp_path: Path, runs: Names) -> None:
+    rules = ("--instrument", "BTCUSDT:tick=0.5,lot=0.01")
+    done(qtsim(*FAST, "--profile", "tight", "--timerange", "20240103-", *rules))
+    (first,) = runs()
+    again = done(qtsim("backtest", "--fast", "--from", "last"))
+    assert f"repeats {first}: the same decisions, fills and equity" in again.out
+    assert "profile tight" in again.out
+    changed = as_json(qtsim("backtest", "--fast", "--from", first, "--set", "exit.base_tp=5%", "--no-save", "--json"))
+    assert changed["repeats"]["differs"] == ["setting exit.base_tp"]
+    other = done(qtsim("backtest", "--fast", "--from", first, "-s", "ema_cross", "--no-save")).out
+    assert f"differs from {first}: strategy sma_cross" in other
+    plain = done(qtsim("backtest", "--fast", "--from", first, "--profile", "plain", "--no-save")).out
+    assert "profile exitbrain-v35" not in plain
+    assert "profile tight" in plain.splitlines()[-1]
+
+
+def test_data_that_changed_since(qtsim: Run, tmp_path: Path) -> None:
+    done(qtsim(*FAST))
+    assert "STALE" not in done(qtsim("runs", "show", "last")).out
+    store = Store(tmp_path / "data")
+    longer = made_bars(350)
+    store.write_bars("BTCUSDT", "1h", longer, source="made for the test")
+    assert "STALE" not in done(qtsim("runs", "show", "last")).out, "rows after the run's end do not count"
+    longer.iloc[10, longer.columns.get_loc("high")] += 0.5
+    store.write_bars("BTCUSDT", "1h", longer, source="made for the test")
+    assert "STALE: the data have changed since this run: bars BTCUSDT 1h" in done(qtsim("runs", "show", "last")).out
+    assert as_json(qtsim("runs", "show", "last", "--json"))["stale"] == ["bars BTCUSDT 1h"]
+    assert "data bars BTCUSDT 1h" in done(qtsim("backtest", "--fast", "--from", "last", "--no-save")).out
+
+
+def test_runs_and_reports(qtsim: Run, tmp_path: Path, runs: Names) -> None:
+    assert "no runs yet" in done(qtsim("runs", "list")).out
+    done(qtsim(*FAST))
+    done(qtsim("backtest", "--fast"))
+    listed = as_json(qtsim("runs", "list", "--json"))["runs"]
+    assert sorted(run["run"] for run in listed) == runs()
+    first = next(run["run"] for run in listed if run["strategy"] == "sma_cross")
+    assert "1 more: --limit 2" in done(qtsim("runs", "list", "-n", "1")).out
+    folder = tmp_path / "runs" / first
+    by_id = done(qtsim("runs", "show", first)).out
+    assert by_id == done(qtsim("runs", "show", str(folder))).out
+    assert by_id == done(qtsim("runs", "show", first[: first.index("sma") + 3])).out
+    done(qtsim("report", first, "-o", "out.html"))
+    assert (tmp_path / "out.html").read_bytes() == (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    done(qtsim("report", first))
+    assert (tmp_path / "out.html").read_bytes() == (folder / "report.html").read_bytes()
+    assert f"removed {first}" in done(qtsim("runs", "rm", first)).out
+    assert len(runs()) == 1
+
+
+def test_opening_a_report(qtsim: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(qtsim(*FAST))
+    opened: list[str] = []
+    monkeypatch.setattr("typer.launch", lambda place: opened.append(place) or 0)
+    done(qtsim("report", "last", "--open"))
+    assert opened[0].endswith("report.html")
+    monkeypatch.setattr("typer.launch", lambda place: 1)
+    assert "open the file in a browser" in done(qtsim("report", "--open")).err
+
+
+# --- the others ------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_workspace(empty: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "next: cd my-trading" in done(empty("init", "my-trading")).out
+    assert_refused(empty("init", "my-trading"), 2, "exists already; nothing was changed")
+    monkeypatch.chdir(tmp_path / "my-trading")
+    assert f"workspace {tmp_path / 'my-trading'}" in done(empty("config", "show")).err
+    assert as_json(empty("config", "show", "--json"))["settings"]["exit.base_tp"]["source"] == "default"
+    new = done(empty("strategies", "new", "My-Idea.py"))
+    assert "qtsim check -s my_idea" in new.out
+    assert (tmp_path / "my-trading" / "strategies" / "my_idea.py").is_file()
+    named = {entry["name"]: entry["origin"] for entry in as_json(empty("strategies", "list", "--json"))["strategies"]}
+    assert named["my_idea"] == "workspace"
+    assert named["ema_cross"] == "shipped"
+    assert_refused(empty("strategies", "new", "my_idea"), 2, "exists already")
+
+
+def test_a_strategy_beside_no_workspace(empty: Run, tmp_path: Path) -> None:
+    (tmp_path / "qtsim.toml").unlink()
+    assert "-s my_idea.py" in done(empty("strategies", "new", "my_idea")).out
+    assert (tmp_path / "my_idea.py").is_file()
+    shown = as_json(empty("strategies", "show", "my_idea.py", "--json"))
+    assert [p["name"] for p in shown["parameters"]] == ["period"]
+    assert "period" in done(empty("strategies", "show", "my_idea.py")).out
+    assert f"workspace {tmp_path / 'home'}" in done(empty("doctor")).err
+
+
+def test_check(qtsim: Run) -> None:
+    words = ("check", "-s", "sma_cross", "--set", "strategy.fast=3", "--set", "strategy.slow=8")
+    answer = done(qtsim(*words))
+    assert "look-ahead: none" in answer.out
+    assert "warm-up:" in answer.out
+    assert "workspace" in answer.err
+    assert as_json(qtsim(*words, "--json"))["points"] == 200
+
+
+def test_levels_are_python_s(empty: Run) -> None:
+    words = (
+        "levels",
+        "-l",
+        "20",
+        "--base-tp",
+        "1%",
+        "--base-sl",
+        "0.005",
+        "--avg-pnl-20",
+        "-0.2",
+        "--divergence",
+        "0.3",
+    )
+    values = as_json(empty(*words, "--json"))
+    found = qt.levels(20, base_tp=0.01, base_sl=0.005, avg_pnl_20=-0.2, divergence=0.3)
+    assert values == json.loads(json.dumps({"schema": 1, **asdict(found)}))
+    assert f"{100 * found.tp1:.6f} %" in done(empty(*words)).out
+
+
+def test_levels_say_what_they_do_not_read(empty: Run, tmp_path: Path) -> None:
+    assert "not read here" not in done(empty("levels")).err
+    (tmp_path / "qtsim.toml").write_text("exit.base_tp = 0.03\n", encoding="utf-8")
+    assert "not read here: exit.base_tp" in done(empty("levels")).err
+
+
+def test_configuration(empty: Run) -> None:
+    assert "exit.guard.loss.max" in done(empty("config", "check")).out
+    kinds = {finding["kind"] for finding in as_json(empty("config", "check", "--json"))["findings"]}
+    assert "unreachable" in kinds
+    explained = done(empty("config", "explain", "exit.levels.sl.max"))
+    assert "SL_CLAMP_MAX" in explained.out
+    assert as_json(empty("config", "explain", "exit.bracket", "--json"))["settings"][0]["key"] == "exit.bracket.tp"
+    schema = json.loads(done(empty("config", "schema")).out)
+    assert schema["title"] == "qtsim.toml"
+
+
+def test_import_says_what_it_did(empty: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "BTC_USDT_USDT-1h-futures.csv").write_text(HEADER + "".join(made_rows()), encoding="utf-8")
+    first = done(empty("data", "import", "in/BTC_USDT_USDT-1h-futures.csv"))
+    assert "BTCUSDT 1h bars: 300 rows added" in first.out
+    again = as_json(empty("data", "import", "in", "--json"))["files"]
+    assert [(file["status"], file["unchanged"]) for file in again] == [("unchanged", 300)]
+    (tmp_path / "mood.csv").write_text("time,value\n2024-01-01,1\n2024-01-02,3\n", encoding="utf-8")
+    assert "mood" in done(empty("data", "import", "mood.csv", "--column", "mood")).out
+    listed = as_json(empty("data", "list", "--json"))["series"]
+    assert [(entry["kind"], entry["name"]) for entry in listed] == [("bars", ""), ("column", "mood")]
+
+
+def test_instruments(empty: Run) -> None:
+    assert re.search(r"1000PEPEUSDT +0\.0000001 ", done(empty("data", "instruments")).out)
+    (one,) = as_json(empty("data", "instruments", "BTC-USDT", "--json"))["instruments"]
+    assert one["symbol"] == "BTCUSDT"
+    assert len(one["brackets"]) > 5
+
+
+def test_doctor(qtsim: Run, tmp_path: Path) -> None:
+    checks = {check["what"]: check for check in as_json(qtsim("doctor", "--json"))["checks"]}
+    assert {"python", "numba", "compiled code", "workspace", "settings", "data", "extra vectorbt"} <= set(checks)
+    assert "1 series of 1 symbols" in checks["data"]["text"]
+    (tmp_path / "qtsim.toml").write_text("exit.base_tp = 2\n", encoding="utf-8")
+    broken = qtsim("doctor")
+    assert broken.code == 1
+    assert "FAIL" in broken.out
+    assert "qtsim.toml, line 1" in broken.out
+
+
+def test_warmup(qtsim: Run, runs: Names) -> None:
+    assert re.search(r"ready in \d+\.\d s; compiled code is in ", done(qtsim("warmup")).out)
+    assert runs() == []
+
+
+def test_a_broken_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m qtsim.cli config show | head -1"
+    environ = {**os.environ, "QTSIM_HOME": str(tmp_path)}
+    answer = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.stdout.startswith("setting")
+    assert answer.stderr.splitlines() == [f"workspace {tmp_path}"]
+
+
+def test_from_a_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), "--version"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert re.fullmatch(r"qtsim \d+\.\d+\.\d+\n", answer.stdout)
+
+
+def test_output_that_cannot_show_a_sign(qtsim: Run, spawn: Callable[..., subprocess.Popen[str]]) -> None:
+    process = spawn("runs", "list", PYTHONIOENCODING="ascii")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    process = spawn("strategies", "new", "ü", PYTHONIOENCODING="ascii")
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+def commands(command: Any, name: str = "qtsim") -> list[tuple[str, Any]]:
+    """Every command with its words, but the groups."""
+    if not hasattr(command, "commands"):
+        return [(name, command)]
+    return [found for word, child in command.commands.items() for found in commands(child, f"{name} {word}")]
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
+def test_every_command_has_an_example(name: str, command: Any) -> None:
+    assert re.search(r"Examples?:\s+qtsim ", command.help), f"{name} --help has no example"
+    wanted = name.replace("backtesting", "backtest")
+    examples = re.findall(r"(qtsim [a-z].*)", command.help.split("Example", 1)[1])
+    assert any(example.startswith(wanted) for example in examples)
+
+
+def test_without_a_command_the_help_is_shown(empty: Run) -> None:
+    answer = empty()
+    assert answer.code == 2
+    assert "Usage" in answer.said
+    assert "error" not in answer.said

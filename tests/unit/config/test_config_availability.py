@@ -1,0 +1,184 @@
+"""Settings of parts that this version does not have: refused, harmless, or told in a headline."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from qtsim.config import Resolved, resolve
+from qtsim.config.kinds import Choice, Names, Number, Switch, Text, Timeframe
+from qtsim.config.settings import keys
+from qtsim.config.unavailable import RELEASE, TABLE, is_in_force, missing, refusal
+from qtsim.errors import SettingError
+
+PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
+
+
+def resolved(**layers) -> Resolved:
+    return resolve(**{"environ": {}, **layers})
+
+
+def another_value(path: str) -> object:
+    """A sane value of a setting that is neither its default nor harmless, and contradicts no other default."""
+    key = keys()[path]
+    entry = missing(path)
+    taken = {key.default, *((entry.built or ()) + entry.harmless if entry else ())}
+    kind = key.kind
+    candidates: list[object]
+    if isinstance(kind, Choice):
+        candidates = list(kind.options)
+    elif isinstance(kind, Switch):
+        candidates = [True, False]
+    elif isinstance(kind, Timeframe):
+        candidates = ["1m", "4h"]
+    elif isinstance(kind, Text):
+        candidates = ["other"]
+    elif isinstance(kind, Names):
+        candidates = [("exit",)]
+    elif isinstance(kind, Number):
+        candidates = [value for value in (2, 30, 5, 1.25, 0.9, 0.45, 0.021, -0.2) if kind.is_sane(value)]
+    else:
+        first, *rest = key.default
+        candidates = [((first[0] / 2, first[1]), *rest)]
+    return next(value for value in candidates if value not in taken and not contradicts(path, value))
+
+
+PAIRS = {
+    ("sim.mode", "detail"): {"data.detail_timeframe": "1m"},
+    ("data.detail_timeframe", "1m"): {"sim.mode": "detail"},
+}
+
+
+def contradicts(path: str, value: object) -> bool:
+    """True where the value cannot stand beside the defaults."""
+    try:
+        resolved(overrides={path: value, **PAIRS.get((path, str(value)), {})}, available_only=False)
+    except SettingError:
+        return True
+    return False
+
+
+NOT_BUILT = [path for path in keys() if missing(path) is not None and path != "gates.enabled"]
+
+
+@pytest.mark.parametrize("path", NOT_BUILT)
+def test_changing_what_is_not_built_is_refused(path: str):
+    value = another_value(path)
+    overrides = {path: value, **PAIRS.get((path, str(value)), {})}
+    with pytest.raises(SettingError, match=rf"{re.escape(path)} = .* is not available in qtsim {re.escape(RELEASE)}: "):
+        resolved(overrides=overrides)
+    assert resolved(overrides=overrides, available_only=False).sources[path] == "command line"
+    assert resolved(overrides={path: keys()[path].default}).headlines == []
+
+
+@pytest.mark.parametrize("path", NOT_BUILT)
+def test_harmless_values_are_accepted(path: str):
+    entry = missing(path)
+    assert entry is not None
+    for value in (*entry.harmless, *(entry.built or ())):
+        assert keys()[path].kind.coerce(value) == value
+        assert refusal(path, value) is None
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=[entry.pattern for entry in TABLE])
+def test_every_entry_stands_for_something(entry):
+    decided = [path for path in keys() if missing(path) is entry]
+    assert decided, "no setting, or an earlier entry takes all of them"
+    assert all(fnmatchcase(path, entry.pattern) for path in decided)
+    assert not entry.why.endswith(".")
+    for path in decided:
+        if entry.built is not None:
+            assert keys()[path].default in entry.built
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"exit.replan": "bar"},
+            'exit.replan = "bar" is not available in qtsim 0.1: levels are planned once, at entry; leave it at "entry" '
+            "(command line)",
+        ),
+        (
+            {"exit.policy": "legacy"},
+            'exit.policy = "legacy" is not available in qtsim 0.1: only exit_brain and bracket are built; choose '
+            '"exit_brain" or "bracket" (command line)',
+        ),
+        ({"governor.daily_drawdown": "5%"}, "the Safety Governor is not built yet; leave it at 0.03"),
+        ({"account.mode.margin": "cross"}, 'only isolated margin is built; leave it at "isolated"'),
+        ({"exit.guard.loss.emergency_margin": 0.75}, "the margin emergency is not built yet; leave it at inf"),
+    ],
+)
+def test_refusal_says_what_would_be_right(overrides: dict, message: str):
+    with pytest.raises(SettingError, match=re.escape(message)):
+        resolved(overrides=overrides)
+
+
+def test_refusal_names_file_and_line(tmp_path: Path):
+    path = tmp_path / "qtsim.toml"
+    path.write_text("[sizing]\n\nmodel = 'rl'\n", encoding="utf-8")
+    with pytest.raises(SettingError, match=rf"\(file {re.escape(str(path))}, line 3\)$"):
+        resolved(files=[path])
+
+
+def test_every_refusal_is_told_at_once():
+    with pytest.raises(SettingError) as caught:
+        resolved(overrides={"exit.replan": "bar", "bus.url": "redis://x", "limits.positions.long": 2})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_profile_that_needs_what_is_missing_is_refused_in_one_sentence():
+    with pytest.raises(SettingError) as caught:
+        resolved(profile="profit-lock-30x")
+    text = str(caught.value)
+    assert text.startswith('profile "profit-lock-30x" is not available in qtsim 0.1: it needs ')
+    assert 'exit.policy = "profit_lock"' in text
+    assert text.endswith("choose exitbrain-v35, tight, small-account or plain")
+
+
+def test_limits_of_a_profile_are_told():
+    assert resolved(profile="small-account").headlines == [
+        "not in force in qtsim 0.1: limits.positions.total = 4, limits.exposure.gross = 800.0 (profile small-account)"
+    ]
+    assert resolved(profile="plain").headlines == []
+    assert resolved(profile="tight").headlines == []
+
+
+def test_a_limit_stated_over_a_profile_is_refused():
+    with pytest.raises(SettingError, match=r"limits\.positions\.total = 5 is not available"):
+        resolved(profile="small-account", overrides={"limits.positions.total": 5})
+
+
+def test_predecessors_limit_is_told_not_refused():
+    result = resolved(environ={"QT_MAX_POSITIONS": "5"})
+    assert result.settings.limits.positions.total == 5
+    assert result.headlines[-1] == (
+        "not in force in qtsim 0.1: limits.positions.total = 5 (environment QT_MAX_POSITIONS)"
+    )
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_gates_may_be_switched_off_where_there_are_none(value: bool):
+    assert resolved(overrides={"gates.enabled": value}).settings.gates.enabled is value
+
+
+def test_no_limit_is_what_this_version_does():
+    values = {"limits.positions.total": math.inf, "limits.balance.min": 0, "exit.guard.stale.hours": "inf"}
+    assert resolved(overrides=values).headlines == []
+
+
+def test_in_force():
+    assert is_in_force("exit.base_tp")
+    assert is_in_force("exit.policy")
+    assert not is_in_force("governor.daily_drawdown")
+    assert not is_in_force("live.mode")
+
+
+def test_table_is_about_this_release():
+    version = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"]
+    assert version == RELEASE or version.startswith(f"{RELEASE}.")

@@ -1,0 +1,170 @@
+"""The page: complete, offline, safe, bounded, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qtsim.errors import DataError, UsageError
+from qtsim.report import content as content_module
+from qtsim.report import overview_figure, report_html, write_report
+from qtsim.report.content import report_content, thin
+from qtsim.report.page import json_in_script
+from qtsim.results.result import Result
+from tests.unit.results.made_run import empty_result, made_result
+
+SCRIPT = "</script><script>alert(1)</script>{{plotly}}<img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return made_result(symbols=("BTCUSDT", "ETHUSDT"), n_bars=900)
+
+
+def values_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script id="content" type="application/json">(.*?)</script>', page, re.S)
+    assert found
+    values: dict[str, Any] = json.loads(found.group(1))
+    return values
+
+
+def test_the_page_carries_what_it_shows_and_needs_no_network(result: Result) -> None:
+    page = report_html(result)
+    assert values_of(page) == json.loads(json.dumps(report_content(result)))
+    own = page.replace(re.search(r"<script>\n(/\*\*.*?)</script>", page, re.S).group(1), "")  # type: ignore[union-attr]
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!#)", own)
+    assert "default-src 'none'" in page
+    assert "{{" not in own
+
+
+def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
+    pages = [write_report(made_result(n_bars=300), tmp_path / f"{n}.html").read_bytes() for n in range(2)]
+    assert pages[0] == pages[1]
+
+
+def test_a_saved_run_gives_the_page_of_the_run(tmp_path: Path) -> None:
+    from qtsim.results.run_folder import load_run
+
+    result = made_result(n_bars=300)
+    path = result.save(tmp_path)
+    assert report_html(load_run(path)) == report_html(result)
+
+
+def test_texts_of_the_run_are_never_markup() -> None:
+    result = made_result(n_bars=300, strategy=SCRIPT, tags=[SCRIPT, "b"], warnings=[SCRIPT], params={"x": SCRIPT})
+    page = report_html(result)
+    plain = report_html(made_result(n_bars=300))
+    assert page.count("<script") == plain.count("<script")
+    assert page.count("<img") == plain.count("<img")
+    values = values_of(page)
+    assert SCRIPT in values["trades"]["texts"]["tag"]
+    assert ["Warning", SCRIPT] in values["notes"]
+
+
+def test_json_survives_its_escapes() -> None:
+    value = {"text": "</script>&<b>\u2028\u2029“quoted”\\", "number": 1.5}
+    text = json_in_script(value)
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == value
+
+
+def test_a_run_without_trades_has_a_page() -> None:
+    values = values_of(report_html(empty_result()))
+    assert values["verdict"]["text"].startswith("no trades")
+    assert values["trades"]["id"] == []
+
+
+def test_a_run_with_open_positions_has_a_page() -> None:
+    values = report_content(made_result(n_bars=905, keep_open=True))
+    assert values["open"][0][:2] == ["BTCUSDT", "short"]
+    assert values["money"]["terms"][-1][0] == "open positions"
+
+
+def test_the_money_on_the_page_adds_up(result: Result) -> None:
+    money = report_content(result)["money"]
+    assert round(sum(amount for _, amount in money["terms"]), 6) == money["net"]
+
+
+def test_months_compound_to_the_total(result: Result) -> None:
+    months = report_content(result)["months"]
+    growth = np.prod([1.0 + value / 100.0 for row in months["rows"] for value in row if value is not None])
+    assert growth - 1.0 == pytest.approx(result.metrics["Total Return"], abs=1e-5)
+
+
+def test_inspections_show_fills_levels_and_the_stop(result: Result) -> None:
+    values = report_content(result)
+    assert len(values["inspect"]) == len(result.trades)
+    for key, one in values["inspect"].items():
+        trade = result.trades.iloc[int(key)]
+        side = 1 if trade["side"] == "long" else -1
+        assert one["fills"][0][3] == "entry"
+        assert one["fills"][-1][3] == trade["exit_reason"]
+        assert one["fills"][-1][1] == values["trades"]["last_price"][int(key)]
+        stops = [side * stop for _, stop in one["stop"]]
+        assert stops == sorted(stops)
+        assert one["stop"][0][1] == pytest.approx(trade["init_stop_price"])
+        assert one["stop"][-1][1] == pytest.approx(trade["stop_price"])
+        assert sum(hit for *_, hit in one["targets"]) == trade["legs_hit"]
+
+
+def test_candles_cover_every_inspected_trade(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+    for limit in (120_000, 900):
+        monkeypatch.setattr(content_module, "MAX_CANDLES", limit)
+        values = report_content(result)
+        assert 0 < len(values["inspect"]) <= len(result.trades)
+        assert values["whole"] == (limit > 1800)
+        step = values["head"]["timeframe_s"]
+        kept = sum(len(candles["o"]) for candles in values["candles"].values())
+        assert kept <= max(limit, 1800)
+        for key in values["inspect"]:
+            trade = result.trades.iloc[int(key)]
+            candles = values["candles"][trade["symbol"]]
+            opens = candles["t0"] + step * np.cumsum(candles["i"])
+            assert opens.min() <= trade["entry_time"].timestamp()
+            assert opens.max() + step >= trade["exit_time"].timestamp()
+            inside = (opens >= trade["entry_time"].timestamp()) & (opens < trade["exit_time"].timestamp())
+            assert inside.sum() >= (trade["exit_time"] - trade["entry_time"]).total_seconds() // step
+
+
+def test_long_runs_are_thinned() -> None:
+    values = report_content(made_result(n_bars=6000))
+    overview = values["overview"]["BTCUSDT"]
+    assert (overview["timeframe"], overview["seconds"]) == ("4h", 14_400)
+    assert len(overview["t"]) == 1500
+    assert len(values["equity"]["t"]) <= content_module.MAX_CURVE + 10
+    assert min(values["equity"]["drawdown"]) < -1.0
+
+
+def test_thinning_keeps_ends_and_extremes() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=50_000).cumsum()
+    kept = thin(np.arange(50_000), values, 1000)
+    assert kept.size <= 1000
+    assert {0, 49_999, int(values.argmin()), int(values.argmax())} <= set(kept.tolist())
+
+
+def test_a_long_run_stays_below_twelve_megabytes() -> None:
+    result = made_result(symbols=("BTCUSDT", "ETHUSDT"), n_bars=25_000, every=60)
+    assert len(result.trades) > 700
+    assert len(report_html(result).encode()) < 12_000_000
+
+
+def test_writing_where_one_cannot_says_so(tmp_path: Path, result: Result) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        write_report(result, tmp_path / "file" / "report.html")
+
+
+def test_the_figure_has_candles_trades_equity_and_drawdown(result: Result) -> None:
+    figure = overview_figure(result, "ETHUSDT")
+    names = [trace.name for trace in figure.data]
+    assert names[0] == "ETHUSDT 1h"
+    assert {"long entry", "short entry", "stop", "equity", "buy and hold", "drawdown, %"} <= set(names)
+    assert result.plot().data[0].name == "BTCUSDT 1h"
+    with pytest.raises(UsageError, match="no bars of XRPUSDT; it has BTCUSDT, ETHUSDT"):
+        overview_figure(result, "XRPUSDT")

@@ -1,0 +1,166 @@
+"""The first screen: what it says, and that it adds up as printed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtsim.results.metrics import Totals
+from qtsim.results.result import Result
+from qtsim.results.summary import flow, money, money_text, optimism_text, summarize, verdict_text
+from tests.unit.results.made_run import empty_result, made_result
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return made_result()
+
+
+def line_of(result: Result, label: str) -> str:
+    texts = [line.text for line in summarize(result) if line.label == label]
+    assert len(texts) == 1, f"{label}: {texts}"
+    return texts[0]
+
+
+def printed(text: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in re.findall(r"(?<![\w.])[+-][\d,]+\.?\d*|(?<= )0(?= |$)", text)]
+
+
+def test_the_heading_says_what_ran_and_under_which_assumptions(result: Result) -> None:
+    heading, assumptions = (line.text for line in summarize(result)[:2])
+    assert heading == (
+        "qtsim 0.1.0 · ema_cross fast=12 slow=26 · BTCUSDT 1h, 2024-01-01 to 2024-03-03 11:00 UTC, 1,500 bars, no gaps"
+        " · profile exitbrain-v35, 0 overrides · SYNTHETIC data"
+    )
+    assert assumptions == (
+        "look-ahead: none at 5 cuts · funding: history · mark price: history · wallet 10,000 USDT · kelly 3x isolated"
+        " · next-open fills · taker 0.05 %, slippage 2 bps"
+    )
+
+
+def test_gaps_overrides_and_fills_at_the_close_are_admitted() -> None:
+    result = made_result(
+        n_bars=300, gaps={"BTCUSDT": 7}, n_overrides=1, headlines=["exit.base_tp = 0.01 (command line)"],
+        settings={"sim.fill_at": "close", "costs.slippage.bps": 2.0, "sim.path": "adverse"}, mark="off", sources={},
+    )  # fmt: skip
+    heading, assumptions, override, *_ = (line.text for line in summarize(result))
+    assert "300 bars, 7 missing" in heading
+    assert "SYNTHETIC" not in heading
+    assert "1 override" in heading
+    assert "signal-close fills" in assumptions
+    assert "adverse path" in assumptions
+    assert "mark price: last price stands in" in assumptions
+    assert override == "exit.base_tp = 0.01 (command line)"
+
+
+def test_figures_carry_their_range(result: Result) -> None:
+    total = 100.0 * result.metrics["Total Return"]
+    text = line_of(result, "Total Return")
+    assert f"{total:+.2f} % [{total - 1.8:.2f}, {total + 2.3:.2f}]   low/high path" in text
+    assert re.search(r"Sharpe +-\d+\.\d\d \[-\d+\.\d\d, -\d+\.\d\d\]", text)
+
+
+amount = st.floats(-20_000, 20_000)
+cost = st.floats(0, 5_000)
+
+
+@given(pnl=amount, fees=cost, slippage=cost, funding=amount, liquidation=st.just(0.0) | cost)
+def test_the_money_line_adds_up_as_printed(
+    pnl: float, fees: float, slippage: float, funding: float, liquidation: float
+) -> None:
+    wallet = 10_000.0 + pnl - fees + funding - liquidation
+    totals = Totals(10_000.0, wallet, wallet, pnl, fees, slippage, funding, liquidation, 1)
+    result = replace(EMPTY, totals=totals)
+    *terms, net = printed(money_text(result))
+    amounts = money(result)
+    assert len(terms) == 5
+    assert round(sum(terms), 6) == net
+    assert abs(net - (wallet - 10_000.0)) <= 0.51 * 10.0**-amounts.decimals
+    # the first term takes up what rounding leaves
+    assert abs(terms[0] - (pnl + slippage)) <= 3.0 * 10.0**-amounts.decimals
+
+
+EMPTY = empty_result()
+
+
+def test_open_positions_are_a_term_of_their_own() -> None:
+    result = made_result(n_bars=905, keep_open=True)
+    text = line_of(result, "Money")
+    assert "open positions" in text
+    *terms, net = printed(text)
+    assert round(sum(terms), 6) == net
+
+
+def test_flow_adds_up_and_names_rules_and_gates(result: Result) -> None:
+    (_, signals, _), *between, (_, entries, _) = flow(result)
+    assert signals - sum(count for _, count, _ in between) == entries == len(result.trades)
+    assert line_of(result, "Flow") == (
+        "123 signals → side already held 17 → opposite ignored 21"
+        " → denied 9 (plan: final stop nearer than costs allow 9) → 76 entries; size set by margin cap 10 % in 100 %"
+    )
+
+
+def test_exits_add_up_to_the_trades(result: Result) -> None:
+    reasons, legs = line_of(result, "Exits").split("     legs filled: ")
+    assert sum(int(part.rsplit(" ", 1)[1]) for part in reasons.split(" · ")) == len(result.trades)
+    assert re.fullmatch(r"TP1 \d+, TP2 \d+, TP3 \d+", legs)
+
+
+def test_what_is_not_in_this_version_is_said(result: Result) -> None:
+    assert line_of(result, "Governor") == "gates and governor off (not in this version), regime UNKNOWN"
+    assert "exit.guard.loss.max" in line_of(result, "Check")
+
+
+def test_a_sign_that_depends_on_the_path_is_on_the_first_line(result: Result) -> None:
+    torn = replace(result, ranges={"favourable": {**result.metrics, "Total Return": 0.02}})
+    assert "PROFIT OR LOSS DEPENDS ON THE INTRABAR PATH" in summarize(torn)[0].text
+    assert "not a result to rely on" in verdict_text(torn)
+    assert "DEPENDS" not in summarize(result)[0].text
+    assert verdict_text(result).startswith("loses after costs on every intrabar path")
+
+
+def test_tight_trails_ask_for_finer_bars() -> None:
+    settings = {"exit.stops.trail.style": "aggressive", "exit.stops.trail.aggressive": 0.5}
+    result = made_result(n_bars=1500, settings=settings)
+    result.fills["path_dependent"] = result.fills["kind"] == "exit"
+    assert re.search(r"finer bars would settle \(\d+ of them trails tighter than one ATR", verdict_text(result))
+
+
+def test_few_trades_prove_little() -> None:
+    assert verdict_text(made_result(n_bars=150)).endswith("trades prove little")
+
+
+def test_the_optimism_meter_says_which_assumption_turns_the_loss(result: Result) -> None:
+    base = result.metrics["Total Return"]
+    moved = replace(result, optimism={"no slippage": 0.01, "maker fees": 0.02, "no funding": base + 0.001})
+    assert optimism_text(moved).endswith("no funding +0.10 pp: the first or second alone would show a profit")
+    assert optimism_text(result).endswith("none alone would show a profit")
+
+
+def test_no_trades_says_why() -> None:
+    text = str(summarize(EMPTY))
+    assert "no trades: the strategy gave no entry signal in this period" in text
+    assert "0 signals → 0 entries" in text
+    refused = made_result(n_bars=300)
+    only_denials = replace(refused, fills=refused.fills.iloc[:0], trades=refused.trades.iloc[:0])
+    assert re.search(r"no trades: none of \d+ signals became an entry, \d+ of them by", verdict_text(only_denials))
+
+
+def test_verification_and_warnings_are_lines_of_their_own(result: Result) -> None:
+    info = replace(result.info, warnings=["no funding history for BTCUSDT: the default rate stands in"])
+    told = replace(result, verified=True, info=info, run_id="20261121-1430-ema_cross-7f3a")
+    assert "byte for byte" in line_of(told, "Verified")
+    assert line_of(told, "Warning").startswith("no funding history")
+    assert summarize(told)[-1].text.startswith(
+        "Run 20261121-1430-ema_cross-7f3a (1.9 s) · report: runs/20261121-1430-ema_cross-7f3a/report.html"
+    )
+
+
+def test_it_prints_as_text_and_shows_safely_in_a_notebook(result: Result) -> None:
+    summary = summarize(replace(result, info=replace(result.info, strategy="<script>")))
+    assert str(summary).splitlines()[2].startswith(" Total Return ")
+    assert "<script>" not in summary._repr_html_()
