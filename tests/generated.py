@@ -50,12 +50,13 @@ def instrument(
     lot: tuple[float, float] = (1, 1000),
     min_qty: float = 0.001,
     rate: float = 0.004,
+    min_notional: float = 5.0,
 ) -> Records:
     """An exchange's rules: steps as ratios, two brackets."""
     record = np.zeros(1, instrument_dt)
     record["tick_num"], record["tick_den"] = tick
     record["lot_num"], record["lot_den"] = lot
-    record["min_qty"], record["max_qty"], record["min_notional"] = min_qty, np.inf, 5.0
+    record["min_qty"], record["max_qty"], record["min_notional"] = min_qty, np.inf, min_notional
     record["liquidation_fee"] = 0.0125
     record["n_brackets"] = 2
     record["bracket_cap"][0, :2] = 20_000.0, np.inf
@@ -146,6 +147,7 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
         lot=knobs["lot"],
         min_qty=knobs["lot"][0] / knobs["lot"][1] * knobs["min_lots"],
         rate=knobs["rate"],
+        min_notional=knobs.get("min_notional", 5.0),
     )
     return SymbolInput(name, bars, signals, events, rules, has_mark)
 
@@ -167,6 +169,7 @@ KNOBS: dict[str, list[Any]] = {
     "tick": [(1, 10), (1, 100), (5, 10), (1, 0)],
     "lot": [(1, 1000), (1, 1), (5, 1), (1, 100_000_000)],
     "min_lots": [1, 3],
+    "min_notional": [5.0, 100.0],
     "rate": [0.004, 0.015],
 }
 

@@ -272,7 +272,7 @@ def levels(
     plan["hard"] = params["stops"]["hard_distance"]
     apply_safety_nb(plan[0], float(maintenance_rate), 0.0, 0.0, params)
     if plan["gate"][0] == Gate.NONE:
-        deny_near_stop_nb(plan[0], float(resolved.settings.costs.round_trip()), params["levels"])
+        deny_near_stop_nb(plan[0], float(plan["sl"][0]), float(resolved.settings.costs.round_trip()), params["levels"])
     return _levels_of(plan[0])
 
 

@@ -191,7 +191,7 @@ class _Check:
     def _stop_is_too_near(self) -> None:
         safety = self.settings.exit.levels.sl_safety
         needed = max(safety.min_distance, COST_ROOM * self.round_trip)
-        found = self._where(lambda plan: plan.liquidation <= 0 or plan.sl < needed)
+        found = self._where(lambda plan: plan.liquidation <= 0 or plan.sl <= needed)
         if not found:
             return
         plan = self._example(found)
@@ -212,7 +212,7 @@ class _Check:
             DENIED,
             "exit.base_sl",
             f"every entry is denied {self._at(found)}: the final stop is {percent(plan.sl)} at {plan.leverage}x, "
-            f"below {rule}",
+            f"not beyond {rule}",
         )
 
     def _guard_behind_hard_stop(self) -> None:

@@ -13,6 +13,7 @@ from qtsim.core.leverage import mean_of_last_nb, set_leverage_nb
 from qtsim.core.margin import bracket_index_nb
 from qtsim.core.records import Record
 from qtsim.core.sizing import deny_by_exchange_nb, deny_unaffordable_nb, set_size_nb
+from qtsim.core.stops import stop_distance_nb
 
 
 @kernel
@@ -120,7 +121,8 @@ def plan_entry_nb(
             plan["flags"] = flags | plan["flags"] | PlanFlag.BRACKET_TIGHTENED.value
         if plan["gate"] != Gate.NONE:
             return
-        deny_near_stop_nb(plan, plan["round_trip"], params["levels"])
+        distance = stop_distance_nb(price, float(side), plan["sl"], instrument)
+        deny_near_stop_nb(plan, distance, plan["round_trip"], params["levels"])
         if plan["gate"] != Gate.NONE:
             return
 

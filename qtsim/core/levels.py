@@ -14,7 +14,7 @@ from qtsim.core.records import Record
 
 FUNDING_DELTA_MAX = 0.1
 COST_ROOM = 1.5
-"""A final stop nearer than this multiple of the round-trip cost is over-leveraged."""
+"""A final stop at or below this multiple of the round-trip cost is over-leveraged."""
 
 
 @kernel
@@ -118,11 +118,14 @@ def apply_safety_nb(
 
 
 @kernel
-def deny_near_stop_nb(plan: Record, round_trip: float, levels: Record) -> None:
-    """A final stop below max(min_distance, 1.5 × round trip) is denied; never opened and then closed."""
+def deny_near_stop_nb(plan: Record, distance: float, round_trip: float, levels: Record) -> None:
+    """A final stop at or below max(min_distance, 1.5 × round trip) is denied; never opened and then closed.
+
+    distance: of the final stop, on its tick where the instrument has ticks; ratio of the entry price.
+    """
     limit = max(levels["sl_safety_min_distance"], COST_ROOM * round_trip)
-    if plan["sl"] < limit:
+    if distance <= limit:
         plan["gate"] = Gate.PLAN.value
         plan["rule"] = Rule.STOP_TOO_NEAR.value
-        plan["value"] = plan["sl"]
+        plan["value"] = distance
         plan["limit"] = limit

@@ -34,6 +34,18 @@ def ratio_price_nb(entry_price: float, side: float, ratio: float) -> float:
 
 
 @kernel
+def stop_distance_nb(entry_price: float, side: float, sl: float, instrument: Record) -> float:
+    """Distance of the stop on its tick, a ratio of the entry price: at most `sl`, since stops round to the tighter tick.
+
+    A coarse tick can leave nothing of a small distance.
+    """
+    stop = tighter_tick_nb(ratio_price_nb(entry_price, side, -sl), side, instrument)
+    if instrument["tick_den"] == 0.0 or stop != stop:
+        return sl
+    return min(sl, side * (entry_price - stop) / entry_price)
+
+
+@kernel
 def is_tighter_nb(candidate: float, stop_price: float, side: float) -> bool:
     """Does `candidate` loosen nothing and tighten something? A missing stop is the loosest."""
     if candidate != candidate:

@@ -37,6 +37,7 @@ from qtsim.sim.market import (
 )
 from qtsim.sim.steps import charge_funding_nb, enter_nb, exit_at_market_nb, write_decision_nb, write_denial_nb
 from qtsim.sim.walk import (
+    charge_boundary_funding_nb,
     charge_due_funding_nb,
     choose_path_nb,
     next_funding_time_nb,
@@ -298,27 +299,6 @@ def act_at_close_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: R
 
 
 @kernel
-def mark_funding_price_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
-    """At a boundary the mark of a funding is the mark bar's open where there is mark history."""
-    row = book.slots[i]["next_bar"]
-    if book.slots[i]["has_mark"] == 1 and row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts:
-        book.points[i]["mark"] = tape.bars[row]["mark_open"]
-
-
-@kernel
-def charge_boundary_funding_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
-    """Step 2: funding due at this boundary, on positions opened before and still open."""
-    for i in range(len(book.slots)):
-        row = book.slots[i]["next_funding"]
-        if row >= book.slots[i]["funding_end"] or tape.funding[row]["ts"] > ts:
-            continue
-        kept = book.points[i]["mark"]
-        mark_funding_price_nb(tape, book, i, ts)
-        charge_due_funding_nb(tape, book, journal, i, i + 1, ts)
-        book.points[i]["mark"] = kept
-
-
-@kernel
 def end_data_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> None:
     """A symbol whose last bar ends now closes at its last close (`end_of_data = close`)."""
     if params["sim"]["end_of_data"] != EndOfData.CLOSE:
@@ -390,7 +370,7 @@ def run_nb(
         # 1. the last point of bars that end now was settled by the walk; their symbols may end with them
         end_data_nb(tape, book, journal, params)
         # 2. funding due
-        charge_boundary_funding_nb(tape, book, journal, ts)
+        charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
         # 3. equity marked
         mark_to_market_nb(book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES]])
         journal.counts[EQUITIES] += 1

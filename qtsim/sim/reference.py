@@ -6,6 +6,7 @@ Slow and obvious. The compiled loop must equal it byte for byte; `qtsim backtest
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,7 @@ class ReferenceBacktest:
         for b in range(start, end):
             ts = boundaries[b]
             self._end_data()  # 1, its last point was settled by the walk
-            self._charge_boundary_funding(ts)  # 2
+            self._charge_boundary_funding(range(self.n), ts)  # 2
             self.session.mark(ts)  # 3
             if self.fill_at == FillAt.CLOSE:
                 self._act_at_close(ts)
@@ -129,8 +130,8 @@ class ReferenceBacktest:
             if self._is_last(i, self.paths[i].row) and self.session.is_open(i):
                 self.session.close_position(i, Reason.END_OF_DATA)
 
-    def _charge_boundary_funding(self, ts: int) -> None:
-        for i in range(self.n):
+    def _charge_boundary_funding(self, symbols: Iterable[int], ts: int) -> None:
+        for i in symbols:
             mark = float(self.session.points[i]["mark"])
             row = self.next_bar[i]
             if self.market.has_mark[i] and self._has_bar(i, row) and self.market.bars[row]["ts_open"] == ts:
@@ -306,7 +307,7 @@ class ReferenceBacktest:
             for i in walking:
                 self._stand_at(i, segment, share, horizon)
             if horizon == close and self.both_ends:
-                self._charge_all(symbols, close)
+                self._charge_boundary_funding(walking, close)  # before what the last point closes
             if horizon == end:
                 self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
             if horizon < close:
@@ -323,12 +324,14 @@ class ReferenceBacktest:
         self, walking: list[int], segment: int, start: int, end: int, horizon: int, close: int
     ) -> Event | None:
         events: list[Event] = []
+        waits_for_funding = horizon == close and self.both_ends
         for i in walking:
             if not self.session.is_open(i):
                 continue
             trigger = self._next_trigger(i, segment, start, end)
             if trigger is not None and trigger.share <= (horizon - start) / (end - start):
-                events.append(trigger)
+                if not (waits_for_funding and trigger.share == 1.0):
+                    events.append(trigger)
             cycle = self.paths[i].next_cycle
             if self.monitoring == Monitoring.INTERVAL and cycle <= horizon and cycle < close:
                 share = (cycle - start) / (end - start)

@@ -23,6 +23,8 @@ from qtsim.sim.steps import charge_funding_nb, check_exchange_nb, run_cycles_nb
 
 NO_EVENT = 2.0
 """Share of a segment that is never reached."""
+BEFORE_END = 1.0 - 2.0**-53
+"""Largest share of a segment that is not its end."""
 EXCHANGE_RANK = 0
 CYCLE_RANK = 1
 
@@ -110,6 +112,17 @@ def event_time_nb(start: int, length: int, share: float) -> int:
 
 
 @kernel
+def reach_nb(start: int, end: int, horizon: int, close: int, params: Record) -> float:
+    """Share of the segment up to which events may fire now.
+
+    Where funding counts both ends, what stands exactly at the bar's close waits for the funding due there.
+    """
+    if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
+        return BEFORE_END
+    return (horizon - start) / (end - start)
+
+
+@kernel
 def fire_next_event_nb(
     tape: Tape,
     book: Book,
@@ -125,7 +138,7 @@ def fire_next_event_nb(
 ) -> bool:
     """Fire the earliest event of symbols [first, last) up to `horizon`; ties: exchange first, then name."""
     length = end - start
-    reach = (horizon - start) / length
+    reach = reach_nb(start, end, horizon, close, params)
     chosen = -1
     chosen_ts = 0
     chosen_rank = 0
@@ -210,6 +223,34 @@ def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, 
 
 
 @kernel
+def mark_funding_price_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
+    """At a boundary the mark of a funding is the mark bar's open where there is mark history."""
+    row = book.slots[i]["next_bar"]
+    if book.slots[i]["has_mark"] == 1 and row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts:
+        book.points[i]["mark"] = tape.bars[row]["mark_open"]
+
+
+@kernel
+def charge_boundary_funding_nb(
+    tape: Tape, book: Book, journal: Journal, first: int, last: int, ts: int, in_bars: bool
+) -> None:
+    """Charge funding due at boundary `ts` to the open positions of symbols [first, last).
+
+    in_bars: only symbols whose bar ends now; one in a gap has no last point that funding could precede.
+    """
+    for i in range(first, last):
+        row = book.slots[i]["next_funding"]
+        if row >= book.slots[i]["funding_end"] or tape.funding[row]["ts"] > ts:
+            continue
+        if in_bars and book.slots[i]["bar"] == NO_BAR:
+            continue
+        kept = book.points[i]["mark"]
+        mark_funding_price_nb(tape, book, i, ts)
+        charge_due_funding_nb(tape, book, journal, i, i + 1, ts)
+        book.points[i]["mark"] = kept
+
+
+@kernel
 def walk_segment_nb(
     tape: Tape,
     book: Book,
@@ -237,7 +278,8 @@ def walk_segment_nb(
             if book.slots[i]["bar"] != NO_BAR:
                 stand_at_nb(book, i, segment, share, horizon)
         if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
-            charge_due_funding_nb(tape, book, journal, first, last, close)
+            # both ends count: before what the last point closes
+            charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
         if horizon == end:
             settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
         if due == horizon and due < close:

@@ -16,9 +16,10 @@ from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from tests.properties.markets import Case
 
-FUNDED_BOTH, AT_CLOSE, FUNDED, MARKED, AT_OPEN, FUNDED_ENTRY = range(6)
+FUNDED_BOTH, AT_CLOSE, FUNDED, MARKED, AT_OPEN, FUNDED_ENTRY, AFTER_ENTRY = range(7)
 """Phases of one instant: funding that counts both ends, the last points of ending bars, funding, equity, the open
-point with signals and entries, funding of fresh entries where both ends count."""
+point with signals and entries, funding of fresh entries where both ends count, exits at the start of the path of
+what has just been entered."""
 SIGNALLED = (Reason.ENTRY, Reason.SIGNAL, Reason.REVERSE)
 
 
@@ -111,15 +112,15 @@ def replay(case: Case, run: Journals) -> Iterator[Step]:
     Raises AssertionError where the journal of fills is not in the order of events.
     """
     phased = []
-    entered = {int(row["trade_id"]): int(row["ts"]) for row in run.fills if row["kind"] == FillKind.ENTRY}
+    entries = {int(row["trade_id"]): row for row in run.fills if row["kind"] == FillKind.ENTRY}
     for k, fill in enumerate(run.fills):
-        phased.append((int(fill["ts"]), _phase(case, fill), 0, k, fill))
+        phased.append((int(fill["ts"]), _phase(case, fill, entries[int(fill["trade_id"])]), 0, k, fill))
     both_ends = case.params["costs"]["funding_inclusive"][0] == FundingInclusive.BOTH
     boundaries = set(case.market.boundaries.tolist())
     crowded = {(int(row["ts"]), int(row["trade_id"])) for row in run.fills}
     for k, row in enumerate(run.funding):
         phase = FUNDED
-        if entered[int(row["trade_id"])] == int(row["ts"]):
+        if int(entries[int(row["trade_id"])]["ts"]) == int(row["ts"]):
             phase = FUNDED_ENTRY
         elif both_ends and int(row["ts"]) in boundaries:
             phase = FUNDED_BOTH
@@ -139,8 +140,10 @@ def replay(case: Case, run: Journals) -> Iterator[Step]:
             ledger.apply_funding(row, is_crowded=(ts, int(row["trade_id"])) in crowded)
 
 
-def _phase(case: Case, fill: Any) -> int:
+def _phase(case: Case, fill: Any, entry: Any) -> int:
     """Before or after equity is marked? What belongs to the bar that ends now comes before, but for signals."""
+    if fill["kind"] != FillKind.ENTRY and (fill["ts"], fill["bar"]) == (entry["ts"], entry["bar"]):
+        return AFTER_ENTRY  # a stop that rounding to a coarse tick left at the entry itself
     bar = case.market.bars[case.market.bar_offsets[int(fill["symbol"])] + int(fill["bar"])]
     if int(fill["ts"]) == int(bar["ts_open"]):
         return AT_OPEN

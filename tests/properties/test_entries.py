@@ -60,7 +60,7 @@ def test_no_entry_exceeds_a_limit_when_it_is_made(case: Case) -> None:
 
 def _planned_stop(run, trade: int) -> float:  # type: ignore[no-untyped-def]
     """The plan's final stop, a ratio."""
-    for rows in (run.trades, run.positions):
+    for rows in (run.trades, run.positions[run.positions["side"] != 0]):
         found = rows_of(rows, trade)
         if len(found):
             return float(found["planned_stop"][0])

@@ -87,7 +87,7 @@ def test_no_entry_exceeds_a_limit(case: Case) -> None:
 
 
 def _leverage_of(run: Journals, trade_id: int) -> float:
-    for rows in (run.trades, run.positions):
+    for rows in (run.trades, run.positions[run.positions["side"] != 0]):
         found = rows[rows["trade_id"] == trade_id]
         if len(found):
             return float(found["leverage"][0])

@@ -19,6 +19,8 @@ from tests.generated import empty_signals, instrument, params_of
 
 FREE: dict[str, Any] = {"costs.slippage.bps": 0.0, "costs.fees.taker": 0.0, "costs.fees.maker": 0.0}
 FIXED: dict[str, Any] = {"leverage.model": "fixed", "limits.per_trade.leverage": 125.0}
+CONTINUOUS = instrument(tick=(0.0, 0.0))
+"""Prices without ticks: a stop stands exactly at its ratio."""
 
 
 def plan_of(
@@ -216,12 +218,30 @@ def test_max_margin_loss_tightens_the_stop() -> None:
 def test_a_final_stop_below_its_costs_is_denied() -> None:
     """1.5 round trips of 2 · (0.05 % + 2 bps) = 0.21 %; the distance of 0.2 % where costs are lower."""
     stop = {"exit.levels.adaptive": False, "exit.base_sl": 0.00209, **FIXED}
-    plan = plan_of(stop)
+    plan = plan_of(stop, rules=CONTINUOUS)
     assert (plan["gate"], plan["rule"]) == (Gate.PLAN, Rule.STOP_TOO_NEAR)
     assert (plan["value"], plan["limit"]) == (0.00209, pytest.approx(0.0021))
-    assert plan_of({**stop, "exit.base_sl": 0.00211})["gate"] == Gate.NONE
-    assert plan_of({**stop, **FREE})["gate"] == Gate.NONE
-    assert plan_of({**stop, **FREE, "exit.base_sl": 0.00199})["limit"] == 0.002
+    assert plan_of({**stop, "exit.base_sl": 0.00211}, rules=CONTINUOUS)["gate"] == Gate.NONE
+    assert plan_of({**stop, **FREE}, rules=CONTINUOUS)["gate"] == Gate.NONE
+    assert plan_of({**stop, **FREE, "exit.base_sl": 0.00199}, rules=CONTINUOUS)["limit"] == 0.002
+
+
+@pytest.mark.parametrize(("distance", "denied"), [(0.00199, True), (0.002, True), (0.00201, False)])
+def test_a_final_stop_at_the_limit_is_denied(distance: float, denied: bool) -> None:
+    """A limit stated in words acts when it is reached."""
+    overrides = {**FREE, **FIXED, "exit.levels.adaptive": False, "exit.base_sl": distance}
+    plan = plan_of(overrides, rules=CONTINUOUS)
+    assert (plan["rule"] == Rule.STOP_TOO_NEAR) == denied
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_coarse_tick_that_leaves_nothing_of_the_stop_denies(side: int) -> None:
+    """0.9 % of 990 is 8.91; on ticks of 5 the tighter stop is 5 away, on ticks of 10 it stands at the entry."""
+    stop = {**FREE, **FIXED, "exit.levels.adaptive": False, "exit.base_sl": 0.009}
+    near = plan_of(stop, side=side, price=990.0, rules=instrument(tick=(5.0, 1.0)))
+    assert near["gate"] == Gate.NONE
+    none = plan_of(stop, side=side, price=990.0, rules=instrument(tick=(10.0, 1.0)))
+    assert (none["rule"], none["value"], none["limit"]) == (Rule.STOP_TOO_NEAR, 0.0, 0.002)
 
 
 def test_no_room_before_liquidation_is_denied() -> None:
