@@ -328,7 +328,9 @@ class StopSafety(Section):
     max_margin_loss: Annotated[
         float, Ratio("Internal stop's distance × leverage, at most; inf is no limit", above=True, infinite=True)
     ] = INF
-    min_distance: Annotated[float, Ratio("An entry whose final stop is at this distance or nearer is denied", high=0.2)] = 0.002
+    min_distance: Annotated[
+        float, Ratio("An entry whose final stop is at this distance or nearer is denied", high=0.2)
+    ] = 0.002
 
 
 class LevelFeedback(Section):

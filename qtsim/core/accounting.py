@@ -17,6 +17,20 @@ from qtsim.core.trailing import better_price_nb
 
 
 @kernel
+def set_point_nb(point: Record, ts: int, price: float, mark: float) -> None:
+    """Show a symbol's new price. Where last price or mark is missing nothing can be judged: price NaN, the mark stays.
+
+    Equity so holds the last mark known.
+    """
+    point["ts"] = ts
+    if price != price or mark != mark:
+        point["price"] = np.nan
+        return
+    point["price"] = price
+    point["mark"] = mark
+
+
+@kernel
 def unrealized_pnl_nb(position: Record, mark: float) -> float:
     """side · qty · (mark - entry), quote; 0 when flat."""
     if position["side"] == 0:
@@ -55,6 +69,24 @@ def margin_used_nb(positions: Records) -> float:
 
 
 @kernel
+def initial_margin_nb(positions: Records) -> float:
+    """Initial margins of what is still open, free of funding, summed in symbol order."""
+    total = 0.0
+    for i in range(len(positions)):
+        if positions[i]["side"] != 0:
+            total += positions[i]["init_margin"] * positions[i]["lots"] / positions[i]["init_lots"]
+    return total
+
+
+@kernel
+def note_margin_use_nb(account: Record, positions: Records, points: Records) -> None:
+    """Remember the largest share of equity that isolated margins bound."""
+    equity = equity_nb(account, positions, points)
+    if equity > 0.0:
+        account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(positions) / equity)
+
+
+@kernel
 def mark_to_market_nb(account: Record, positions: Records, points: Records, ts: int, out: Record) -> None:
     """Write the account at one boundary into an equity row."""
     unrealized = 0.0
@@ -72,6 +104,7 @@ def mark_to_market_nb(account: Record, positions: Records, points: Records, ts: 
     out["margin"] = margin_used_nb(positions)
     out["notional"] = notional
     out["positions"] = count
+    note_margin_use_nb(account, positions, points)
 
 
 @kernel
@@ -135,6 +168,7 @@ def open_position_nb(
     position["slippage"] = fill["slippage"]
     position["funding"] = 0.0
     position["liq_fee"] = 0.0
+    position["path_doubt"] = 0
     position["path_dependent"] = 0
     set_stop_prices_nb(position, plan, instrument, params)
     set_target_prices_nb(position, plan, instrument)
@@ -182,10 +216,11 @@ def reduce_position_nb(account: Record, position: Record, fill: Record, instrume
 
 @kernel
 def hit_leg_nb(position: Record, instrument: Record, params: Record) -> None:
-    """Count the next leg as hit, with or without a fill, and let the ratchet act."""
+    """Count the next leg as hit, with or without a fill, and let the ratchet act on what stays open."""
     position["next_leg"] += 1
     position["legs_hit"] += 1
-    ratchet_stop_nb(position, instrument, params["stops"])
+    if position["lots"] > 0:
+        ratchet_stop_nb(position, instrument, params["stops"])
 
 
 @kernel

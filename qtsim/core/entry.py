@@ -71,8 +71,9 @@ def plan_entry_nb(
 ) -> None:
     """Plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
 
-    equity, margin_used, available: quote currency. The size is computed at the highest price that a market order
-    can get (path price with slippage), so that a limit that binds is not exceeded by the fill.
+    equity, margin_used (initial margins of what is open), available: quote currency. The size is computed at the
+    highest price that a market order can get (path price with slippage), so that a limit that binds is not exceeded
+    by the fill.
     """
     reset_plan_nb(plan, side, signal, params)
     avg_pnl = mean_of_last_nb(account, True, params["levels"]["feedback_trades"])
@@ -121,7 +122,7 @@ def plan_entry_nb(
             plan["flags"] = flags | plan["flags"] | PlanFlag.BRACKET_TIGHTENED.value
         if plan["gate"] != Gate.NONE:
             return
-        distance = stop_distance_nb(price, float(side), plan["sl"], instrument)
+        distance = stop_distance_nb(price, float(side), plan["sl"], plan["hard"], instrument)
         deny_near_stop_nb(plan, distance, plan["round_trip"], params["levels"])
         if plan["gate"] != Gate.NONE:
             return

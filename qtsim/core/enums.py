@@ -229,6 +229,8 @@ class Rule(IntEnum):
     NO_STOP = 16
     END_OF_DATA = 17
     OPPOSITE_CLOSED = 18
+    NO_PRICE = 19
+    TOO_MANY_LOTS = 20
 
 
 class CappedBy(IntEnum):
@@ -283,6 +285,8 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.NO_STOP: "sizing by risk without a stop",
     Rule.END_OF_DATA: "no later bar to enter on",
     Rule.OPPOSITE_CLOSED: "opposite used to close",
+    Rule.NO_PRICE: "no price to enter at",
+    Rule.TOO_MANY_LOTS: "more lots than can be counted exactly",
 }
 GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
 CAPPED_BY_TEXT: dict[CappedBy, str] = {

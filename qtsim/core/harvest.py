@@ -40,8 +40,11 @@ def set_leg_lots_nb(position: Record, plan: Record, harvest: Record, min_lots: i
 
     remaining: floor(Q·(1 - Π(1 - f))), a runner stays; initial: floor(Q·Σf), leg 3 closes the rest. If nothing has
     closed by the last leg it closes all; if what would stay is below one lot or `min_lots`, the leg closes everything.
+    A leg that the exchange would refuse as too small is one of zero lots: its quantity comes with the next leg.
     """
     lots = position["lots"]
+    least = max(min_lots, 1)
+    before = 0
     last = plan["n_legs"] - 1
     kept = 1.0
     summed = 0.0
@@ -56,6 +59,9 @@ def set_leg_lots_nb(position: Record, plan: Record, harvest: Record, min_lots: i
             closed = floor_share_nb(lots, summed)
         if k == last and closed == 0:
             closed = lots
-        if lots - closed < max(min_lots, 1):
+        if lots - closed < least:
             closed = lots
+        if closed - before < least:
+            closed = before
         position["tp_lots"][k] = closed
+        before = closed

@@ -149,7 +149,8 @@ position_dt = np.dtype(
         ("funding", "f8"),
         ("liq_fee", "f8"),
         ("legs_hit", "i8"),
-        ("path_dependent", "i8"),
+        ("path_doubt", "i8"),  # 1: another order of some bar's extremes would have left another state
+        ("path_dependent", "i8"),  # exit fills made in doubt
     ],
     align=True,
 )
@@ -166,6 +167,7 @@ account_dt = np.dtype(
         ("funding", "f8"),
         ("liq_fees", "f8"),
         ("price_pnl", "f8"),
+        ("max_margin_use", "f8"),  # largest margin in use / equity, at boundaries and after entries
         ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
         ("trade_roe", "f8", (WINDOW_MAX,)),  # ring: net return on initial margin
     ],
@@ -261,7 +263,7 @@ fill_row_dt = np.dtype(
         ("pnl", "f8"),  # price PnL realized by this fill, before fees
         ("stop_price", "f8"),  # internal stop in force
         ("wallet", "f8"),  # after the fill
-        ("path_dependent", "i4"),  # the other order of the bar's extremes ends elsewhere
+        ("path_dependent", "i4"),  # an exit that another order of a bar's extremes could have changed
         ("bar", "i4"),  # row of the symbol's bars
     ],
     align=True,

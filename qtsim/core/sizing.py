@@ -13,6 +13,8 @@ from qtsim.core.floats import floor_steps_nb, steps_value_nb
 from qtsim.core.margin import bracket_index_nb
 from qtsim.core.records import Record
 
+MAX_LOTS = 2.0**53
+"""Beyond this a float no longer counts single lots."""
 AFFORD_TOLERANCE = 1e-9
 """Relative room for rounding when the whole balance is the margin."""
 
@@ -76,6 +78,10 @@ def set_size_nb(plan: Record, balance: float, atr_pct: float, price: float, inst
         plan["capped_by"] = CappedBy.MARKET_MAX.value
 
     # whole lots
+    if qty * instrument["lot_den"] / instrument["lot_num"] > MAX_LOTS:
+        most = MAX_LOTS * instrument["lot_num"] / instrument["lot_den"]
+        deny_nb(plan, Gate.SIZING.value, Rule.TOO_MANY_LOTS.value, qty, most)
+        return
     lots = floor_steps_nb(qty, instrument["lot_num"], instrument["lot_den"])
     plan["lots"] = lots
     plan["notional"] = steps_value_nb(lots, instrument["lot_num"], instrument["lot_den"]) * price

@@ -12,6 +12,8 @@ from qtsim.core.records import Record
 LOCK_AFTER_TP1 = 0.25
 LOCK_AFTER_TP2 = 0.75
 """Shares of the first target's distance that preset `lock` secures."""
+CONTINUOUS_TICK = 1e-8
+"""Share of the entry price that keeps targets apart where prices have no tick."""
 
 
 @kernel
@@ -34,12 +36,20 @@ def ratio_price_nb(entry_price: float, side: float, ratio: float) -> float:
 
 
 @kernel
-def stop_distance_nb(entry_price: float, side: float, sl: float, instrument: Record) -> float:
-    """Distance of the stop on its tick, a ratio of the entry price: at most `sl`, since stops round to the tighter tick.
-
-    A coarse tick can leave nothing of a small distance.
-    """
+def stop_tick_price_nb(entry_price: float, side: float, sl: float, hard: float, instrument: Record) -> float:
+    """The internal stop on its tick: the tighter one, and at least one tick inside the hard stop's."""
     stop = tighter_tick_nb(ratio_price_nb(entry_price, side, -sl), side, instrument)
+    hard_price = tighter_tick_nb(ratio_price_nb(entry_price, side, -hard), side, instrument)
+    if instrument["tick_den"] > 0.0 and side * (stop - hard_price) <= 0.0:
+        tick = instrument["tick_num"] / instrument["tick_den"]
+        return round_to_step_nb(hard_price + side * tick, instrument["tick_num"], instrument["tick_den"])
+    return stop
+
+
+@kernel
+def stop_distance_nb(entry_price: float, side: float, sl: float, hard: float, instrument: Record) -> float:
+    """Distance of the internal stop on its tick, a ratio of the entry price; at most `sl`, on coarse ticks even 0."""
+    stop = stop_tick_price_nb(entry_price, side, sl, hard, instrument)
     if instrument["tick_den"] == 0.0 or stop != stop:
         return sl
     return min(sl, side * (entry_price - stop) / entry_price)
@@ -57,17 +67,18 @@ def is_tighter_nb(candidate: float, stop_price: float, side: float) -> bool:
 
 @kernel
 def set_target_prices_nb(position: Record, plan: Record, instrument: Record) -> None:
-    """Targets on the nearest tick, at least one tick apart in order; a collapsed leg is pushed outward, flagged."""
+    """Targets on the nearest tick, beyond the entry and at least one tick apart; a collapsed leg is pushed outward."""
     side = float(position["side"])
     num = instrument["tick_num"]
     den = instrument["tick_den"]
     for k in range(3):
         position["tp_price"][k] = np.nan
-    previous = np.nan
+    apart = num / den if den > 0.0 else CONTINUOUS_TICK * position["entry_price"]
+    previous = tighter_tick_nb(position["entry_price"], -side, instrument)  # the last tick not beyond the entry
     for k in range(plan["n_legs"]):
         price = round_to_step_nb(ratio_price_nb(position["entry_price"], side, plan["tp"][k]), num, den)
-        if k > 0 and den > 0.0 and side * (price - previous) <= 0.0:
-            price = round_to_step_nb(previous + side * num / den, num, den)
+        if side * (price - previous) <= 0.0:
+            price = round_to_step_nb(previous + side * apart, num, den)
             position["flags"] |= PlanFlag.LEGS_PUSHED.value
         if price > 0.0:
             position["tp_price"][k] = price
@@ -80,7 +91,7 @@ def set_stop_prices_nb(position: Record, plan: Record, instrument: Record, param
     side = float(position["side"])
     entry = position["entry_price"]
     stops = params["stops"]
-    position["stop_price"] = tighter_tick_nb(ratio_price_nb(entry, side, -plan["sl"]), side, instrument)
+    position["stop_price"] = stop_tick_price_nb(entry, side, plan["sl"], plan["hard"], instrument)
     position["init_stop_price"] = position["stop_price"]
     position["stop_reason"] = Reason.STOP.value
     position["stop_moved"] = 0

@@ -21,7 +21,6 @@ class SimBroker:
         self.session = session
         n = len(session.instruments)
         self.stops: npt.NDArray[np.float64] = np.full(n, np.nan)
-        self.path_dependent: npt.NDArray[np.int64] = np.zeros(n, dtype=np.int64)
         self._fills: list[Fill] = []
         self._funding: list[FundingPayment] = []
 
@@ -57,7 +56,6 @@ class SimBroker:
             session.instruments[i],
             session.params,
         )
-        record["path_dependent"] = self.path_dependent[i]
         self._fills.append(Fill(i, record, is_entry=False, is_leg=intent.is_leg))
 
     def place_stop(self, intent: StopIntent) -> None:
@@ -108,7 +106,6 @@ class SimBroker:
             record = np.zeros(1, fill_row_dt)
             bar = int(self.session.bar_index[i])
             fill_liquidation_nb(record[0], view[0], point, i, bar, self.session.instruments[i])
-            record["path_dependent"] = self.path_dependent[i]
             self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
         self.session.collect()
 

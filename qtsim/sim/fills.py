@@ -80,6 +80,7 @@ def fill_exit_nb(
     """Fill a reduce-only market order, or a triggered exchange stop, at the last price of this instant."""
     start_fill_nb(fill, point["ts"], symbol, position["side"], position["trade_id"], reason, lots, bar, instrument)
     fill["kind"] = FillKind.EXIT.value
+    fill["path_dependent"] = position["path_doubt"]
     notional = fill["qty"] * point["price"]
     price_market_fill_nb(
         fill, point["price"], -float(position["side"]), notional, point["volatility_factor"], params["costs"]
@@ -107,6 +108,7 @@ def fill_liquidation_nb(
         instrument,
     )
     fill["kind"] = FillKind.LIQUIDATION.value
+    fill["path_dependent"] = position["path_doubt"]
     side = float(position["side"])
     qty = fill["qty"]
     price = point["mark"]

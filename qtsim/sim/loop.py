@@ -6,7 +6,7 @@ At one instant, each step over all symbols in name order before the next. Time i
 from __future__ import annotations
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import equity_nb, margin_used_nb, mark_to_market_nb
+from qtsim.core.accounting import equity_nb, initial_margin_nb, margin_used_nb, mark_to_market_nb, set_point_nb
 from qtsim.core.entry import plan_entry_nb
 from qtsim.core.enums import (
     Action,
@@ -35,7 +35,14 @@ from qtsim.sim.market import (
     Journal,
     Tape,
 )
-from qtsim.sim.steps import charge_funding_nb, enter_nb, exit_at_market_nb, write_decision_nb, write_denial_nb
+from qtsim.sim.steps import (
+    charge_funding_nb,
+    enter_nb,
+    exit_at_market_nb,
+    is_observable_nb,
+    write_decision_nb,
+    write_denial_nb,
+)
 from qtsim.sim.walk import (
     charge_boundary_funding_nb,
     charge_due_funding_nb,
@@ -132,11 +139,9 @@ def open_bars_nb(tape: Tape, book: Book, ts: int) -> None:
             continue
         book.slots[i]["bar"] = row
         book.slots[i]["next_bar"] = row + 1
-        point = book.points[i]
-        point["ts"] = ts
-        point["price"] = tape.bars[row]["open"]
-        point["mark"] = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else tape.bars[row]["open"]
-        book.points[i]["mark"] = point["mark"]
+        price = tape.bars[row]["open"]
+        mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
+        set_point_nb(book.points[i], ts, price, mark)
 
 
 @kernel
@@ -173,14 +178,15 @@ def obey_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: R
         book.slots[i]["held"] = position["side"]
         if book.slots[i]["bar"] == NO_BAR or position["side"] == Side.NONE:
             continue
+        reason = Reason.NONE.value
         if sim["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
-            close_by_signal_nb(tape, book, journal, i, Reason.END_OF_DATA.value, params)
+            reason = Reason.END_OF_DATA.value
         elif book.slots[i]["acting"] != NO_BAR:
             reason = signal_exit_reason_nb(
                 position, tape.signals[book.slots[i]["acting"]], params["exit"]["on_opposite_signal"]
             )
-            if reason != Reason.NONE:
-                close_by_signal_nb(tape, book, journal, i, reason, params)
+        if reason != Reason.NONE and is_observable_nb(book, i):
+            close_by_signal_nb(tape, book, journal, i, reason, params)
 
 
 @kernel
@@ -188,7 +194,8 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
     """Step 7, first pass: every request alone on the state after step 6."""
     account = book.account[0]
     equity = equity_nb(account, book.positions, book.points)
-    margin_used = margin_used_nb(book.positions)
+    available = account["wallet"] - margin_used_nb(book.positions)
+    initial_margin = initial_margin_nb(book.positions)
     for i in range(len(book.slots)):
         book.slots[i]["candidate"] = 0
         row = book.slots[i]["acting"]
@@ -208,6 +215,9 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
         if rule != Rule.NONE:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
             continue
+        if book.points[i]["price"] != book.points[i]["price"]:
+            deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NO_PRICE.value)
+            continue
         plan = book.plans[i]
         plan_entry_nb(
             plan,
@@ -216,8 +226,8 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
             signal,
             book.points[i]["price"],
             equity,
-            margin_used,
-            account["wallet"] - margin_used,
+            initial_margin,
+            available,
             tape.instruments[i],
             params,
         )
@@ -306,7 +316,7 @@ def end_data_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> Non
     for i in range(len(book.slots)):
         if book.slots[i]["bar"] == NO_BAR or not is_last_bar_nb(book, i, book.slots[i]["bar"]):
             continue
-        if book.positions[i]["side"] != Side.NONE:
+        if is_observable_nb(book, i):
             close_by_signal_nb(tape, book, journal, i, Reason.END_OF_DATA.value, params)
 
 
@@ -336,8 +346,6 @@ def walk_to_next_nb(
         while due < next_ts:
             charge_due_funding_nb(tape, book, journal, 0, n, due)
             due = next_funding_time_nb(tape, book, 0, n, next_ts)
-    for i in range(n):
-        book.slots[i]["ambiguous"] = 0
 
 
 @kernel
@@ -394,6 +402,11 @@ def run_nb(
         act_on_signals_nb(tape, book, journal, ts, params)
         if params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
             charge_entry_funding_nb(tape, book, journal, ts)
+        if b + 1 == end and at_close:
+            # nothing follows that would show what was done at the last close
+            mark_to_market_nb(
+                book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES] - 1]
+            )
         # the path to the next boundary
         if b + 1 < end:
             walk_to_next_nb(

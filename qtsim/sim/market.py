@@ -52,7 +52,6 @@ slot_dt = np.dtype(
         ("held", "i8"),  # side when that signal was decided
         ("candidate", "i8"),  # 1: planned and approved at this instant
         ("last_exit_bar", "i8"),  # in which the symbol last became flat, counted from its first; NO_BAR never
-        ("ambiguous", "i8"),  # 1: the order of this bar's extremes decides
         # the path of the bar being walked
         ("prices", "f8", (4,)),
         ("marks", "f8", (4,)),

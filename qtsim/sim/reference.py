@@ -36,6 +36,7 @@ from qtsim.sim.paths import (
     segment_time_nb,
     unfold_bar_nb,
 )
+from qtsim.sim.walk import exit_state_nb
 from qtsim.trading.session import Session
 
 DAY_NS = 86_400_000_000_000
@@ -118,6 +119,8 @@ class ReferenceBacktest:
             self._act_on_signals(ts)  # 6 and 7
             if self.both_ends:
                 self._charge_entries(ts)
+            if b + 1 == len(boundaries) and self.fill_at == FillAt.CLOSE:
+                self.session.mark(ts, again=True)  # nothing follows that would show what was done at the last close
             if b + 1 < len(boundaries):
                 self._walk(ts, boundaries[b + 1])
         if end == len(boundaries):
@@ -127,15 +130,15 @@ class ReferenceBacktest:
         if self.end_of_data != EndOfData.CLOSE:
             return
         for i in sorted(self.paths):
-            if self._is_last(i, self.paths[i].row) and self.session.is_open(i):
+            if self._is_last(i, self.paths[i].row) and self.session.can_judge(i):
                 self.session.close_position(i, Reason.END_OF_DATA)
 
     def _charge_boundary_funding(self, symbols: Iterable[int], ts: int) -> None:
         for i in symbols:
             mark = float(self.session.points[i]["mark"])
-            row = self.next_bar[i]
-            if self.market.has_mark[i] and self._has_bar(i, row) and self.market.bars[row]["ts_open"] == ts:
-                mark = float(self.market.bars[row]["mark_open"])
+            if self.market.has_mark[i] and self._opens_at(i, ts):
+                opened = float(self.market.bars[self.next_bar[i]]["mark_open"])
+                mark = mark if math.isnan(opened) else opened
             self._charge_due(i, ts, mark)
 
     def _act_at_close(self, ts: int) -> None:
@@ -163,7 +166,7 @@ class ReferenceBacktest:
     def _open_bars(self, ts: int) -> None:
         for i in range(self.n):
             row = self.next_bar[i]
-            if not self._has_bar(i, row) or int(self.market.bars[row]["ts_open"]) != ts:
+            if not self._opens_at(i, ts):
                 continue
             self.next_bar[i] += 1
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
@@ -211,17 +214,16 @@ class ReferenceBacktest:
         for i in sorted(self.paths):
             self._choose_path(i, ts)
         self._walk_bars(range(self.n), ts)
-        self.broker.path_dependent[:] = 0
 
     def _choose_path(self, i: int, ts: int) -> None:
         path = self.paths[i]
         high_first = bool(is_high_nearer_nb(self.market.bars[path.row]))
         asks = self.path_model != PathModel.NEAREST or self.diagnose
-        if self.session.is_open(i) and asks and self._bar_may_act(i):
-            low, low_lots = self._try_path(i, False, ts)
-            high, high_lots = self._try_path(i, True, ts)
-            if low != high or low_lots != high_lots:
-                self.broker.path_dependent[i] = 1
+        if self.session.is_open(i) and asks and self._bar_may_act(i, ts + self.market.timeframe_ns):
+            low, low_state = self._try_path(i, False, ts)
+            high, high_state = self._try_path(i, True, ts)
+            if low_state != high_state:
+                self.session.positions[i]["path_doubt"] = 1
                 self.session.counts["ambiguous_bars"] += 1
             if self.path_model == PathModel.ADVERSE:
                 high_first = high < low
@@ -231,8 +233,8 @@ class ReferenceBacktest:
             high_first = False
         self._unfold(i, high_first)
 
-    def _bar_may_act(self, i: int) -> bool:
-        if self.session.positions[i]["trail_active"] == 1:
+    def _bar_may_act(self, i: int, close: int) -> bool:
+        if self.session.positions[i]["trail_active"] == 1 or self._funding_times(i, close):
             return True
         bar = self.market.bars[self.paths[i].row]
         last_below, last_above, mark_below, mark_above = self.session.nearest_triggers(i)
@@ -241,13 +243,13 @@ class ReferenceBacktest:
         prefix = "mark_" if self.market.has_mark[i] else ""
         return bool(bar[prefix + "low"] <= mark_below or bar[prefix + "high"] >= mark_above)
 
-    def _try_path(self, i: int, high_first: bool, ts: int) -> tuple[float, int]:
-        """Equity and open lots at the close in one order of the extremes; everything is put back afterwards."""
+    def _try_path(self, i: int, high_first: bool, ts: int) -> tuple[float, tuple[float, ...]]:
+        """Equity and exit state at the close in one order of the extremes; everything is put back afterwards."""
         kept = self._snapshot()
         self._unfold(i, high_first)
         self._walk_bars([i], ts)
         position = self.session.positions[i]
-        result = trade_equity_nb(position, float(self.session.points[i]["mark"])), int(position["lots"])
+        result = trade_equity_nb(position, float(self.session.points[i]["mark"])), exit_state_nb(position)
         self._restore(kept)
         return result
 
@@ -310,8 +312,16 @@ class ReferenceBacktest:
                 self._charge_boundary_funding(walking, close)  # before what the last point closes
             if horizon == end:
                 self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
+                if self.monitoring == Monitoring.INTERVAL and end == close:
+                    self._look_at_last_close(walking, close)
             if horizon < close:
                 self._charge_all(symbols, horizon)
+
+    def _look_at_last_close(self, walking: list[int], close: int) -> None:
+        """An interval cycle due at the close of a bar that no other follows at once."""
+        for i in walking:
+            if self.paths[i].next_cycle == close and not self._opens_at(i, close):
+                self.session.run_cycles(i, once=True)
 
     def _stand_at(self, i: int, segment: int, share: float, ts: int) -> None:
         path = self.paths[i]
@@ -329,9 +339,9 @@ class ReferenceBacktest:
             if not self.session.is_open(i):
                 continue
             trigger = self._next_trigger(i, segment, start, end)
-            if trigger is not None and trigger.share <= (horizon - start) / (end - start):
-                if not (waits_for_funding and trigger.share == 1.0):
-                    events.append(trigger)
+            is_reached = trigger is not None and trigger.share <= (horizon - start) / (end - start)
+            if trigger is not None and is_reached and not (waits_for_funding and trigger.share == 1.0):
+                events.append(trigger)
             cycle = self.paths[i].next_cycle
             if self.monitoring == Monitoring.INTERVAL and cycle <= horizon and cycle < close:
                 share = (cycle - start) / (end - start)
@@ -384,6 +394,8 @@ class ReferenceBacktest:
         self.session.observe(i, event.ts, event.price, event.mark)
         if event.rank == 1:
             path.next_cycle = next_multiple_nb(event.ts, self.interval_ns)
+            if self.session.can_judge(i):
+                self.session.remember_extremes(i)
             self.session.run_cycles(i, once=True)
             return
         self.broker.act(i, Reason.LIQUIDATION)
@@ -435,6 +447,11 @@ class ReferenceBacktest:
 
     def _has_bar(self, i: int, row: int) -> bool:
         return row < int(self.market.bar_offsets[i + 1])
+
+    def _opens_at(self, i: int, ts: int) -> bool:
+        """Does the symbol's next bar open at `ts`?"""
+        row = self.next_bar[i]
+        return self._has_bar(i, row) and int(self.market.bars[row]["ts_open"]) == ts
 
     def _is_last(self, i: int, row: int) -> bool:
         return row == int(self.market.bar_offsets[i + 1]) - 1

@@ -7,6 +7,7 @@ from qtsim.core.accounting import (
     apply_funding_nb,
     close_trade_nb,
     hit_leg_nb,
+    note_margin_use_nb,
     observe_nb,
     open_position_nb,
     reduce_position_nb,
@@ -104,7 +105,6 @@ def exit_at_market_nb(
     fill = journal.fills[journal.counts[FILLS]]
     bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
     fill_exit_nb(fill, book.positions[i], book.points[i], i, reason, lots, bar, tape.instruments[i], params)
-    fill["path_dependent"] = book.slots[i]["ambiguous"]
     finish_exit_nb(tape, book, journal, i, bar, is_leg, params)
 
 
@@ -114,7 +114,6 @@ def liquidate_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
     fill = journal.fills[journal.counts[FILLS]]
     bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
     fill_liquidation_nb(fill, book.positions[i], book.points[i], i, bar, tape.instruments[i])
-    fill["path_dependent"] = book.slots[i]["ambiguous"]
     finish_exit_nb(tape, book, journal, i, bar, False, params)
 
 
@@ -130,12 +129,18 @@ def is_observable_nb(book: Book, i: int) -> bool:
 
 
 @kernel
+def observe_point_nb(book: Book, i: int) -> None:
+    """Remember the extremes that an open position has seen at its symbol's point."""
+    observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
+
+
+@kernel
 def check_exchange_nb(tape: Tape, book: Book, journal: Journal, i: int, wanted: int, params: Record) -> None:
     """Let the exchange act if what it would do at this point is `wanted` (LIQUIDATION or HARD_STOP)."""
     if not is_observable_nb(book, i):
         return
     position = book.positions[i]
-    observe_nb(position, book.points[i]["price"], book.points[i]["mark"])
+    observe_point_nb(book, i)
     event = exchange_event_nb(position, book.points[i], params)
     if event != wanted:
         return
@@ -214,6 +219,7 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     fill_entry_nb(fill, plan, point, i, account["next_trade_id"], bar, instrument, params)
     account["next_trade_id"] += 1
     open_position_nb(account, position, plan, fill, bar, instrument, params)
+    note_margin_use_nb(account, book.positions, book.points)
     journal.counts[FILLS] += journal.counts[ADVANCE]
     decision = book.decision[0]
     decision["action"] = Action.INIT_NEW_POSITION.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import trade_equity_nb
+from qtsim.core.accounting import set_point_nb, trade_equity_nb
 from qtsim.core.enums import FundingInclusive, Monitoring, PathModel, Reason, Side
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
 from qtsim.core.records import Record
@@ -19,7 +19,13 @@ from qtsim.sim.paths import (
     segment_time_nb,
     unfold_bar_nb,
 )
-from qtsim.sim.steps import charge_funding_nb, check_exchange_nb, run_cycles_nb
+from qtsim.sim.steps import (
+    charge_funding_nb,
+    check_exchange_nb,
+    is_observable_nb,
+    observe_point_nb,
+    run_cycles_nb,
+)
 
 NO_EVENT = 2.0
 """Share of a segment that is never reached."""
@@ -97,12 +103,18 @@ def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) 
 @kernel
 def stand_at_nb(book: Book, i: int, segment: int, share: float, ts: int) -> None:
     """Move a symbol's observation to a share of the segment."""
-    book.slots[i]["share"] = share
-    point = book.points[i]
-    point["ts"] = ts
-    point["price"] = on_segment_nb(book.slots[i]["prices"][segment], book.slots[i]["prices"][segment + 1], share)
-    point["mark"] = on_segment_nb(book.slots[i]["marks"][segment], book.slots[i]["marks"][segment + 1], share)
-    book.points[i]["mark"] = point["mark"]
+    slot = book.slots[i]
+    slot["share"] = share
+    price = on_segment_nb(slot["prices"][segment], slot["prices"][segment + 1], share)
+    mark = on_segment_nb(slot["marks"][segment], slot["marks"][segment + 1], share)
+    set_point_nb(book.points[i], ts, price, mark)
+
+
+@kernel
+def opens_at_nb(tape: Tape, book: Book, i: int, ts: int) -> bool:
+    """Does the symbol's next bar open at `ts`?"""
+    row = book.slots[i]["next_bar"]
+    return row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts
 
 
 @kernel
@@ -162,17 +174,15 @@ def fire_next_event_nb(
     if chosen < 0:
         return False
     i = chosen
-    point = book.points[i]
     if chosen_rank == CYCLE_RANK:
         stand_at_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts)
         book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
+        if is_observable_nb(book, i):
+            observe_point_nb(book, i)
         run_cycles_nb(tape, book, journal, i, True, params)
         return True
     book.slots[i]["share"] = book.slots[i]["event_share"]
-    point["ts"] = chosen_ts
-    point["price"] = book.slots[i]["event_price"]
-    point["mark"] = book.slots[i]["event_mark"]
-    book.points[i]["mark"] = point["mark"]
+    set_point_nb(book.points[i], chosen_ts, book.slots[i]["event_price"], book.slots[i]["event_mark"])
     check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
     check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
     if not by_interval:
@@ -225,9 +235,10 @@ def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, 
 @kernel
 def mark_funding_price_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
     """At a boundary the mark of a funding is the mark bar's open where there is mark history."""
-    row = book.slots[i]["next_bar"]
-    if book.slots[i]["has_mark"] == 1 and row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts:
-        book.points[i]["mark"] = tape.bars[row]["mark_open"]
+    if book.slots[i]["has_mark"] == 1 and opens_at_nb(tape, book, i, ts):
+        mark = tape.bars[book.slots[i]["next_bar"]]["mark_open"]
+        if mark == mark:
+            book.points[i]["mark"] = mark
 
 
 @kernel
@@ -248,6 +259,17 @@ def charge_boundary_funding_nb(
         mark_funding_price_nb(tape, book, i, ts)
         charge_due_funding_nb(tape, book, journal, i, i + 1, ts)
         book.points[i]["mark"] = kept
+
+
+@kernel
+def look_at_last_close_nb(
+    tape: Tape, book: Book, journal: Journal, close: int, first: int, last: int, params: Record
+) -> None:
+    """An interval cycle due at the close of a bar that no other follows at once; else the next open is looked at."""
+    for i in range(first, last):
+        is_due = book.slots[i]["bar"] != NO_BAR and book.slots[i]["next_cycle"] == close
+        if is_due and not opens_at_nb(tape, book, i, close):
+            run_cycles_nb(tape, book, journal, i, True, params)
 
 
 @kernel
@@ -282,6 +304,8 @@ def walk_segment_nb(
             charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
         if horizon == end:
             settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
+            if monitoring == Monitoring.INTERVAL and end == close:
+                look_at_last_close_nb(tape, book, journal, close, first, last, params)
         if due == horizon and due < close:
             charge_due_funding_nb(tape, book, journal, first, last, due)
         if horizon == end:
@@ -302,7 +326,7 @@ def walk_bars_nb(
     close = ts_open + tape.timeframe_ns
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
     for i in range(first, last):
-        # a cycle at the close is the next open's
+        # a cycle at the close is the next open's, where there is one
         book.slots[i]["next_cycle"] = next_multiple_nb(ts_open, interval_ns)
     for segment in range(SEGMENTS):
         start = segment_time_nb(ts_open, tape.timeframe_ns, segment)
@@ -317,11 +341,10 @@ def copy_symbol_nb(source: Book, target: Book, i: int) -> None:
     target.positions[i] = source.positions[i]
     target.points[i] = source.points[i]
     target.slots[i] = source.slots[i]
-    target.slots[i]["ambiguous"] = 0
 
 
 @kernel
-def trial_equity_nb(
+def try_order_nb(
     tape: Tape,
     book: Book,
     trial_book: Book,
@@ -331,7 +354,10 @@ def trial_equity_nb(
     ts_open: int,
     params: Record,
 ) -> float:
-    """The trade's part of the equity at the close if this bar ran in the given order, all else as at the open."""
+    """Walk a copy of the symbol's bar in the given order, all else as at the open.
+
+    Returns the trade's part of the equity at the close; the copy's state stays in the trial book.
+    """
     copy_symbol_nb(book, trial_book, i)
     slot = trial_book.slots[i]
     unfold_bar_nb(
@@ -342,10 +368,38 @@ def trial_equity_nb(
 
 
 @kernel
-def bar_may_act_nb(tape: Tape, book: Book, i: int, params: Record) -> bool:
-    """Can this bar reach any trigger, or move a trail that it then reaches?"""
+def zero_if_none_nb(price: float) -> float:
+    """A price, or 0 where there is none, so that two missing ones are equal."""
+    if price != price:
+        return 0.0
+    return price
+
+
+@kernel
+def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, float]:
+    """What exits have brought so far and what decides later ones. Equal: the order of the extremes was no matter.
+
+    Funding inside the bar is left out: it moves money with the order, but no exit.
+    """
+    if position["side"] == Side.NONE:
+        return position["exit_value"], 0.0, 0.0, 0.0, 0.0, 0.0
+    return (
+        position["exit_value"],
+        float(position["lots"]),
+        float(position["next_leg"]),
+        float(position["breakeven_done"]),
+        zero_if_none_nb(position["stop_price"]),
+        zero_if_none_nb(position["peak"]),
+    )
+
+
+@kernel
+def bar_may_act_nb(tape: Tape, book: Book, i: int, close: int, params: Record) -> bool:
+    """Can this bar reach any trigger, move a trail that it then reaches, or be charged funding on its path?"""
     position = book.positions[i]
     if position["trail_active"] == 1:
+        return True
+    if next_funding_time_nb(tape, book, i, i + 1, close) < close:
         return True
     bar = tape.bars[book.slots[i]["bar"]]
     last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, params)
@@ -367,24 +421,24 @@ def choose_path_nb(
     diagnose: bool,
     params: Record,
 ) -> None:
-    """Unfold the symbol's bar in the order that `sim.path` asks for; note whether the order matters.
+    """Unfold the symbol's bar in the order that `sim.path` asks for; note on the trade whether the order matters.
 
-    adverse takes the order that leaves the lower equity at the close, favourable the higher; ties low first.
+    adverse takes the order that leaves the lower equity at the close, favourable the higher; ties low first. From a
+    bar on whose order changes what its trade is left with, every exit of that trade depends on the path.
     """
     bar = tape.bars[book.slots[i]["bar"]]
     path = params["sim"]["path"]
     high_first = is_high_nearer_nb(bar)
-    book.slots[i]["ambiguous"] = 0
     if (
         book.positions[i]["side"] != Side.NONE
         and (path != PathModel.NEAREST or diagnose)
-        and bar_may_act_nb(tape, book, i, params)
+        and bar_may_act_nb(tape, book, i, ts_open + tape.timeframe_ns, params)
     ):
-        low = trial_equity_nb(tape, book, trial_book, trial_journal, i, False, ts_open, params)
-        lots = trial_book.positions[i]["lots"]
-        high = trial_equity_nb(tape, book, trial_book, trial_journal, i, True, ts_open, params)
-        if low != high or lots != trial_book.positions[i]["lots"]:
-            book.slots[i]["ambiguous"] = 1
+        low = try_order_nb(tape, book, trial_book, trial_journal, i, False, ts_open, params)
+        low_state = exit_state_nb(trial_book.positions[i])
+        high = try_order_nb(tape, book, trial_book, trial_journal, i, True, ts_open, params)
+        if low_state != exit_state_nb(trial_book.positions[i]):
+            book.positions[i]["path_doubt"] = 1
             book.counters[AMBIGUOUS_BARS] += 1
         if path == PathModel.ADVERSE:
             high_first = high < low

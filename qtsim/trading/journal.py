@@ -38,6 +38,10 @@ class SessionJournal:
         """File a row; later changes to the array do not reach it."""
         self.rows[kind].append(row.copy())
 
+    def drop_last(self, kind: str) -> None:
+        """Take the last row of a kind back."""
+        self.rows[kind].pop()
+
     def lengths(self) -> dict[str, int]:
         """Rows filed so far."""
         return {kind: len(rows) for kind, rows in self.rows.items()}

@@ -17,11 +17,13 @@ from qtsim.core.accounting import (
     close_trade_nb,
     equity_nb,
     hit_leg_nb,
-    margin_used_nb,
+    initial_margin_nb,
     mark_to_market_nb,
+    note_margin_use_nb,
     observe_nb,
     open_position_nb,
     reduce_position_nb,
+    set_point_nb,
 )
 from qtsim.core.entry import plan_entry_nb
 from qtsim.core.enums import Action, Gate, Reason, Rule
@@ -73,9 +75,7 @@ class Session:
 
     def observe(self, i: int, ts: int, price: float, mark: float) -> None:
         """A price point of symbol `i`."""
-        self.points[i]["ts"] = ts
-        self.points[i]["price"] = price
-        self.points[i]["mark"] = mark
+        set_point_nb(self.points[i], ts, price, mark)
 
     def close_bar(self, i: int, signal: Record) -> None:
         """A bar ended: what its close makes known is in force from the next point on."""
@@ -153,13 +153,12 @@ class Session:
         for i in sorted(set(last_open) | set(signals)):
             if held[i] == 0:
                 continue
-            if i in last_open:
-                self.close_position(i, Reason.END_OF_DATA)
-            else:
+            reason = int(Reason.END_OF_DATA)
+            if i not in last_open:
                 on_opposite = int(self.params["exit"]["on_opposite_signal"])
                 reason = signal_exit_reason_nb(self.positions[i], signals[i][1], on_opposite)
-                if reason != Reason.NONE:
-                    self.close_position(i, reason)
+            if reason != Reason.NONE and self.can_judge(i):
+                self.close_position(i, reason)
         candidates = self._plan_candidates(signals, held, no_entry, ts)
         self._enter_candidates(candidates, ts)
 
@@ -167,7 +166,7 @@ class Session:
         self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
     ) -> dict[int, int]:
         equity = equity_nb(self.account[0], self.positions, self.points)
-        margin_used = margin_used_nb(self.positions)
+        initial_margin = initial_margin_nb(self.positions)
         available = self.broker.available()
         candidates: dict[int, int] = {}
         for i in sorted(signals):
@@ -183,6 +182,9 @@ class Session:
             if rule != Rule.NONE:
                 self.deny_request(i, bar, signal, rule, ts)
                 continue
+            if np.isnan(self.points[i]["price"]):
+                self.deny_request(i, bar, signal, Rule.NO_PRICE, ts)
+                continue
             plan_entry_nb(
                 self.plans[i],
                 self.account[0],
@@ -190,7 +192,7 @@ class Session:
                 signal,
                 float(self.points[i]["price"]),
                 equity,
-                margin_used,
+                initial_margin,
                 available,
                 self.instruments[i],
                 self.params,
@@ -240,6 +242,7 @@ class Session:
             self.instruments[i],
             self.params,
         )
+        note_margin_use_nb(self.account[0], self.positions, self.points)
         self.journal.keep("fills", record)
         if not np.isnan(position["hard_price"]):
             self.broker.place_stop(StopIntent(i, int(position["trade_id"]), float(position["hard_price"])))
@@ -276,8 +279,10 @@ class Session:
             row["amount"] = payment.amount
             self.journal.keep("funding", row)
 
-    def mark(self, ts: int) -> None:
-        """Mark the account at a boundary."""
+    def mark(self, ts: int, *, again: bool = False) -> None:
+        """Mark the account at a boundary; `again`: in place of the last mark."""
+        if again:
+            self.journal.drop_last("equity")
         row = self.journal.new("equity")
         mark_to_market_nb(self.account[0], self.positions, self.points, ts, row[0])
         self.journal.keep("equity", row)

@@ -16,7 +16,7 @@ from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from tests.properties.markets import Case
 
-FUNDED_BOTH, AT_CLOSE, FUNDED, MARKED, AT_OPEN, FUNDED_ENTRY, AFTER_ENTRY = range(7)
+FUNDED_BOTH, AT_CLOSE, FUNDED, MARKED, AT_OPEN, FUNDED_ENTRY, AFTER_ENTRY, MARKED_LAST = range(8)
 """Phases of one instant: funding that counts both ends, the last points of ending bars, funding, equity, the open
 point with signals and entries, funding of fresh entries where both ends count, exits at the start of the path of
 what has just been entered."""
@@ -125,15 +125,17 @@ def replay(case: Case, run: Journals) -> Iterator[Step]:
         elif both_ends and int(row["ts"]) in boundaries:
             phase = FUNDED_BOTH
         phased.append((int(row["ts"]), phase, 1, k, row))
+    fills_at_close = case.params["sim"]["fill_at"][0] == FillAt.CLOSE
     for k, row in enumerate(run.equity):
-        phased.append((int(row["ts"]), MARKED, 2, k, row))
+        is_last = k + 1 == len(case.market.boundaries)
+        phased.append((int(row["ts"]), MARKED_LAST if fills_at_close and is_last else MARKED, 2, k, row))
     phased.sort(key=lambda item: item[:4])
     order = [k for _, _, kind, k, _ in phased if kind == 0]
     ledger = Ledger(case.balance, leverages(run))
     seen = [k for _, _, kind, k, _ in phased if kind == 0]
     assert seen == sorted(order), "fills are journalled in the order of events"
     for ts, phase, kind, _, row in phased:
-        yield Step(ts, phase, row, ledger)
+        yield Step(ts, MARKED if phase == MARKED_LAST else phase, row, ledger)
         if kind == 0:
             ledger.apply_fill(row)
         elif kind == 1:

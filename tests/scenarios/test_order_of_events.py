@@ -158,10 +158,10 @@ def test_entry_after_a_stop_at_the_same_open() -> None:
 
 
 def test_a_new_positions_first_cycle_is_at_the_next_point() -> None:
-    """The open that fills the entry judges nothing, even where it already stands on the target."""
-    settings: dict[str, Any] = {"exit__policy": "bracket", "exit__monitoring": "points"}
-    story = play(symbol([FLAT, FLAT, FLAT], long=[0], tp=1e-9), **settings)
-    assert story.reasons == ["tp1"]
+    """The open that fills the entry judges nothing, even where slippage has left it behind the stop."""
+    settings: dict[str, Any] = {"exit__policy": "bracket", "exit__monitoring": "points", "costs__slippage__bps": 50.0}
+    story = play(symbol([FLAT, FLAT, FLAT], long=[0], sl=0.004), **settings)
+    assert story.reasons == ["stop"]
     assert story.hours[1] > story.hours[0]
 
 

@@ -81,12 +81,14 @@ CASES = {
     "denied_by_costs": (
         {"exit__base_sl": 0.001, "leverage__model": "fixed"},
         "exit.base_sl",
-        "every entry is denied at 3x: the final stop is 0.15 % at 3x, not beyond 1.5 × round-trip costs 0.14 % = 0.21 %",
+        "every entry is denied at 3x: the final stop is 0.15 % at 3x, not beyond 1.5 × round-trip costs 0.14 % = "
+        "0.21 %",
     ),
     "denied_by_distance": (
         {"leverage__model": "fixed", "exit__levels__sl_safety__min_distance": 0.03},
         "exit.base_sl",
-        "every entry is denied at 3x: the final stop is 1.758 % at 3x, not beyond exit.levels.sl_safety.min_distance 3 %",
+        "every entry is denied at 3x: the final stop is 1.758 % at 3x, not beyond "
+        "exit.levels.sl_safety.min_distance 3 %",
     ),
     "target_minimum_binds": (
         {"exit__base_tp": 0.002, "leverage__model": "fixed"},

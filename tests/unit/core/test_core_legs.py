@@ -60,7 +60,9 @@ LOTS: list[tuple[str, int, tuple[float, ...], str, int, list[int]]] = [
     ("four_lots_in_exact_quarters", 4, STATIC, "remaining", 1, [1, 1, 2]),
     ("initial_three_lots", 3, STATIC, "initial", 1, [0, 1, 3]),
     ("a_remainder_below_the_minimum_goes_too", 4, STATIC, "remaining", 4, [4, 4, 4]),
-    ("a_remainder_at_the_minimum_stays", 8, STATIC, "remaining", 6, [2, 8, 8]),
+    ("a_leg_below_the_minimum_waits_for_the_next", 8, STATIC, "remaining", 6, [0, 8, 8]),
+    ("a_leg_below_the_minimum_comes_with_the_next", 100, STATIC, "remaining", 30, [0, 43, 100]),
+    ("a_remainder_at_the_minimum_stays", 12, (0.5, 0.0, 0.0), "remaining", 6, [6, 6, 6]),
     ("fractions_whose_product_is_not_exact", 1000, (0.3, 0.3, 0.4), "remaining", 1, [300, 510, 706]),
     ("initial_fractions_whose_sum_is_not_exact", 10, (0.1, 0.2, 0.7), "initial", 1, [1, 3, 10]),
 ]
@@ -98,6 +100,7 @@ def position_with_legs(
     rules = instrument(tick=tick)
     position = np.zeros(1, position_dt)
     position["side"], position["entry_price"], position["leverage"] = side, entry, 10.0
+    position["lots"] = 1000
     plan = plan_of(side=side, tp=(0.02, 0.04, 0.06), sl=0.012, hard=0.02, slippage=0.0002)
     set_stop_prices_nb(position[0], plan[0], rules[0], params[0])
     set_target_prices_nb(position[0], plan[0], rules[0])
