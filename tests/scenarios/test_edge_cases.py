@@ -223,3 +223,115 @@ def test_inclusive_both_charges_a_position_that_ends_at_that_instant() -> None:
 def test_funding_is_paid_on_what_is_still_open() -> None:
     story = play(symbol([FLAT, (100, 102, 100, 102), at(102)], long=[0], funding=[(2, 0.01)]), **STATIC)
     assert story.paid == [pytest.approx(-0.01 * 102 * 0.75)]
+
+
+# Missing prices outside the exit cycle -------------------------------------------------------------------------------
+
+
+def test_no_entry_at_a_missing_price() -> None:
+    story = play(symbol([FLAT, NAN, FLAT, FLAT], long=[0]))
+    assert story.fills == []
+    assert story.denials == ["no_price"]
+    assert not np.isnan(story.journals.equity["equity"]).any()
+
+
+def test_equity_holds_the_last_mark_while_a_price_is_missing() -> None:
+    story = play(symbol([FLAT, (100, 101, 100, 101), NAN, at(102)], long=[0]), **NO_LEVELS, **OPEN_END)
+    assert story.equity == [1_000_000, 1_000_000, 1_000_001, 1_000_001, 1_000_002]
+
+
+def test_a_signal_exit_waits_for_no_missing_price() -> None:
+    story = play(symbol([FLAT, FLAT, NAN, FLAT], long=[0], exit_long=[1]), **NO_LEVELS)
+    assert story.reasons == ["end_of_data"], "the request stood for its bar only"
+    assert story.journals.counts["nan_points"] > 0
+
+
+def test_a_position_whose_last_close_is_missing_stays_open() -> None:
+    story = play(symbol([FLAT, (100, 101, 100, 101), NAN], long=[0]), **NO_LEVELS)
+    assert story.reasons == []
+    assert story.equity[-1] == 1_000_001
+
+
+# Coarse ticks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_tick_stays_between_internal_and_hard_stop() -> None:
+    """Tick 0.5, entry 100.2: a stop of 1.8 % and a hard stop of 2 % would both stand at 98.5."""
+    settings: dict[str, Any] = {**STATIC, **OPEN_END, "exit__base_sl": 0.018}
+    for side, prices in (("long", (99.0, 98.5)), ("short", (101.5, 102.0))):
+        story = play(symbol([at(100.2), at(100.2)], rules=instrument(tick=(1, 2)), **{side: [0]}), **settings)
+        held = story.journals.positions[0]
+        assert (float(held["stop_price"]), float(held["hard_price"])) == prices
+
+
+def test_a_first_target_on_the_entrys_tick_is_pushed_beyond_it() -> None:
+    """Tick 1, entry 100.2: 0.3 % would round to 100, behind the entry."""
+    settings: dict[str, Any] = {**STATIC, **OPEN_END, "exit__base_tp": 0.003, "exit__stops__hard__distance": 0.05}
+    for side, targets in (("long", [101.0, 102.0, 103.0]), ("short", [100.0, 99.0, 98.0])):
+        story = play(symbol([at(100.2), at(100.2)], rules=instrument(tick=(1, 1)), **{side: [0]}), **settings)
+        held = story.journals.positions[0]
+        assert list(held["tp_price"]) == targets
+        assert int(held["flags"]) & PlanFlag.LEGS_PUSHED
+
+
+def test_a_stop_that_a_coarse_tick_puts_at_the_entry_is_denied() -> None:
+    story = play(symbol([FLAT, FLAT], long=[0], rules=instrument(tick=(1, 1))), exit__base_sl=0.004)
+    assert story.denials == ["stop_too_near"]
+
+
+# What a trade and an account remember --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("monitoring", ["continuous", "points", "interval"])
+def test_the_worst_price_includes_that_of_the_exit(monitoring: str) -> None:
+    """A stop at 98.8 on the way from 100 to 97: each kind of monitoring closes elsewhere, none below its mae."""
+    settings: dict[str, Any] = {**STATIC, "exit__stops__hard__distance": 0.5, "exit__check_interval_s": 300.0}
+    story = play(symbol([FLAT, (100, 100, 97, 98)], long=[0]), exit__monitoring=monitoring, **settings)
+    trade = story.journals.trades[0]
+    assert float(trade["mae"]) == pytest.approx(float(trade["exit_price"]) / 100 - 1)
+
+
+def test_the_stop_of_a_trade_is_the_one_in_force_when_it_closed() -> None:
+    """The last leg moves no stop: nothing is left that it could protect."""
+    settings: dict[str, Any] = {"exit__policy": "bracket", "exit__bracket__tp": 0.02, "exit__bracket__sl": 0.015}
+    story = play(symbol([FLAT, (100, 103, 100, 103)], long=[0]), **settings)
+    assert story.reasons == ["tp1"]
+    assert float(story.journals.trades["stop_price"][0]) == 98.5
+
+
+def test_margin_use_counts_a_trade_that_lives_within_one_bar() -> None:
+    story = play(symbol([FLAT, (100, 104, 100, 104)], long=[0]), balance=1_000.0, exit__policy="bracket")
+    assert list(story.journals.equity["margin"]) == [0.0, 0.0, 0.0]
+    assert float(story.journals.account["max_margin_use"][0]) == 0.1
+
+
+def test_the_last_mark_includes_what_was_done_at_the_last_close() -> None:
+    settings: dict[str, Any] = {**NO_LEVELS, **OPEN_END, "sim__fill_at": "close", "costs__fees__taker": 0.001}
+    story = play(symbol([FLAT, FLAT], long=[1]), **settings)
+    assert story.equity[-1] == 1_000_000 - 0.1
+    assert float(story.journals.account["wallet"][0]) == 1_000_000 - 0.1
+
+
+def test_more_lots_than_floats_can_count_are_denied() -> None:
+    """100,000 at 1e-6 are 1e11 units, 1e19 lots of 1e-8."""
+    rules = instrument(tick=(0, 0), lot=(1, 100_000_000), min_qty=1e-8)
+    settings: dict[str, Any] = {**NO_LEVELS, "sizing__model": "fraction", "sizing__fraction": 1.0}
+    story = play(symbol([at(1e-6), at(1e-6)], long=[0], rules=rules), balance=100_000.0, **settings)
+    assert story.denials == ["too_many_lots"]
+
+
+def test_funding_that_counts_both_ends_takes_the_mark_bars_open() -> None:
+    """Due at hour 2, where the path's mark ends at 100 and the next mark bar opens at 110."""
+    marks: list[Row] = [FLAT, FLAT, at(110)]
+    settings: dict[str, Any] = {**NO_LEVELS, **OPEN_END, "costs__funding__inclusive": "both"}
+    story = play(symbol([FLAT, FLAT, FLAT], marks=marks, long=[0], funding=[(2, 0.01)]), **settings)
+    assert story.paid == [-1.1]
+
+
+def test_funding_that_counts_both_ends_precedes_an_exit_at_the_close() -> None:
+    settings: dict[str, Any] = {"exit__policy": "bracket", "costs__funding__inclusive": "both"}
+    story = play(symbol([FLAT, (100, 103, 100, 103), at(103)], long=[0], funding=[(2, 0.01)]), **settings)
+    assert story.reasons == ["tp1"]
+    assert (story.hours[-1], story.paid) == (pytest.approx(1 + 2 / 3, abs=1e-6), []), "on the way, before the funding"
+    late = play(symbol([FLAT, (100, 100, 100, 103), at(103)], long=[0], funding=[(2, 0.01)]), **settings)
+    assert (late.reasons, late.hours[-1], late.paid) == (["tp1"], 2.0, [-1.03])

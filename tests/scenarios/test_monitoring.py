@@ -169,3 +169,18 @@ def test_short_liquidation_on_the_path() -> None:
     story = play(symbol([FLAT, (100, 112, 100, 112)], short=[0]), **NO_EXIT_BRAIN, leverage__fixed=10.0)
     assert story.fills[1:] == [("liquidation", 109.561753, 1.0)]
     assert story.pnl == [pytest.approx(-10.0)]
+
+
+# A cycle at the close ------------------------------------------------------------------------------------------------
+
+
+def test_interval_looks_at_a_close_that_no_bar_follows() -> None:
+    """Hours 2 and 4: a gap follows the one, the end of data the other. Where a bar follows, its open is looked at."""
+    rows: list[Row] = [FLAT, (100, 100, 98.5, 98.5), (90, 90, 90, 90)]
+    before_a_gap = play(symbol(rows, at=[0, 1, 8], long=[0]), **interval(3600), **FAR_HARD_STOP)
+    assert before_a_gap.fills[-1] == ("stop", 98.5, 1.0)
+    assert before_a_gap.hours[-1] == 2.0
+    at_the_end = play(symbol(rows[:2], long=[0]), **interval(3600), **FAR_HARD_STOP)
+    assert (at_the_end.fills[-1], at_the_end.hours[-1]) == (("stop", 98.5, 1.0), 2.0)
+    followed = play(symbol(rows, long=[0]), **interval(3600), exit__stops__hard__distance=0.5)
+    assert (followed.fills[-1], followed.hours[-1]) == (("stop", 90.0, 1.0), 2.0)
