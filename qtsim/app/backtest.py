@@ -296,7 +296,7 @@ def _describe(
         causality=prepared.causality,
         taker=taker,
         maker=maker,
-        findings=[finding.text for finding in check_settings(settings, rates)],
+        findings=[finding.text for finding in check_settings(settings, rates, _leverages(journals))],
         warnings=warnings,
         tags=next((list(found.tags) for found in prepared.signals.values()), []),
         counts=journals.counts,
@@ -307,6 +307,12 @@ def _describe(
         | {"python": platform.python_version()},
         started_at=started.isoformat(timespec="seconds"),
     )
+
+
+def _leverages(journals: Journals) -> list[int]:
+    """Leverages that entries had."""
+    held = journals.positions[journals.positions["side"] != 0]
+    return [int(x) for rows in (journals.trades, held) for x in np.unique(rows["leverage"])]
 
 
 def _uses_confidence(settings: Settings) -> bool:

@@ -1,13 +1,14 @@
 """What a set of settings implies: rules that cannot fire, limits that bind first, costs that are too high.
 
-Everything here is arithmetic on the settings, at every whole leverage that a run can use, with all modifiers (funding,
-volatility, divergence, feedback) at rest. Each finding names the key and shows its numbers.
+Everything here is arithmetic on the settings, at every whole leverage that a run can use (after a run: that it used).
+Numbers are those with all modifiers (funding, volatility, divergence, feedback) at rest; where a modifier could make a
+finding untrue, the finding says so. Each names its key and shows its arithmetic.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ DEFAULT_MAINTENANCE_RATE = 0.004
 """Maintenance rate of the first bracket of the largest symbols."""
 VOLATILITY_FACTOR_TOP = 5.0
 """The largest volatility_factor there is."""
+FUNDING_DELTA_TOP = 0.1
+"""The largest funding_delta there is."""
+AT_REST = " with modifiers at rest"
 
 DENIED = "denied"
 UNREACHABLE = "unreachable"
@@ -66,14 +70,17 @@ class Levels(NamedTuple):
     liquidation: float
 
 
-def check_settings(settings: Settings, maintenance_rates: Mapping[str, float] | None = None) -> list[Finding]:
+def check_settings(
+    settings: Settings, maintenance_rates: Mapping[str, float] | None = None, leverages: Iterable[int] = ()
+) -> list[Finding]:
     """Findings about `settings`, the gravest kind first.
 
     `maintenance_rates`: symbol → maintenance rate of its first bracket; the highest one is used, 0.4 % where none is
-    given. Never raises for settings that are valid.
+    given. `leverages`: those that the entries of a run had; without any, all that the settings allow. Never raises for
+    settings that are valid.
     """
     rate = max(maintenance_rates.values(), default=DEFAULT_MAINTENANCE_RATE) if maintenance_rates else None
-    run = _Check(settings, DEFAULT_MAINTENANCE_RATE if rate is None else rate)
+    run = _Check(settings, DEFAULT_MAINTENANCE_RATE if rate is None else rate, sorted(set(leverages)))
     findings = run.all()
     return sorted(findings, key=lambda finding: ORDER.index(finding.kind))
 
@@ -135,12 +142,18 @@ def plan_levels(settings: Settings, leverage: int, maintenance_rate: float = DEF
 class _Check:
     """One look at one set of settings."""
 
-    def __init__(self, settings: Settings, maintenance_rate: float) -> None:
+    def __init__(self, settings: Settings, maintenance_rate: float, used: list[int]) -> None:
         self.settings = settings
         self.rate = maintenance_rate
         self.span = leverage_span(settings)
         self.flat = flatten(settings)
-        self.plans = {leverage: plan_levels(settings, leverage, maintenance_rate) for leverage in self._leverages()}
+        if used:
+            first = self.span.first if self.span.first in used else used[0]
+            self.span = Span(used[0], first, used[-1])
+        self.plans = {
+            leverage: plan_levels(settings, leverage, maintenance_rate)
+            for leverage in used or range(self.span.low, self.span.high + 1)
+        }
         self.round_trip = settings.costs.round_trip()
         self.findings: list[Finding] = []
 
@@ -165,9 +178,6 @@ class _Check:
 
     def _add(self, kind: str, key: str, text: str) -> None:
         self.findings.append(Finding(kind, key, text))
-
-    def _leverages(self) -> list[int]:
-        return list(range(self.span.low, self.span.high + 1))
 
     def _where(self, holds: Callable[[Levels], bool]) -> list[int]:
         """Leverages of the run at which `holds`."""
@@ -195,6 +205,7 @@ class _Check:
         if not found:
             return
         plan = self._example(found)
+        always = all(self.plans[x].liquidation <= 0 or self._widest_stop(self.plans[x]) <= needed for x in found)
         if plan.liquidation <= 0:
             self._add(
                 DENIED,
@@ -211,14 +222,33 @@ class _Check:
         self._add(
             DENIED,
             "exit.base_sl",
-            f"every entry is denied {self._at(found)}: the final stop is {percent(plan.sl)} at {plan.leverage}x, "
-            f"not beyond {rule}",
+            f"every entry{'' if always else AT_REST} is denied {self._at(found)}: the final stop is "
+            f"{percent(plan.sl)} at {plan.leverage}x, not beyond {rule}",
         )
+
+    def _widest_stop(self, plan: Levels) -> float:
+        """The plan's stop where divergence, volatility and feedback all widen it as far as they can."""
+        levels = self.settings.exit.levels
+        raw = plan.raw_sl
+        if levels.adaptive:
+            raw *= 1.0 + levels.sl.divergence_scale + levels.sl.volatility_scale * VOLATILITY_FACTOR_TOP
+            raw *= levels.feedback.max
+        safety = levels.sl_safety
+        stop = min(max(raw, levels.sl.min), levels.sl.max)
+        return min(stop, safety.max_hard_share * plan.hard, safety.max_margin_loss / plan.leverage)
+
+    def _widest_target(self, plan: Levels, k: int) -> float:
+        """Target k (0 to 2) where funding, volatility and feedback all push it as far out as they can."""
+        levels = self.settings.exit.levels
+        if not levels.adaptive:
+            return plan.targets[k]
+        reach = (1.0 + levels.tp.funding_scale * FUNDING_DELTA_TOP) * levels.feedback.max
+        return plan.targets[k] * reach * (1.0 + levels.tp.volatility_scale * VOLATILITY_FACTOR_TOP)
 
     def _guard_behind_hard_stop(self) -> None:
         loss = self.settings.exit.guard.loss
-        if math.isinf(loss.max):
-            return
+        if math.isinf(loss.max) or self.settings.exit.stops.hard.working_type != "mark":
+            return  # the guard watches the mark; a hard stop on the last price does not stand before it
 
         def distance(plan: Levels) -> float:
             return loss.max if loss.basis == "notional" else loss.max / plan.leverage
@@ -276,8 +306,8 @@ class _Check:
             self._add(
                 BINDS,
                 key,
-                f"sets the stop {self._at(found)}, not exit.base_sl: {percent(base)} × {per_base:.4g} = "
-                f"{percent(plan.raw_sl)} at {plan.leverage}x, held to {words(plan)} by {key}; every base_sl from "
+                f"{key} sets the stop {self._at(found)}{AT_REST}, not exit.base_sl: {percent(base)} × {per_base:.4g} = "
+                f"{percent(plan.raw_sl)} at {plan.leverage}x, held to {words(plan)}; every base_sl from "
                 f"{percent(bound(plan) / per_base)} on is the same there",
             )
         if self._where(lambda plan: plan.raw_sl < levels.sl.min):
@@ -286,8 +316,8 @@ class _Check:
             self._add(
                 BINDS,
                 "exit.levels.sl.min",
-                f"sets the stop {self._at(found)}, not exit.base_sl: {percent(base)} gives {percent(plan.raw_sl)} at "
-                f"{plan.leverage}x, lifted to {percent(levels.sl.min)} by exit.levels.sl.min",
+                f"exit.levels.sl.min sets the stop {self._at(found)}{AT_REST}, not exit.base_sl: {percent(base)} gives "
+                f"{percent(plan.raw_sl)} at {plan.leverage}x, lifted to {percent(levels.sl.min)}",
             )
         tightest = max(safety.max_hard_share * plan.hard for plan in self.plans.values())
         if levels.sl.max > tightest and self._changed("exit.levels.sl.max"):
@@ -308,7 +338,8 @@ class _Check:
         self._add(
             BINDS,
             "exit.levels.sl_safety.max_liquidation_share",
-            f"sets the hard stop {self._at(found)}, not exit.stops.hard.distance ({percent(stated)}): "
+            f"exit.levels.sl_safety.max_liquidation_share sets the hard stop {self._at(found)}, not "
+            f"exit.stops.hard.distance ({percent(stated)}): "
             f"{plain_number(share)} × liquidation distance {percent(plan.liquidation)} = {percent(plan.hard)} "
             f"at {plan.leverage}x with a maintenance rate of {percent(self.rate)}",
         )
@@ -323,8 +354,8 @@ class _Check:
             self._add(
                 BINDS,
                 "exit.levels.tp.min",
-                f"sets the first target {self._at(found)}, not exit.base_tp: {percent(plan.raw_targets[0])} at "
-                f"{plan.leverage}x, lifted to {percent(least)} by exit.levels.tp.min",
+                f"exit.levels.tp.min sets the first target {self._at(found)}{AT_REST}, not exit.base_tp: "
+                f"{percent(plan.raw_targets[0])} at {plan.leverage}x, lifted to {percent(least)}",
             )
         collapsed = self._where(lambda plan: plan.targets[0] >= plan.targets[1] or plan.targets[1] >= plan.targets[2])
         if collapsed:
@@ -333,7 +364,8 @@ class _Check:
             self._add(
                 BINDS,
                 "exit.levels.tp.progression",
-                f"targets collapse {self._at(collapsed)}: {shown} at {plan.leverage}x; they are pushed one tick apart",
+                f"targets collapse {self._at(collapsed)}{AT_REST}: {shown} at {plan.leverage}x; they are pushed one "
+                "tick apart",
             )
 
     def _trail(self) -> None:
@@ -343,17 +375,21 @@ class _Check:
         key = "exit.stops.trail.activate"
         if math.isinf(trail.activate):
             self._add(
-                UNREACHABLE, key, f"cannot start: {key} is inf, while exit.stops.trail.mode is {show(trail.mode)}"
+                UNREACHABLE,
+                key,
+                f"the trail cannot start: {key} is inf, while exit.stops.trail.mode is {show(trail.mode)}",
             )
         else:
             found = self._where(lambda plan: trail.activate > plan.targets[2])
             if found:
                 plan = self._example(found)
+                always = all(trail.activate > self._widest_target(self.plans[x], 2) for x in found)
+                where = f"{self._at(found)}{'' if always else AT_REST}"
                 shown = f"{key} ({percent(trail.activate)}), beyond TP3 {percent(plan.targets[2])} at {plan.leverage}x"
                 if self._closes_all():
-                    self._add(UNREACHABLE, key, f"cannot start {self._at(found)}: {shown}, which closes the rest")
+                    self._add(UNREACHABLE, key, f"the trail cannot start {where}: {shown}, which closes the rest")
                 else:
-                    self._add(BINDS, key, f"trails the runner alone {self._at(found)}: {shown}")
+                    self._add(BINDS, key, f"the trail follows the runner alone {where}: {shown}")
         if VOLATILITY_FACTOR_TOP < trail.suspend_volatility < math.inf:
             self._add(
                 UNREACHABLE,
@@ -376,10 +412,12 @@ class _Check:
             found = self._where(lambda plan: activate >= plan.targets[index])
             if found:
                 plan = self._example(found)
+                always = all(activate >= self._widest_target(self.plans[x], index) for x in found)
                 self._add(
                     UNREACHABLE,
                     key,
-                    f"cannot move the stop {self._at(found)}: {key} ({percent(activate)}), the ratchet has moved it at "
+                    f"breakeven cannot move the stop {self._at(found)}{'' if always else AT_REST}: {key} "
+                    f"({percent(activate)}), the ratchet has moved it at "
                     f"TP1 {percent(plan.targets[0])} at {plan.leverage}x",
                 )
         if activate <= self.round_trip:
@@ -448,10 +486,12 @@ class _Check:
             self._add(
                 BINDS,
                 "limits.per_trade.leverage",
-                f"caps leverage at {plain_number(cap)}x: {key} is {plain_number(stated)}",
+                f"limits.per_trade.leverage caps leverage at {plain_number(cap)}x: {key} is {plain_number(stated)}",
             )
         if not float(stated).is_integer() and stated <= cap:
-            self._add(BINDS, key, f"is rounded down: {key} = {plain_number(stated)} gives {math.floor(stated)}x")
+            self._add(
+                BINDS, key, f"leverage is rounded down: {key} = {plain_number(stated)} gives {math.floor(stated)}x"
+            )
 
     def _size(self) -> None:
         sizing, limit = self.settings.sizing, self.settings.limits.per_trade
@@ -467,7 +507,7 @@ class _Check:
             self._add(
                 BINDS,
                 name,
-                f"sets the size wherever ATR is below {percent(below)} at {first}x: {percent(own.risk)} / "
+                f"{name} sets the size wherever ATR is below {percent(below)} at {first}x: {percent(own.risk)} / "
                 f"({plain_number(own.stop_atr)} × ATR) / {first} exceeds {percent(cap)} of balance",
             )
             if (
@@ -485,7 +525,7 @@ class _Check:
             self._add(
                 BINDS,
                 "limits.per_trade.margin",
-                f"sets the size: sizing.fraction {percent(sizing.fraction)} exceeds limits.per_trade.margin "
+                f"limits.per_trade.margin sets the size: sizing.fraction {percent(sizing.fraction)} exceeds its "
                 f"{percent(limit.margin)}",
             )
         elif sizing.model == "notional":
@@ -493,15 +533,15 @@ class _Check:
                 self._add(
                     BINDS,
                     "limits.per_trade.notional",
-                    f"sets the size: sizing.notional {sizing.notional:,.0f} exceeds limits.per_trade.notional "
+                    f"limits.per_trade.notional sets the size: sizing.notional {sizing.notional:,.0f} exceeds its "
                     f"{limit.notional:,.0f}",
                 )
             elif sizing.notional / first > limit.margin * balance:
                 self._add(
                     BINDS,
                     "limits.per_trade.margin",
-                    f"sets the size: sizing.notional {sizing.notional:,.0f} / {first} exceeds {percent(limit.margin)} "
-                    f"of {balance:,.0f}",
+                    f"limits.per_trade.margin sets the size: sizing.notional {sizing.notional:,.0f} / {first} exceeds "
+                    f"{percent(limit.margin)} of {balance:,.0f}",
                 )
         elif sizing.model == "fixed_risk":
             self._fixed_risk()
@@ -521,7 +561,8 @@ class _Check:
             self._add(
                 BINDS,
                 "limits.per_trade.margin",
-                f"sets the size at {first}x: {percent(sizing.fixed_risk)} / (stop {percent(stop)} + costs "
+                f"limits.per_trade.margin sets the size at {first}x: {percent(sizing.fixed_risk)} / (stop "
+                f"{percent(stop)} + costs "
                 f"{percent(self.round_trip)}) / {first} = {percent(margin)} exceeds {percent(limit.margin)} of balance",
             )
 

@@ -38,33 +38,36 @@ CASES = {
     "hard_share_binds_before_base_sl": (
         {},
         "exit.levels.sl_safety.max_hard_share",
-        "sets the stop at 5x to 10x, not exit.base_sl: 1.2 % × 1.513 = 1.816 % at 5x, held to 0.9 × hard stop "
-        "2 % = 1.8 % "
-        "by exit.levels.sl_safety.max_hard_share; every base_sl from 1.189 % on is the same there",
+        "exit.levels.sl_safety.max_hard_share sets the stop at 5x to 10x with modifiers at rest, not exit.base_sl: "
+        "1.2 % × 1.513 = 1.816 % at 5x, held to 0.9 × hard stop 2 % = 1.8 %; every base_sl from 1.189 % on is the same "
+        "there",
     ),
     "hard_share_at_3x": (
         {"exit__base_sl": 0.02, "leverage__model": "fixed"},
         "exit.levels.sl_safety.max_hard_share",
-        "sets the stop at 3x, not exit.base_sl: 2 % × 1.465 = 2.93 % at 3x, held to 0.9 × hard stop 2 % = 1.8 % by "
-        "exit.levels.sl_safety.max_hard_share; every base_sl from 1.229 % on is the same there",
+        "exit.levels.sl_safety.max_hard_share sets the stop at 3x with modifiers at rest, not exit.base_sl: "
+        "2 % × 1.465 = 2.93 % at 3x, held to 0.9 × hard stop 2 % = 1.8 %; every base_sl from 1.229 % on is the same "
+        "there",
     ),
     "stop_maximum_binds": (
         {"exit__levels__sl__max": 0.01, "leverage__model": "fixed"},
         "exit.levels.sl.max",
-        "sets the stop at 3x, not exit.base_sl: 1.2 % × 1.465 = 1.758 % at 3x, held to 1 % by "
-        "exit.levels.sl.max; every "
-        "base_sl from 0.6827 % on is the same there",
+        "exit.levels.sl.max sets the stop at 3x with modifiers at rest, not exit.base_sl: 1.2 % × 1.465 = 1.758 % at "
+        "3x, "
+        "held to 1 %; every base_sl from 0.6827 % on is the same there",
     ),
     "stop_minimum_binds": (
         {"exit__levels__sl__min": 0.019, "leverage__model": "fixed"},
         "exit.levels.sl.min",
-        "sets the stop at 3x, not exit.base_sl: 1.2 % gives 1.758 % at 3x, lifted to 1.9 % by exit.levels.sl.min",
+        "exit.levels.sl.min sets the stop at 3x with modifiers at rest, not exit.base_sl: 1.2 % gives 1.758 % at 3x, "
+        "lifted to 1.9 %",
     ),
     "margin_loss_binds": (
         {**AT_20X, "exit__levels__sl_safety__max_margin_loss": 0.2},
         "exit.levels.sl_safety.max_margin_loss",
-        "sets the stop at 20x, not exit.base_sl: 1.2 % × 1.602 = 1.923 % at 20x, held to 20 % of margin / 20 = 1 % by "
-        "exit.levels.sl_safety.max_margin_loss; every base_sl from 0.6241 % on is the same there",
+        "exit.levels.sl_safety.max_margin_loss sets the stop at 20x with modifiers at rest, not exit.base_sl: "
+        "1.2 % × 1.602 = 1.923 % at 20x, held to 20 % of margin / 20 = 1 %; every base_sl from 0.6241 % on is the same "
+        "there",
     ),
     "stop_maximum_cannot_bind": (
         {"exit__levels__sl__max": 0.05},
@@ -74,14 +77,16 @@ CASES = {
     "hard_stop_pulled_in": (
         {"leverage__model": "fixed", "leverage__fixed": 50, "limits__per_trade__leverage": 50},
         "exit.levels.sl_safety.max_liquidation_share",
-        "sets the hard stop at 50x, not exit.stops.hard.distance (2 %): 0.8 × liquidation distance 1.606 % = "
+        "exit.levels.sl_safety.max_liquidation_share sets the hard stop at 50x, not exit.stops.hard.distance (2 %): "
+        "0.8 × liquidation distance 1.606 % = "
         "1.285 % at 50x "
         "with a maintenance rate of 0.4 %",
     ),
     "denied_by_costs": (
         {"exit__base_sl": 0.001, "leverage__model": "fixed"},
         "exit.base_sl",
-        "every entry is denied at 3x: the final stop is 0.15 % at 3x, not beyond 1.5 × round-trip costs 0.14 % = "
+        "every entry with modifiers at rest is denied at 3x: the final stop is 0.15 % at 3x, not beyond 1.5 × "
+        "round-trip costs 0.14 % = "
         "0.21 %",
     ),
     "denied_by_distance": (
@@ -93,12 +98,13 @@ CASES = {
     "target_minimum_binds": (
         {"exit__base_tp": 0.002, "leverage__model": "fixed"},
         "exit.levels.tp.min",
-        "sets the first target at 3x, not exit.base_tp: 0.2038 % at 3x, lifted to 0.3 % by exit.levels.tp.min",
+        "exit.levels.tp.min sets the first target at 3x with modifiers at rest, not exit.base_tp: 0.2038 % at 3x, "
+        "lifted to 0.3 %",
     ),
     "targets_collapse": (
         {"exit__base_tp": 0.002, "leverage__model": "fixed"},
         "exit.levels.tp.progression",
-        "targets collapse at 3x: 0.3 %, 0.3 %, 0.381 % at 3x; they are pushed one tick apart",
+        "targets collapse at 3x with modifiers at rest: 0.3 %, 0.3 %, 0.381 % at 3x; they are pushed one tick apart",
     ),
     "costs_of_tight_targets": (
         {"leverage__model": "fixed", "exit__base_tp": 0.01},
@@ -115,17 +121,19 @@ CASES = {
     "trail_after_all_is_closed": (
         {"exit__harvest__basis": "initial", "exit__stops__trail__activate": 0.05, "leverage__model": "fixed"},
         "exit.stops.trail.activate",
-        "cannot start at 3x: exit.stops.trail.activate (5 %), beyond TP3 3.81 % at 3x, which closes the rest",
+        "the trail cannot start at 3x with modifiers at rest: exit.stops.trail.activate (5 %), beyond TP3 3.81 % at "
+        "3x, which closes the rest",
     ),
     "trail_of_the_runner": (
         {"exit__stops__trail__activate": 0.05, "leverage__model": "fixed"},
         "exit.stops.trail.activate",
-        "trails the runner alone at 3x: exit.stops.trail.activate (5 %), beyond TP3 3.81 % at 3x",
+        "the trail follows the runner alone at 3x with modifiers at rest: exit.stops.trail.activate (5 %), beyond TP3 "
+        "3.81 % at 3x",
     ),
     "trail_never": (
         {"exit__stops__trail__activate": "inf"},
         "exit.stops.trail.activate",
-        'cannot start: exit.stops.trail.activate is inf, while exit.stops.trail.mode is "atr"',
+        'the trail cannot start: exit.stops.trail.activate is inf, while exit.stops.trail.mode is "atr"',
     ),
     "suspension_never": (
         {"exit__stops__trail__suspend_volatility": 6},
@@ -135,7 +143,8 @@ CASES = {
     "breakeven_after_the_ratchet": (
         {"exit__stops__breakeven__activate": 0.03, "leverage__model": "fixed"},
         "exit.stops.breakeven.activate",
-        "cannot move the stop at 3x: exit.stops.breakeven.activate (3 %), the ratchet has moved it at TP1 "
+        "breakeven cannot move the stop at 3x with modifiers at rest: exit.stops.breakeven.activate (3 %), the ratchet "
+        "has moved it at TP1 "
         "2.038 % at 3x",
     ),
     "breakeven_inside_costs": (
@@ -155,17 +164,18 @@ CASES = {
     "leverage_capped": (
         {"leverage__model": "fixed", "leverage__fixed": 20},
         "limits.per_trade.leverage",
-        "caps leverage at 10x: leverage.fixed is 20",
+        "limits.per_trade.leverage caps leverage at 10x: leverage.fixed is 20",
     ),
     "leverage_rounded": (
         {"leverage__model": "fixed", "leverage__fixed": 2.5},
         "leverage.fixed",
-        "is rounded down: leverage.fixed = 2.5 gives 2x",
+        "leverage is rounded down: leverage.fixed = 2.5 gives 2x",
     ),
     "size_by_margin_cap": (
         {},
         "sizing.math.max_margin",
-        "sets the size wherever ATR is below 4.444 % at 3x: 2 % / (1.5 × ATR) / 3 exceeds 10 % of balance",
+        "sizing.math.max_margin sets the size wherever ATR is below 4.444 % at 3x: 2 % / (1.5 × ATR) / 3 exceeds 10 % "
+        "of balance",
     ),
     "margin_limit_cannot_bind": (
         {"limits__per_trade__margin": 0.2},
@@ -175,22 +185,23 @@ CASES = {
     "fraction_above_the_limit": (
         {"sizing__model": "fraction"},
         "limits.per_trade.margin",
-        "sets the size: sizing.fraction 95 % exceeds limits.per_trade.margin 15 %",
+        "limits.per_trade.margin sets the size: sizing.fraction 95 % exceeds its 15 %",
     ),
     "notional_above_the_limit": (
         {"sizing__model": "notional", "limits__per_trade__notional": 150},
         "limits.per_trade.notional",
-        "sets the size: sizing.notional 200 exceeds limits.per_trade.notional 150",
+        "limits.per_trade.notional sets the size: sizing.notional 200 exceeds its 150",
     ),
     "notional_above_the_margin_limit": (
         {"sizing__model": "notional", "account__balance": 100},
         "limits.per_trade.margin",
-        "sets the size: sizing.notional 200 / 3 exceeds 15 % of 100",
+        "limits.per_trade.margin sets the size: sizing.notional 200 / 3 exceeds 15 % of 100",
     ),
     "fixed_risk_above_the_margin_limit": (
         {"sizing__model": "fixed_risk", "sizing__fixed_risk": 0.02},
         "limits.per_trade.margin",
-        "sets the size at 3x: 2 % / (stop 1.758 % + costs 0.14 %) / 3 = 35.13 % exceeds 15 % of balance",
+        "limits.per_trade.margin sets the size at 3x: 2 % / (stop 1.758 % + costs 0.14 %) / 3 = 35.13 % exceeds 15 % "
+        "of balance",
     ),
     "fixed_risk_without_a_stop": (
         {"sizing__model": "fixed_risk", "exit__policy": "bracket", "exit__bracket__sl": "inf"},
@@ -322,3 +333,24 @@ def test_levels_equal_the_cores(overrides: dict):
         apply_safety_nb(plan, 0.004, 0.0, 0.0, params)
         core = [*plan["tp"], plan["sl"], plan["hard"], plan["liq_distance"]]
         assert [*mine.targets, mine.sl, mine.hard, mine.liquidation] == pytest.approx(core, rel=1e-12)
+
+
+def test_only_leverages_of_the_entries_count_where_they_are_known():
+    found = [finding.key for finding in check_settings(settings(), None, [1, 3])]
+    assert "exit.levels.sl_safety.max_hard_share" not in found, "acts from 5x on"
+    assert "exit.levels.sl_safety.max_hard_share" in [finding.key for finding in check_settings(settings(), None, [5])]
+
+
+def test_a_denial_that_no_modifier_can_lift_is_of_every_entry():
+    """0.1 % · 1.465 can be widened 2.4 and 1.2 times at most: to 0.42 % here, to 0.13 % from a base of 0.03 %."""
+    narrow = {"leverage__model": "fixed", "exit__levels__sl__min": 0.0003}
+    assert any(
+        text.startswith("every entry with modifiers at rest is denied") for text in texts(exit__base_sl=0.001, **narrow)
+    )
+    assert any(text.startswith("every entry is denied") for text in texts(exit__base_sl=0.0003, **narrow))
+
+
+def test_the_guard_is_not_behind_a_hard_stop_on_the_last_price():
+    """It watches the mark, which can move where the last price does not."""
+    assert GUARD in texts()
+    assert not any("exit.guard.loss.max" in text for text in texts(exit__stops__hard__working_type="last"))
