@@ -36,18 +36,18 @@ def check_data(
     """Verify stored values against their fingerprints, check bars, and describe them.
 
     Without symbols: everything in the store, each series in its own timeframe. Errors: UsageError where there is
-    nothing to check, DataError where not even the list of the store can be read.
+    nothing to check.
     """
     start, end = parse_timerange(timerange or settings.run.timerange)
-    entries = store.list()
-    if not entries:
+    entries, damaged = store.survey()
+    if not entries and not damaged:
         raise UsageError(
             f"nothing is stored in {store.folder}: import data with qtsim data import PATH, "
             "or check the generated market with --sample"
         )
     names = None if symbols is None or list(symbols) == ["all"] else [normalize_symbol(name) for name in symbols]
     length = None if timeframe is None else normalize_timeframe(timeframe)
-    problems: list[str] = []
+    problems = [text for path, text in damaged.items() if names is None or {path.stem, path.parent.name} & set(names)]
     chosen = [e for e in entries if names is None or e.symbol in names]
     for done, entry in enumerate(chosen):
         stage(f"reading {entry.key}", done, len(chosen))

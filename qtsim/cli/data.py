@@ -105,10 +105,11 @@ def list_(sample: options.Sample = False, as_json: options.Json = False) -> None
     from qtsim.data.timeframes import format_ts
 
     store, _ = _store(sample=sample)
-    entries = store.list()
+    entries, damaged = store.survey()
     if as_json:
         print_json(
             {
+                "damaged": [{"path": path, "problem": problem} for path, problem in damaged.items()],
                 "series": [
                     {
                         "kind": e.kind,
@@ -121,17 +122,29 @@ def list_(sample: options.Sample = False, as_json: options.Json = False) -> None
                         "source": e.source,
                     }
                     for e in entries
-                ]
+                ],
             }
         )
-        return
-    if not entries:
+    else:
+        _print_list(entries, damaged)
+    for problem in damaged.values():
+        note(f"error: {problem}")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _print_list(entries: Any, damaged: Any) -> None:
+    """One line per series; a file that cannot be used is marked as damaged."""
+    from qtsim.data.timeframes import format_ts
+
+    if not entries and not damaged:
         say("nothing is stored; qtsim data import PATH, or qtsim data sample for a generated market")
         return
     rows = [
         (e.kind, e.symbol, e.timeframe or e.name, f"{e.rows:,}", format_ts(e.start), format_ts(e.end), e.source)
         for e in entries
     ]
+    rows += [("damaged", "", "", "", "", "", str(path)) for path in damaged]
     print_table(("kind", "symbol", "series", "rows", "first", "last", "source"), rows, right=("rows",))
 
 
@@ -230,7 +243,9 @@ def _print_passport(passport: dict[str, Any]) -> None:
             say(f"  {name:<24} {passport['longest_gap']}")
             continue
         if isinstance(value, list):
-            more = f" and {len(value) - SHOWN_GAPS} more" if len(value) > SHOWN_GAPS else ""
+            # the passport lists the first outliers and counts all of them
+            count = passport["outliers"] if name == "outlier_times" else len(value)
+            more = f" and {count - SHOWN_GAPS} more" if count > SHOWN_GAPS else ""
             value = ", ".join(map(str, value[:SHOWN_GAPS])) + more or "none"
         elif isinstance(value, dict):
             value = ", ".join(f"{key}: {count:,}" for key, count in value.items())

@@ -10,6 +10,11 @@ from pathlib import Path
 from qtsim.errors import DataError
 
 
+def not_allowed(path: Path, deed: str = "read") -> DataError:
+    """Return the error for a file or folder that this user may not read or write."""
+    return DataError(f"{path}: permission denied; give yourself the right to {deed} it, or choose another place")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file so that readers see the old one or the whole new one, never a part.
 

@@ -55,6 +55,7 @@ _ALIASES = {
     "close": ("close", "c", "close_price"),
     "volume": ("volume", "v", "vol", "base_volume"),
 }
+_SYMBOL_NAMES = ("symbol", "pair", "ticker", "coin", "instrument")
 _RATE_NAMES = ("funding_rate", "fundingrate", "last_funding_rate", "lastfundingrate", "rate")
 _MARK_NAMES = ("mark_price", "markprice", "mark")
 
@@ -109,6 +110,7 @@ def as_bars(frame: pd.DataFrame, symbol: str, *, kind: str = "bars") -> pd.DataF
     if is_canonical(frame, wanted):
         return frame
     table = _flat_columns(frame)
+    _refuse_several_symbols(table, symbol)
     times = table_times(table, symbol)
     columns = {}
     for name in wanted:
@@ -144,6 +146,7 @@ def as_funding(frame: pd.DataFrame, symbol: str, *, rate_in_open: bool = False) 
     if is_canonical(frame, FUNDING_COLUMNS):
         return frame
     table = _flat_columns(frame)
+    _refuse_several_symbols(table, symbol)
     times = round_to_minute(table_times(table, symbol))
     rate = _find(table, _RATE_NAMES)
     if rate is None and rate_in_open:
@@ -280,6 +283,17 @@ def _flat_columns(frame: pd.DataFrame) -> pd.DataFrame:
         twice = str(table.columns[table.columns.duplicated()][0])
         raise DataError(f"column {twice} occurs twice in the table (names are compared without case)")
     return table
+
+
+def _refuse_several_symbols(table: pd.DataFrame, symbol: str) -> None:
+    """Refuse a long table in which a column says whose row each one is, where there are several."""
+    column = _find(table, _SYMBOL_NAMES)
+    if column is None:
+        return
+    found = sorted({str(value) for value in table[column].dropna().unique()})
+    if len(found) > 1:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise DataError(f"{symbol}: column {column} names several symbols ({shown}); give one table per symbol")
 
 
 def _find(table: pd.DataFrame, names: Sequence[str]) -> str | None:

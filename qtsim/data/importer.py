@@ -12,10 +12,11 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from qtsim.data.atomic import not_allowed
 from qtsim.data.frames import Times, as_bars, as_column, as_funding, make_frame, plain_name, times_of
-from qtsim.data.quality import QualityReport, check_bars, check_events
-from qtsim.data.store import ALL_SYMBOLS, KINDS, SeriesKey, Store, check_column_name
-from qtsim.data.symbols import QUOTES, normalize_symbol
+from qtsim.data.quality import QualityReport, check_bars, check_events, check_not_finer, usual_spacing
+from qtsim.data.store import ALL_SYMBOLS, KINDS, SeriesKey, Store, check_column_name, refuse_reserved_name
+from qtsim.data.symbols import is_delivery_date, is_whole, normalize_symbol, symbol_among
 from qtsim.data.tables import extension, read_table, stem
 from qtsim.data.timeframes import format_ts, normalize_timeframe, timeframe_name, timeframe_ns
 from qtsim.errors import DataError, UsageError
@@ -26,7 +27,9 @@ Progress: TypeAlias = Callable[[int, int, Path], None]
 NEW, MERGED, UNCHANGED, SKIPPED, FAILED = "new", "merged", "unchanged", "skipped", "failed"
 
 _DATE_TOKEN = re.compile(r"^(\d{4}|\d{6}|\d{8}|20\d\d[01]\d)$")
-_TIMEFRAME_TOKEN = re.compile(r"^\d{1,3}(s|m|min|h|d|w|M|H|D|W)$")
+_TIMEFRAME_TOKEN = re.compile(r"^\d{1,3}(s|m|min|h|d|w|H|D|W)$")
+_MONTH_TOKEN = re.compile(r"^(1M|1mo)$")
+_SYMBOL_WORD = re.compile(r"^[A-Z0-9]*[A-Z][A-Z0-9]*$")
 _KIND_TOKENS = {
     "mark": "mark",
     "markpriceklines": "mark",
@@ -116,6 +119,9 @@ class _Guess:
     symbol: str = ""
     timeframe: str = ""
     futures: bool = False
+    delivery: str = ""
+    """The contract where it is one that is delivered at a date: `BTCUSDT_240628`. It is no perpetual."""
+    months: bool = False
 
 
 def import_path(
@@ -172,6 +178,7 @@ def import_path(
         if kind not in (None, "column"):
             raise UsageError(f"a column has no kind {kind!r}; leave one of the two out")
         check_column_name(column)
+        refuse_reserved_name(column)
         kind = "column"
     elif kind == "column":
         raise UsageError("kind column needs the column's name: --column NAME")
@@ -180,18 +187,21 @@ def import_path(
         symbol=normalize_symbol(symbol) if symbol else "",
         timeframe=normalize_timeframe(timeframe) if timeframe else "",
     )
-    if not path.exists():
-        raise UsageError(f"{path} does not exist; give a file or a folder with market data")
-    whole_folder = path.is_dir()
+    try:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist; give a file or a folder with market data")
+        whole_folder = path.is_dir()
+        if whole_folder:
+            next(path.iterdir(), None)
+    except PermissionError as error:
+        raise not_allowed(path) from error
     if whole_folder and kind == "column":
         raise UsageError(f"{path} is a folder; a column comes from one file")
     if whole_folder and symbol and not kind and not timeframe:
         # all files would become one symbol: meant for a folder of one symbol's files, which their names confirm
         others = {guess.symbol for guess in map(_from_name, _files(path)) if guess.symbol} - {fixed.symbol}
         if others:
-            raise UsageError(
-                f"{path} holds files of {', '.join(sorted(others))} too; leave --symbol out or name one file"
-            )
+            raise UsageError(f"{path} holds files of {', '.join(sorted(others))} too; leave -p out or name one file")
     files = _files(path) if whole_folder else [path]
     if not files:
         raise UsageError(f"{path} holds no files that can be read (CSV, Parquet, Feather, JSON, zip)")
@@ -199,7 +209,7 @@ def import_path(
     reports: dict[Path, ImportReport] = {}
     loaded: dict[SeriesKey, list[tuple[Path, pd.DataFrame, QualityReport, str]]] = {}
     # a column belongs to the symbol that was said, never to one read off a name such as fear_greed.csv
-    guesses = {file: fixed if column else _override(_from_name(file), fixed) for file in files}
+    guesses = {file: fixed if column else _override(_from_name(file), fixed, whole_folder) for file in files}
     spot = _spot_beside_futures(guesses) if whole_folder else set()
     for done, file in enumerate(files):
         if progress is not None:
@@ -289,6 +299,13 @@ def _load(
         return key, frame, report, report.describe_dropped()
     if guess.kind in _OTHER_KINDS:
         raise _NotMarketDataError(f"{_OTHER_KINDS[guess.kind]}: not imported by this version")
+    if guess.delivery:
+        raise _NotMarketDataError(
+            f"{guess.delivery} is a contract with a delivery date, and qtsim trades perpetuals; "
+            "where the digits mean something else, import the file alone and say its symbol: -p BTCUSDT"
+        )
+    if guess.months and guess.kind != "funding":
+        raise _NotMarketDataError("a month has no fixed length: bars of months are not imported; import finer ones")
     try:
         table = read_table(file)
     except DataError as error:
@@ -298,7 +315,7 @@ def _load(
         raise
     kind = _kind_of(table, guess)
     if not guess.symbol:
-        raise DataError(f"{file}: cannot tell the symbol from the name; say it: --symbol BTCUSDT")
+        raise DataError(f"{file}: cannot tell the symbol from the name; say it: -p BTCUSDT")
     if kind == "funding":
         return _load_funding(table, guess, on_bad_rows)
     bars = as_bars(table, guess.symbol, kind=kind)
@@ -307,6 +324,7 @@ def _load(
     bars, turned = _oldest_first(bars)
     timeframe = guess.timeframe or _spacing(times_of(bars), guess.symbol)
     _check_spacing(times_of(bars), timeframe, guess)
+    check_not_finer(times_of(bars), timeframe_ns(timeframe), guess.symbol)
     bars, report = check_bars(bars, timeframe_ns(timeframe), symbol=guess.symbol, on_bad_rows=on_bad_rows)
     remarks = [turned, report.describe_dropped()]
     return SeriesKey(kind, guess.symbol, timeframe), bars, report, "; ".join(remark for remark in remarks if remark)
@@ -349,11 +367,9 @@ def _oldest_first(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def _spacing(times: Times, symbol: str) -> str:
     """Timeframe of rows: the most frequent distance between neighbours."""
-    steps = np.diff(np.unique(times))
-    if not len(steps):
+    step = usual_spacing(times)
+    if not step:
         raise DataError(f"{symbol}: {len(times)} row does not show the timeframe; say it: --timeframe 1h")
-    values, counts = np.unique(steps, return_counts=True)
-    step = int(values[np.argmax(counts)])
     try:
         return timeframe_name(step)
     except UsageError:
@@ -386,28 +402,46 @@ def _from_name(file: Path) -> _Guess:
     kind = timeframe = ""
     futures = False
     rest: list[str] = []
+    delivery = ""
+    months = False
+    words_before = 0  # words of the symbol when the token before was read
     for token in re.split(r"[-_ .,()]+", name):
         low = token.lower()
+        follows, words_before = len(rest) > words_before, len(rest)
+        if follows and is_delivery_date(token):
+            of = _symbol_of(rest)
+            delivery = f"{of}_{token}" if of else delivery
         if low in _OTHER_KINDS and rest:
             kind = low
         elif low in _KIND_TOKENS:
             kind = kind or _KIND_TOKENS[low]
             futures |= low == "futures"
-        elif _TIMEFRAME_TOKEN.match(token) and not timeframe and not token.endswith("M"):
+        elif _TIMEFRAME_TOKEN.match(token) and not timeframe:
             timeframe = normalize_timeframe(token)
+        elif _MONTH_TOKEN.match(token) and not timeframe:
+            months = True
         elif token and low not in _NOISE and not (_DATE_TOKEN.match(token) or (token.isdigit() and len(token) <= 2)):
-            rest.append(token.upper())
+            rest.append(token)
     if kind in ("", "bars"):
         kind = _kind_of_folder(file) or kind
     if not rest and _looks_like_symbol(file.parent.name):
-        rest = [file.parent.name.upper()]
-    if len(rest) > 2 and rest[-1] == rest[-2]:
-        rest.pop()  # BTC_USDT_USDT: base, quote, settlement
-    symbol = "".join(rest[:2])
+        rest = [file.parent.name]
+    return _Guess(kind, delivery or _symbol_of(rest), timeframe, futures, delivery, months)
+
+
+def _symbol_of(words: Sequence[str]) -> str:
+    """The symbol that words of a file's name spell: a base with its quote, or one word alone in capitals (GOOG)."""
+    symbol = symbol_among([_plain_word(word) for word in words])
+    if not symbol and len(words) == 1 and _SYMBOL_WORD.match(words[0]):
+        symbol = words[0]
+    return symbol
+
+
+def _plain_word(word: str) -> str:
     try:
-        return _Guess(kind, normalize_symbol(symbol) if symbol else "", timeframe, futures)
+        return normalize_symbol(word)
     except UsageError:
-        return _Guess(kind, "", timeframe, futures)
+        return word.upper()
 
 
 def _kind_of_folder(file: Path) -> str:
@@ -421,15 +455,18 @@ def _kind_of_folder(file: Path) -> str:
 
 
 def _looks_like_symbol(name: str) -> bool:
-    return name.isalnum() and name.isupper() and name.endswith(QUOTES) and name not in QUOTES
+    return name.isalnum() and name.isupper() and is_whole(name)
 
 
-def _override(guess: _Guess, fixed: _Guess) -> _Guess:
+def _override(guess: _Guess, fixed: _Guess, whole_folder: bool) -> _Guess:
+    """What was said counts before what a name says; in a folder a delivery contract stays one."""
     return replace(
         guess,
         kind=fixed.kind or guess.kind,
         symbol=fixed.symbol or guess.symbol,
         timeframe=fixed.timeframe or guess.timeframe,
+        delivery=guess.delivery if whole_folder or not fixed.symbol else "",
+        months=guess.months and not fixed.timeframe,
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from qtsim.data.frames import Floats, Times, make_frame, times_of
-from qtsim.data.timeframes import DAY, format_ts, timeframe_name
+from qtsim.data.timeframes import DAY, SECOND, format_ts, timeframe_name
 from qtsim.errors import DataError, UsageError
 
 OUTLIER_MULTIPLE = 40.0
@@ -58,9 +58,9 @@ class QualityReport:
     def describe_dropped(self) -> str:
         """Say which rows were dropped and why; empty when none was."""
         parts = [f"{count} {reason}" for reason, count in self.bad.items() if count]
-        text = f"{self.dropped} rows dropped ({', '.join(parts)})" if self.dropped else ""
+        text = f"{_rows(self.dropped)} dropped ({', '.join(parts)})" if self.dropped else ""
         if self.unsorted:
-            text += f"{'; ' if text else ''}{self.unsorted} rows were out of order and have been sorted"
+            text += f"{'; ' if text else ''}{_rows(self.unsorted)} out of order: the rows have been sorted"
         return text
 
 
@@ -127,6 +127,31 @@ def check_bars(
         bad=bad,
     )
     return clean, report
+
+
+def usual_spacing(times: Times) -> int:
+    """Return the most frequent distance between neighbouring times in ns, whatever their order; 0 for one time."""
+    steps, counts = np.unique(np.diff(np.unique(times)), return_counts=True)
+    return int(steps[np.argmax(counts)]) if len(steps) else 0
+
+
+def check_not_finer(times: Times, timeframe_ns: int, what: str) -> None:
+    """Refuse rows that are closer together than their timeframe says: dropping most of them would leave other bars.
+
+    Raises
+    ------
+    DataError
+        Most rows are closer; both lengths are named.
+    """
+    step = usual_spacing(times)
+    if not 0 < step < timeframe_ns:
+        return
+    said = timeframe_name(timeframe_ns)
+    apart = timeframe_name(step) if step % SECOND == 0 else f"{step / SECOND:g} s"
+    raise DataError(
+        f"{what}: said to be {said}, but its rows are {apart} apart, and most are not the open of a {said} bar; "
+        f"say what they are (timeframe {apart}), or give {said} bars"
+    )
 
 
 def check_events(
@@ -356,6 +381,10 @@ def _outliers(prices: Mapping[str, Floats]) -> npt.NDArray[np.int64]:
 
 def _bars(count: int) -> str:
     return f"{count:,} bar" if count == 1 else f"{count:,} bars"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
 
 
 def _counts(bad: Mapping[str, int]) -> str:

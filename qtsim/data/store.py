@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qtsim.data.atomic import write_atomically
+from qtsim.data.atomic import not_allowed, write_atomically
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.frames import (
     BAR_COLUMNS,
@@ -50,6 +50,8 @@ KINDS = ("bars", "mark", "funding", "column")
 ALL_SYMBOLS = "_all"
 """Folder of columns that belong to no symbol."""
 SYNTHETIC_VENUE = "synthetic"
+RESERVED_COLUMNS = {"funding_rate": "funding", "mark_close": "mark"}
+"""Columns that strategies read from series of another kind."""
 
 _FORMAT = 1
 _META = b"qtsim"
@@ -299,7 +301,7 @@ class Store:
         for key in keys:
             if self._path(key).exists():
                 return self._read(key)
-        have = sorted({entry.name for entry in self.list() if entry.kind == "column"})
+        have = sorted({entry.name for entry in self.survey()[0] if entry.kind == "column"})
         known = f"there are {', '.join(have)}" if have else "there are none"
         raise UsageError(
             f"no {keys[0]} in {self.folder}: {known}; import it with qtsim data import FILE --column {name}"
@@ -327,9 +329,7 @@ class Store:
         if (folder / f"{wanted}.parquet").exists():
             return self._describe(folder / f"{wanted}.parquet")
         finer = [
-            (timeframe_ns(path.stem), path)
-            for path in _parquet_files(folder)
-            if divides(timeframe_ns(path.stem), timeframe_ns(wanted))
+            (length, path) for length, path in _by_timeframe(folder).items() if divides(length, timeframe_ns(wanted))
         ]
         return self._describe(max(finer)[1]) if finer else None
 
@@ -339,26 +339,39 @@ class Store:
         Raises
         ------
         DataError
-            A file is damaged.
+            A file is damaged; `survey` lists the others all the same.
         """
-        entries = [self._describe(path) for kind in KINDS for path in _parquet_files(self.folder / kind)]
+        entries, damaged = self.survey()
+        if damaged:
+            raise DataError(next(iter(damaged.values())))
+        return entries
+
+    def survey(self) -> tuple[SeriesList, dict[Path, str]]:
+        """Return what is stored, as `list` does, and what is wrong with each file that cannot be used."""
+        entries: SeriesList = []
+        damaged: dict[Path, str] = {}
+        for path in [path for kind in KINDS for path in _parquet_files(self.folder / kind)]:
+            try:
+                entries.append(self._describe(path))
+            except DataError as error:
+                damaged[path] = str(error)
         order = {kind: i for i, kind in enumerate(KINDS)}
-        return sorted(
-            entries,
+        entries.sort(
             key=lambda entry: (
                 order[entry.kind],
                 entry.symbol,
                 timeframe_ns(entry.timeframe) if entry.timeframe else 0,
                 entry.name,
-            ),
+            )
         )
+        return entries, damaged
 
     def symbols(self, kind: str = "bars") -> Sequence[str]:
         """Names of the symbols that have series of a kind, sorted."""
         folder = self.folder / kind
         if kind == "funding":
             return sorted(path.stem for path in _parquet_files(folder))
-        return sorted({path.parent.name for path in _parquet_files(folder)} - {ALL_SYMBOLS})
+        return sorted({path.parent.name for path in _parquet_files(folder) if path.parent != folder} - {ALL_SYMBOLS})
 
     def entry(self, symbol: str | None, timeframe: str = "", kind: str = "bars", name: str = "") -> StoredSeries:
         """Return what is known of exactly this stored series without reading its rows.
@@ -420,6 +433,7 @@ class Store:
     def _checked_column(
         self, name: str, frame: pd.DataFrame | pd.Series[Any], symbol: str | None
     ) -> tuple[SeriesKey, pd.DataFrame]:
+        refuse_reserved_name(name)
         key = self._column_key(name, symbol)
         return key, check_events(as_column(frame, name), what=str(key))[0]
 
@@ -464,6 +478,8 @@ class Store:
             table = pq.read_table(path, columns=["time", *wanted], page_checksum_verification=True)
             times = table.column("time").cast(pa.int64()).to_numpy()
             columns = {name: np.array(table.column(name).to_numpy(), dtype=np.float64) for name in wanted}
+        except PermissionError as error:
+            raise not_allowed(path) from error
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise self._damaged(path, str(error)) from error
         if len(times) != entry.rows or not len(times) or int(times[0]) != entry.start or int(times[-1]) != entry.end:
@@ -473,6 +489,8 @@ class Store:
     def _describe(self, path: Path) -> StoredSeries:
         try:
             raw = (pq.read_schema(path).metadata or {}).get(_META)
+        except PermissionError as error:
+            raise not_allowed(path) from error
         except (OSError, pa.ArrowException) as error:
             raise self._damaged(path, str(error)) from error
         if raw is None:
@@ -510,9 +528,9 @@ class Store:
     def _absent(self, symbol: str, timeframe: str, kind: str) -> str:
         """Say what there is instead of a series that is not there."""
         series = SeriesKey(kind, symbol, timeframe)
-        stems = [path.stem for path in _parquet_files(self.folder / kind / symbol)]
-        if stems:
-            have = ", ".join(sorted(stems, key=timeframe_ns))
+        lengths = _by_timeframe(self.folder / kind / symbol)
+        if lengths:
+            have = ", ".join(lengths[length].stem for length in sorted(lengths))
             return f"no {series} in {self.folder}: {symbol} is there with {have}; finer ones do not divide {timeframe}"
         symbols = self.symbols(kind)
         if not symbols:
@@ -593,6 +611,21 @@ def check_column_name(name: str) -> None:
         raise UsageError(f"column name {name!r} is not a plain name; use letters, digits and _, a letter first")
 
 
+def refuse_reserved_name(name: str) -> None:
+    """Refuse to write a column under a name that already means another kind of series.
+
+    Raises
+    ------
+    UsageError
+        The kind to import it as is named.
+    """
+    if name in RESERVED_COLUMNS:
+        raise UsageError(
+            f"column {name} is made of the {RESERVED_COLUMNS[name]} series: import that with "
+            f"--kind {RESERVED_COLUMNS[name]}, or give the column another name"
+        )
+
+
 def _slice(frame: pd.DataFrame, start_ns: int | None, end_ns: int | None) -> pd.DataFrame:
     times = times_of(frame)
     first = 0 if start_ns is None else int(np.searchsorted(times, start_ns))
@@ -604,3 +637,12 @@ def _parquet_files(folder: Path) -> Sequence[Path]:
     """Stored files of a folder and its subfolders; temporary files begin with a dot."""
     found = [*folder.glob("*.parquet"), *folder.glob("*/*.parquet")]
     return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _by_timeframe(folder: Path) -> dict[int, Path]:
+    """Stored bars of one symbol by the bars' length in ns; files with other names are not the store's own."""
+    found = {}
+    for path in folder.glob("*.parquet"):
+        with contextlib.suppress(UsageError):
+            found[timeframe_ns(path.stem)] = path
+    return found

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
 
+from qtsim.data.atomic import not_allowed
 from qtsim.errors import DataError
 
 EXTENSIONS = (".csv", ".csv.gz", ".txt", ".parquet", ".pq", ".feather", ".ftr", ".json", ".json.gz", ".zip")
@@ -79,6 +80,8 @@ def read_table(path: Path) -> pd.DataFrame:
             return _from_csv(raw, path)
     except DataError:
         raise
+    except PermissionError as error:
+        raise not_allowed(path) from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowException, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} cannot be read: {reason}; it is damaged or not a {end} file") from error

@@ -219,7 +219,7 @@ def test_the_newer_import_wins_and_is_counted(store: Store, inbox: Path) -> None
 
 def test_arguments_override_what_the_name_says(store: Store, inbox: Path) -> None:
     WRITERS["BTCUSDT.csv"](inbox / "prices.csv")
-    with pytest.raises(DataError, match=r"prices.csv: cannot tell the symbol from the name; say it: --symbol"):
+    with pytest.raises(DataError, match=r"prices.csv: cannot tell the symbol from the name; say it: -p BTCUSDT"):
         import_path(store, inbox / "prices.csv")
     import_path(store, inbox / "prices.csv", symbol="ETH/USDT:USDT", kind="mark")
     assert [str(entry.key) for entry in store.list()] == ["ETHUSDT 1h mark bars"]
@@ -275,6 +275,24 @@ def test_a_damaged_file_is_named(store: Store, inbox: Path, name: str) -> None:
     assert store.list() == []
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    store: Store, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITERS["BTCUSDT.csv"](inbox / "BTCUSDT.csv")
+
+    def deny(*args: object, **others: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("read_bytes", "exists"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, deny)
+            with pytest.raises(DataError) as caught:
+                import_path(store, inbox / "BTCUSDT.csv")
+        assert str(caught.value) == (
+            f"{inbox / 'BTCUSDT.csv'}: permission denied; give yourself the right to read it, or choose another place"
+        )
+
+
 def test_wrong_usage(store: Store, inbox: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         import_path(store, inbox / "nothing.csv")
@@ -300,6 +318,58 @@ def test_wrong_usage(store: Store, inbox: Path) -> None:
         import_path(store, inbox)
 
 
+def test_a_delivery_contract_never_becomes_the_perpetual(store: Store, inbox: Path) -> None:
+    (inbox / "BTCUSDT-1h-2024-06.csv").write_text(csv_lines(kline_rows()))
+    shifted = [[row[0], *(str(float(value) + 50) for value in row[1:5]), *row[5:]] for row in kline_rows()]
+    (inbox / "BTCUSDT_240628-1h-2024-06.csv").write_text(csv_lines(shifted))
+    reports = {report.path.name: report for report in import_path(store, inbox)}
+    skipped = reports["BTCUSDT_240628-1h-2024-06.csv"]
+    assert skipped.status == "skipped"
+    assert "BTCUSDT_240628 is a contract with a delivery date" in skipped.message
+    pd.testing.assert_frame_equal(store.read_bars("BTCUSDT", "1h"), BARS)
+    assert store.symbols() == ["BTCUSDT"]
+    with pytest.raises(DataError, match="qtsim trades perpetuals"):
+        import_path(store, inbox / "BTCUSDT_240628-1h-2024-06.csv")
+    with pytest.raises(UsageError, match="holds files of BTCUSDT_240628 too"):
+        import_path(store, inbox, symbol="BTCUSDT")
+    (report,) = import_path(store, inbox / "BTCUSDT_240628-1h-2024-06.csv", symbol="XUSDT")
+    assert (report.symbol, report.added) == ("XUSDT", 48)
+
+
+def test_finer_rows_than_the_name_says_are_refused_under_drop_too(store: Store, inbox: Path) -> None:
+    made_bars(240, "5m").to_csv(inbox / "BTCUSDT-1h.csv")
+    for on_bad_rows in ("error", "drop"):
+        with pytest.raises(DataError, match="said to be 1h, but its rows are 5m apart"):
+            import_path(store, inbox / "BTCUSDT-1h.csv", on_bad_rows=on_bad_rows)
+    assert store.list() == []
+
+
+def test_bars_of_months_are_skipped_with_the_reason(store: Store, inbox: Path) -> None:
+    freqtrade_frame(made_bars(5, "30d")).to_feather(inbox / "BTC_USDT_USDT-1M-futures.feather")
+    freqtrade_frame().to_feather(inbox / "BTC_USDT_USDT-1h-futures.feather")
+    months = next(report for report in import_path(store, inbox) if "1M" in report.path.name)
+    assert (months.status, "a month has no fixed length" in months.message) == ("skipped", True)
+    assert [str(entry.key) for entry in store.list()] == ["BTCUSDT 1h bars"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("funding_rate", "funding"), ("mark_close", "mark")])
+def test_a_column_cannot_take_the_name_of_another_series(store: Store, inbox: Path, name: str, kind: str) -> None:
+    (inbox / "x.csv").write_text("date,value\n2024-01-01,20\n")
+    with pytest.raises(UsageError, match=f"column {name} is made of the {kind} series: import that with --kind {kind}"):
+        import_path(store, inbox / "x.csv", column=name)
+    with pytest.raises(UsageError, match=f"--kind {kind}"):
+        store.write_column(name, made_bars(3)["close"], source="x")
+
+
+def test_a_file_of_several_symbols_is_refused(store: Store, inbox: Path) -> None:
+    both = pd.concat([made_bars(3).assign(symbol="BTCUSDT"), made_bars(3, seed=1).assign(symbol="ETHUSDT")])
+    both.to_csv(inbox / "BTCUSDT-1h.csv")
+    with pytest.raises(DataError, match=r"column symbol names several symbols \(BTCUSDT, ETHUSDT\)"):
+        import_path(store, inbox / "BTCUSDT-1h.csv", on_bad_rows="drop")
+    made_bars(3).assign(symbol="BTCUSDT").to_csv(inbox / "BTCUSDT-1h.csv")
+    assert import_path(store, inbox / "BTCUSDT-1h.csv")[0].added == 3
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "symbol", "timeframe"),
     [
@@ -321,6 +391,20 @@ def test_wrong_usage(store: Store, inbox: Path) -> None:
         ("GOOG.csv", "", "GOOG", ""),
         ("bars/BTCUSDT/1h.parquet", "bars", "BTCUSDT", "1h"),
         ("INDEXUSDT-1h.csv", "", "INDEXUSDT", "1h"),
+        ("BTCUSDT-1h-a.csv", "", "BTCUSDT", "1h"),
+        ("BTCUSDT_1h_clean.csv", "", "BTCUSDT", "1h"),
+        ("btcusdt_1h_v2.csv", "", "BTCUSDT", "1h"),
+        ("my_BTC_USDT_1h.csv", "", "BTCUSDT", "1h"),
+        ("WBTC_USDT-1h.csv", "", "WBTCUSDT", "1h"),
+        ("TUSD_USDT-1h.csv", "", "TUSDUSDT", "1h"),
+        ("kraken_XBTUSD_60.csv", "", "XBTUSD", ""),
+        ("BTCUSDT_ETHUSDT_1h.csv", "", "", "1h"),
+        ("my_data.csv", "", "", ""),
+        ("ok.csv", "", "", ""),
+        ("BTCUSDT_240628-1h-2024-06.csv", "", "BTCUSDT_240628", "1h"),
+        ("BTC_USDT_USDT-240628-1h-futures.feather", "bars", "BTCUSDT_240628", "1h"),
+        ("BTCUSDT-1h-240628.csv", "", "BTCUSDT", "1h"),
+        ("BTCUSDT_202406.csv", "", "BTCUSDT", ""),
     ],
 )
 def test_names(path: str, kind: str, symbol: str, timeframe: str) -> None:

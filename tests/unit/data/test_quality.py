@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtsim.data.frames import make_frame, times_of
-from qtsim.data.quality import check_bars, check_events
+from qtsim.data.quality import QualityReport, check_bars, check_events
 from qtsim.data.timeframes import DAY, HOUR, MINUTE, WEEK
 from qtsim.errors import DataError, UsageError
 from tests.unit.data.made_bars import START, made_bars
@@ -149,3 +149,10 @@ def test_events_are_sorted_unique_and_finite() -> None:
         check_events(good.iloc[[0, 2, 2, 1]], what="X", optional=("mark_price",))
     with pytest.raises(DataError, match="no rows"):
         check_events(good.iloc[:0], what="X")
+
+
+def test_one_row_is_one_row() -> None:
+    one = QualityReport(rows=3, start=0, end=0, dropped=1, bad={"NaN": 1}, unsorted=1)
+    assert one.describe_dropped() == "1 row dropped (1 NaN); 1 row out of order: the rows have been sorted"
+    two = QualityReport(rows=3, start=0, end=0, dropped=2, bad={"NaN": 2})
+    assert two.describe_dropped() == "2 rows dropped (2 NaN)"

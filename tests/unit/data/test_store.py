@@ -275,6 +275,46 @@ def test_another_format_or_broken_metadata_is_refused(store: Store) -> None:
         store.list()
 
 
+def test_one_damaged_file_does_not_hide_the_others(store: Store) -> None:
+    for symbol in ("X", "Y"):
+        store.write_bars(symbol, "1h", made_bars(50), source="a")
+    path = store.list()[0].path
+    path.write_bytes(b"half")
+    entries, damaged = store.survey()
+    assert [str(entry.key) for entry in entries] == ["Y 1h bars"]
+    assert list(damaged) == [path]
+    assert "damaged store file" in damaged[path]
+
+
+def test_a_stray_file_is_named_and_breaks_nothing(store: Store) -> None:
+    store.write_bars("X", "1h", made_bars(50), source="a")
+    strays = [store.folder / "bars" / "X" / "foo.parquet", store.folder / "bars" / "bar.parquet"]
+    for stray in strays:
+        made_bars(5).to_parquet(stray)
+    assert store.symbols() == ["X"]
+    assert len(store.read_bars("X", "2h")) == 25
+    with pytest.raises(UsageError, match="X is there with 1h"):
+        store.read_bars("X", "30m")
+    entries, damaged = store.survey()
+    assert [str(entry.key) for entry in entries] == ["X 1h bars"]
+    assert sorted(damaged) == sorted(strays)
+    assert all("was not written by qtsim; move it elsewhere" in text for text in damaged.values())
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write_bars("X", "1h", made_bars(50), source="a")
+    path = store.list()[0].path
+
+    def deny(*args: object, **others: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("read_table", "read_schema"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pq, name, deny)
+            with pytest.raises(DataError, match=f"^{path}: permission denied; give yourself the right to read it"):
+                store.read_bars("X", "1h")
+
+
 # Nothing half written -------------------------------------------------------------------------------------------------
 
 
