@@ -1,20 +1,25 @@
 """What the page shows, as plain values: everything is computed here, the page only draws.
 
-Times are seconds since 1970 UTC, prices rounded to eight significant digits. Sizes are bounded: equity and overview
-candles are thinned, and candles and stories are kept for at most `MAX_INSPECTED` trades, the largest results first.
+Times are seconds since 1970 UTC. What the page prints is rounded here, once, so that picture, table and story agree:
+prices of trades to the symbol's tick, results to cents, ratios to hundredths of a per cent. Candles and curves have
+eight significant digits. Sizes are bounded: equity and overview candles are thinned, and candles and stories are kept
+for at most `MAX_INSPECTED` trades, the largest results first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from qtsim.data.instruments import load_instruments
 from qtsim.report.stop_path import TradeBars, TrailRule, stop_path
 from qtsim.report.story import trade_story
-from qtsim.report.words import METRIC_GROUPS, figure_text, price_text
+from qtsim.report.words import METRIC_GROUPS, figure_text, price_text, significant_decimals
 from qtsim.results.result import Result
 from qtsim.results.summary import (
     GOVERNOR_TEXT,
@@ -65,7 +70,7 @@ def report_content(result: Result) -> dict[str, Any]:
         "optimism": _optimism(result),
         "flow": [{"name": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
         "size": size_text(result),
-        "exits": {"text": exits_text(result) if len(result.trades) else "", "rows": _exit_rows(result)},
+        "exits": {"lines": exit_lines(result), "rows": _exit_rows(result)},
         "notes": _notes(result),
         "equity": _equity(result),
         "hold": _hold(result),
@@ -78,6 +83,7 @@ def report_content(result: Result) -> dict[str, Any]:
         "overview": {symbol: overview_candles(result, symbol) for symbol in result.bars},
         "candles": _candles(result, inspected),
         "whole": is_whole(result),
+        "price_decimals": {symbol: price_decimals(result, symbol) for symbol in result.info.symbols},
         "trades": _trades(result),
         "inspect": _inspections(result, inspected),
         "open": _open_positions(result),
@@ -145,6 +151,34 @@ def thin(ts: np.ndarray, values: np.ndarray, limit: int = MAX_CURVE) -> np.ndarr
         part = values[begin:end]
         kept.append(np.array([begin + int(part.argmin()), begin + int(part.argmax())]))
     return np.unique(np.concatenate(kept))
+
+
+def price_decimals(result: Result, symbol: str) -> int:
+    """Digits after the point of the symbol's tick; where it has none, those of six significant digits."""
+    info = result.info
+    given = info.instruments.get(symbol)
+    known = load_instruments(str(info.settings.get("data.venue", "binance-usdm"))).get(symbol)
+    if given is not None:
+        tick = given["tick"]
+    else:
+        tick = known.tick if known is not None and info.profile != "plain" else None
+    if tick is not None:
+        exponent = Decimal(tick).normalize().as_tuple().exponent
+        return max(-int(exponent), 0)
+    frame = result.bars.get(symbol)
+    return significant_decimals(float(frame["close"].median()) if frame is not None and len(frame) else 0.0)
+
+
+def printed(values: Any, decimals: int) -> list[float | None]:
+    """Figures rounded to what the page prints of them; NaN and infinities are None."""
+    return [_printed(float(value), decimals) for value in values]
+
+
+def _printed(value: float, decimals: int) -> float | None:
+    if not np.isfinite(value):
+        return None
+    rounded = round(value, decimals) + 0.0  # no -0.0
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def compact(values: Any, digits: int = 8) -> list[float | None]:
@@ -253,6 +287,11 @@ def _optimism(result: Result) -> dict[str, Any]:
     return {"rows": rows, "text": optimism_text(result) if rows else "", "base": round(100.0 * base, 4)}
 
 
+def exit_lines(result: Result) -> list[str]:
+    """How trades ended, and which legs were filled: one line each."""
+    return [part for part in re.split(r"\s{2,}", exits_text(result)) if part] if len(result.trades) else []
+
+
 def _exit_rows(result: Result) -> list[dict[str, Any]]:
     """Per exit reason of a trade: count, sum and mean result, mean R."""
     rows = []
@@ -335,16 +374,31 @@ def _metric_groups(result: Result) -> list[dict[str, Any]]:
     ]
 
 
+FUNDING_WORDS = {
+    "history": "recorded rates, at the recorded mark price where there is one",
+    "history and default": "recorded rates for some symbols; for the others the default rate stands in",
+    "default": "no recorded rates: the default rate stands in",
+    "off": "left out, as asked",
+}
+
+
+def _mark_text(result: Result) -> str:
+    """Where mark prices come from: history for all symbols, for some, or for none."""
+    info = result.info
+    if info.mark == "history":
+        return "recorded mark bars"
+    if info.mark == "history for some":
+        marked = [symbol for symbol, frame in result.bars.items() if "mark_close" in frame]
+        return f"recorded mark bars for {', '.join(marked) or 'some symbols'}; for the others the last price stands in"
+    if info.settings.get("data.mark_price") == "off":
+        return "mark bars left out, as asked: the last price stands in"
+    return "no mark history: the last price stands in"
+
+
 def _assumptions(result: Result) -> list[list[str]]:
     """What the run took for granted, in words: [question, answer]."""
     info = result.info
     settings = info.settings
-    funding = {
-        "history": "recorded rates, at the recorded mark price where there is one",
-        "default": "no recorded rates: the default rate stands in",
-        "off": "left out, as asked",
-    }.get(info.funding, info.funding)
-    mark = "recorded mark bars" if info.mark == "history" else "no mark history: the last price stands in"
     fill_at = settings.get("sim.fill_at", "next_open")
     end = {
         "close": "closed at the last close",
@@ -370,8 +424,8 @@ def _assumptions(result: Result) -> list[list[str]]:
         ["In what order does a bar reach its high and low?", path],
         ["How often does the engine look at the price?", watch],
         ["What does a fill cost?", _cost_text(result)],
-        ["Funding", funding],
-        ["Mark price (liquidation, hard stop, equity)", mark],
+        ["Funding", FUNDING_WORDS.get(info.funding, info.funding)],
+        ["Mark price (liquidation, hard stop, equity)", _mark_text(result)],
         ["Margin", "isolated; each position can lose its own margin and no more"],
         ["Positions at the end of the data", end],
         ["Gates and governor", GOVERNOR_TEXT],
@@ -414,25 +468,22 @@ PASSPORT_WORDS = {
     "dropped": "rows dropped",
     "outliers": "outliers",
     "zero_volume": "bars without volume",
-    "mark_divergence": "mark from last price, largest",
-    "mark_divergence_time": "at",
     "intervals_hours": "hours between payments",
     "mean_rate": "mean rate",
     "mark_price_recorded": "payments with a recorded mark price",
 }
 """What the passport of a series says about its quality, in the order it is told."""
+DATA_HEAD = ("Data", "Source", "Period", "Rows", "Quality")
 
 
 def _data_passport(result: Result) -> dict[str, Any]:
-    """Rows [data, source, period, rows, quality], and the digests that identify the run."""
+    """Rows of `DATA_HEAD`, and the digests that identify the run."""
     info = result.info
     rows = []
     for name, known in info.passport.items():
-        quality = [
-            f"{words}: {_passport_text(key, known[key])}" for key, words in PASSPORT_WORDS.items() if key in known
-        ]
-        period = f"{known.get('start', '')} to {known.get('end', '')}"
-        rows.append([name, str(known.get("source", "")), period, f"{known.get('rows', 0):,}", "; ".join(quality)])
+        rows.append(_series_row(name, known))
+        if known.get("kind") == "bars" and f"{name} mark" not in info.passport:
+            rows.append(_mark_row(name, known))
     for symbol in info.symbols:
         if symbol not in info.passport:
             gaps = f"missing: {info.gaps.get(symbol, 0):,}"
@@ -447,14 +498,54 @@ def _data_passport(result: Result) -> dict[str, Any]:
         ["date of the exchange's brackets", info.bracket_date],
         *([f"version of {name}", value] for name, value in info.versions.items()),
     ]
-    return {"rows": rows, "identity": [[name, value] for name, value in identity if value]}
+    return {
+        "head": list(DATA_HEAD),
+        "rows": rows,
+        "identity": [[name, value] for name, value in identity if value],
+    }
+
+
+def _series_row(name: str, known: Mapping[str, Any]) -> list[str]:
+    """One series of the passport: a fact that it does not have is left out."""
+    facts = [
+        f"{words}: {_passport_text(key, known[key])}"
+        for key, words in PASSPORT_WORDS.items()
+        if known.get(key) not in (None, "", {})
+    ]
+    if known.get("kind") == "mark" and (distance := _divergence_text(known)):
+        facts.append(distance)
+    return [
+        " ".join(filter(None, (name, known.get("timeframe")))),
+        str(known.get("source", "")),
+        " to ".join(filter(None, (known.get("start"), known.get("end")))),
+        f"{known.get('rows', 0):,}",
+        "; ".join(facts),
+    ]
+
+
+def _mark_row(symbol: str, known: Mapping[str, Any]) -> list[str]:
+    """The mark bars of a symbol whose passport knows them by its bars only."""
+    name = " ".join(filter(None, (f"{symbol} mark", known.get("timeframe"))))
+    count = known.get("mark_rows") or 0
+    if not count:
+        return [name, "none", "", "0", "the last price stands in"]
+    facts = [f"missing: {known.get('rows', count) - count:,}", _divergence_text(known)]
+    return [name, "", "", f"{count:,}", "; ".join(filter(None, facts))]
+
+
+def _divergence_text(known: Mapping[str, Any]) -> str:
+    """How far mark and last price closed from one another at most."""
+    if known.get("mark_divergence") is None:
+        return ""
+    at = f" at {known['mark_divergence_time']}" if known.get("mark_divergence_time") else ""
+    return f"largest distance from the last price: {100.0 * known['mark_divergence']:.4f} %{at}"
 
 
 def _passport_text(key: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} ({count:,} ×)" for name, count in value.items())
     if isinstance(value, float):
-        return f"{100.0 * value:.4f} %" if key in ("mark_divergence", "mean_rate") else f"{value:g}"
+        return f"{100.0 * value:.4f} %" if key == "mean_rate" else f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -470,6 +561,11 @@ def _trades(result: Result) -> dict[str, Any]:
         codes[name] = [place[str(text)] for text in trades[name]]
     closing = result.fills[result.fills["kind"] != "entry"].groupby("trade_id")["price"].last()
     entry, exit_ = times_ns(trades["entry_time"]), times_ns(trades["exit_time"])
+    decimals = [price_decimals(result, symbol) for symbol in texts["symbol"]]
+
+    def prices(column: pd.Series[float]) -> list[float | None]:
+        return [_printed(float(at), decimals[code]) for at, code in zip(column, codes["symbol"], strict=True)]
+
     return {
         "n_all": len(result.trades),
         "texts": texts,
@@ -478,18 +574,19 @@ def _trades(result: Result) -> dict[str, Any]:
         "side": np.where(trades["side"] == "long", 1, -1).tolist(),
         "entry": (entry // SECOND_NS).tolist(),
         "exit": (exit_ // SECOND_NS).tolist(),
-        "entry_price": compact(trades["entry_price"]),
-        "exit_price": compact(trades["exit_price"]),
-        "last_price": compact(closing.reindex(trades["trade_id"])),  # of the fill that ended the trade
+        "entry_price": prices(trades["entry_price"]),
+        "exit_price": prices(trades["exit_price"]),
+        "last_price": prices(closing.reindex(trades["trade_id"])),  # of the fill that ended the trade
         "qty": compact(trades["qty"]),
         "notional": compact(trades["notional"], 7),
         "leverage": compact(trades["leverage"]),
-        "pnl": compact(trades["pnl"], 7),
-        "ret": compact(100.0 * trades["ret"], 5),
-        "r": compact(trades["r_multiple"], 5),
-        "costs": compact(trades["fees"] + trades["slippage"] - trades["funding"], 6),
-        "mae": compact(100.0 * trades["mae"], 5),
-        "mfe": compact(100.0 * trades["mfe"], 5),
+        "pnl": printed(trades["pnl"], 2),
+        "ret": printed(100.0 * trades["ret"], 2),
+        "r": printed(trades["r_multiple"], 2),
+        "costs": printed(trades["fees"] + trades["slippage"], 2),
+        "funding": printed(trades["funding"], 2),
+        "mae": printed(100.0 * trades["mae"], 2),
+        "mfe": printed(100.0 * trades["mfe"], 2),
         "legs": trades["legs_hit"].tolist(),
         "reason": codes["exit_reason"],
         "tag": codes["tag"],
@@ -534,6 +631,7 @@ def _near(opens: np.ndarray, trades: pd.DataFrame) -> np.ndarray:
 def _inspections(result: Result, inspected: Sequence[int]) -> dict[str, Any]:
     """Row of the table of trades -> what its picture and its story need."""
     rule = TrailRule.from_settings(result.info.settings)
+    decimals = {symbol: price_decimals(result, symbol) for symbol in result.info.symbols}
     arrays = {symbol: _BarArrays(frame, result.info.timeframe_ns) for symbol, frame in result.bars.items()}
     rows = [row for row in inspected if row < MAX_LISTED]
     ids = set(result.trades["trade_id"].iloc[rows])
@@ -542,19 +640,20 @@ def _inspections(result: Result, inspected: Sequence[int]) -> dict[str, Any]:
     for row, trade in zip(rows, _named_rows(result.trades.iloc[rows], "exit_time", "exit_ts"), strict=True):
         own_fills, own_decisions, payments = (part.get(trade.trade_id, []) for part in (fills, decisions, funding))
         entry_ts = int(own_fills[0].ts) if own_fills else trade.exit_ts
-        story = trade_story(trade, own_fills, own_decisions, payments, result.info.quote)
+        digits = decimals[trade.symbol]
+        story = trade_story(trade, own_fills, own_decisions, payments, result.info.quote, digits)
         inspections[str(row)] = {
             "fills": [
-                [_seconds(fill.ts), _short(fill.price), _short(fill.qty), fill.reason, _short(fill.pnl, 6)]
+                [_seconds(fill.ts), _printed(fill.price, digits), _short(fill.qty), fill.reason, _printed(fill.pnl, 2)]
                 for fill in own_fills
             ],
             "stop": [
-                [_seconds(ts), _short(stop)]
+                [_seconds(ts), _printed(stop, digits)]
                 for ts, stop in _stop_steps(trade, entry_ts, own_fills, own_decisions, rule, arrays[trade.symbol])
             ],
-            "targets": _targets(trade, own_decisions),
-            "hard": _short(trade.hard_price),
-            "liq": _short(trade.liq_price),
+            "targets": _targets(trade, own_decisions, digits),
+            "hard": _printed(trade.hard_price, digits),
+            "liq": _printed(trade.liq_price, digits),
             "story": [[_seconds(ts), kind, text] for ts, kind, text in story],
         }
     return inspections
@@ -588,13 +687,25 @@ class _BarArrays:
         return np.concatenate([[np.nan], values[:-1]]) if values.size else values
 
 
+STOP_REASONS = ("stop", "ratchet", "breakeven", "trail", "regime")
+"""Ends of a trade at its internal stop."""
+
+
 def _stop_steps(
     trade: Any, entry_ts: int, fills: list[Any], decisions: list[Any], rule: TrailRule, bars: _BarArrays
 ) -> list[tuple[int, float]]:
-    """The trade's stop as it moved: known from entry, decisions and fills, recomputed between them."""
+    """The trade's stop as it moved: known from entry, decisions and fills, recomputed between them.
+
+    What moved with the fill that ended the trade protected nothing any more, unless the stop itself was reached.
+    """
     side = 1 if trade.side == "long" else -1
+    reached = trade.exit_reason in STOP_REASONS
     known = [(entry_ts, trade.init_stop_price)]
-    known.extend((row.ts, row.stop_price) for row in sorted([*decisions, *fills], key=lambda row: row.ts))
+    known.extend(
+        (row.ts, row.stop_price)
+        for row in sorted([*decisions, *fills], key=lambda row: row.ts)
+        if reached or row.ts < trade.exit_ts
+    )
     started = [(row.ts, row.peak) for row in decisions if np.isfinite(row.peak)]
     own_rule = rule
     if started and "signal_trail" in trade.flags:
@@ -602,17 +713,25 @@ def _stop_steps(
         own_rule = TrailRule("percent", 0.0, abs(1.0 - first.stop_price / first.peak), rule.suspend_volatility)
     trade_bars = bars.between(entry_ts, trade.exit_ts)
     return stop_path(
-        side, known, trade.exit_ts, trade.stop_price, started[0] if started else None, own_rule, trade_bars
+        side,
+        known,
+        trade.exit_ts,
+        trade.stop_price,
+        started[0] if started else None,
+        own_rule,
+        trade_bars,
+        reached=reached,
     )
 
 
-def _targets(trade: Any, decisions: list[Any]) -> list[list[Any]]:
+def _targets(trade: Any, decisions: list[Any], decimals: int) -> list[list[Any]]:
     """[name, price, until, hit] of each target: drawn from entry until it was hit or the trade ended."""
     hit_at = {row.reason: row.ts for row in decisions if row.action in ("PARTIAL_CLOSE", "FULL_EXIT_NOW")}
     rows = []
     for name, price in (("tp1", trade.tp1_price), ("tp2", trade.tp2_price), ("tp3", trade.tp3_price)):
         if np.isfinite(price):
-            rows.append([name, _short(price), _seconds(hit_at.get(name, trade.exit_ts)), int(name in hit_at)])
+            until = _seconds(hit_at.get(name, trade.exit_ts))
+            rows.append([name, _printed(price, decimals), until, int(name in hit_at)])
     return rows
 
 
@@ -639,7 +758,8 @@ def _open_positions(result: Result) -> list[list[str]]:
             str(row.symbol),
             str(row.side),
             f"{row.qty:g} of {row.init_qty:g}",
-            f"entry {price_text(row.entry_price)}, stop {price_text(row.stop_price)}",
+            f"entry {price_text(row.entry_price, price_decimals(result, row.symbol))}, "
+            f"stop {price_text(row.stop_price, price_decimals(result, row.symbol))}",
         ]
         for row in _named_rows(result.positions, "entry_time", "entry_ts")
     ]

@@ -34,8 +34,8 @@
     return (rounded > 0 ? "+" : "") + fixed(rounded, digits);
   };
   const tone = (value) => value > 0 ? "good" : value < 0 ? "bad" : "plain";
-  const priceDigits = (price) => price ? Math.min(Math.max(5 - Math.floor(Math.log10(Math.abs(price))), 0), 10) : 2;
-  const price = (value) => value === null ? "–" : fixed(value, priceDigits(value));
+  const price = (value, symbol) => fixed(value, content.price_decimals[symbol]);
+  const counted = (number, one) => `${fixed(number, 0)} ${one}${number === 1 ? "" : "s"}`;
   const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
   const exactMoment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
   const ms = (seconds) => seconds * 1000;
@@ -138,7 +138,7 @@
       if (step.detail) put(byId("flow"), element("p", "detail", step.detail));
     });
     if (content.size) put(byId("flow"), element("p", "detail", content.size));
-    if (content.exits.text) put(byId("flow"), element("p", "detail", content.exits.text));
+    for (const line of content.exits.lines) put(byId("flow"), element("p", "detail", line));
     for (const row of content.open) put(byId("flow"), element("p", "detail", `still open: ${row.join(", ")}`));
   }
 
@@ -181,26 +181,27 @@
     }));
   }
 
+  /** Returns by month: a year is a row where there is room for twelve columns, else a column. */
   function months() {
     const { years, rows, totals } = content.months;
     if (!years.length) { byId("months-card").remove(); return; }
     const names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year"];
-    const flat = rows.flat().filter((value) => value !== null).map(Math.abs);
-    const bound = Math.max(...flat, 0.01);
-    byId("chart-months").style.height = `${72 + 34 * years.length}px`;
+    const bound = Math.max(...rows.flat().filter((value) => value !== null).map(Math.abs), 0.01);
     const cells = rows.map((row, i) => [...row, totals[i]]);
-    chart("chart-months", () => {
-      const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
-      return {
-        traces: [{
-          type: "heatmap", x: names, y: years.map(String), z: cells, zmin: -bound, zmax: bound, showscale: false, xgap: 3, ygap: 3, hoverongaps: false,
-          colorscale: [[0, dark ? "#a33a35" : "#e5807b"], [0.5, dark ? "#222a34" : "#f4f5f7"], [1, dark ? "#2f8a5b" : "#7cc79d"]],
-          text: cells.map((row) => row.map((value) => value === null ? "" : signed(value, 1))), texttemplate: "%{text}", textfont: { color: css("--ink") }, hovertemplate: "%{x} %{y}: %{z:.2f} %<extra></extra>",
-        }],
-        layout: { margin: { l: 62, r: 16, t: 26, b: 8 }, xaxis: { side: "top", fixedrange: true, showgrid: false }, yaxis: { autorange: "reversed", type: "category", fixedrange: true, showgrid: false } },
-        config: { displayModeBar: false },
-      };
-    });
+    const cell = (value, total) => {
+      const made = element("td", total ? "total" : "", value === null ? "" : signed(value, 1));
+      if (value !== null) made.style.setProperty("--share", `${Math.round(60 * Math.min(Math.abs(value) / bound, 1))}%`);
+      if (value) made.classList.add(value > 0 ? "up" : "down");
+      return made;
+    };
+    const line = (name, values, totalAt) => put(element("tr"), element("th", "", name), ...values.map((value, i) => cell(value, totalAt(i))));
+    const head = (texts) => put(element("tr"), element("th"), ...texts.map((text) => element("th", "", text)));
+    const narrow = window.matchMedia("(max-width: 760px)");
+    const draw = () => byId("months").replaceChildren(...(narrow.matches
+      ? [head(years), ...names.map((name, month) => line(name, cells.map((row) => row[month]), () => month === 12))]
+      : [head(names), ...cells.map((row, i) => line(years[i], row, (month) => month === 12))]));
+    narrow.addEventListener("change", draw);
+    draw();
   }
 
   // Market -----------------------------------------------------------------------------------------------------------
@@ -208,6 +209,8 @@
   const symbolNames = Object.keys(content.overview);
   const symbolOf = (row) => trades.texts.symbol[trades.symbol[row]];
   const reasonOf = (row) => trades.texts.exit_reason[trades.reason[row]];
+  /** Result of a trade, with its R where it planned a stop. */
+  const outcome = (row) => `${signed(trades.pnl[row], 2)} ${quote}${trades.r[row] === null ? "" : `, ${signed(trades.r[row], 2)} R`}`;
   const candles = {};
   for (const [symbol, kept] of Object.entries(content.candles)) {
     let step = 0;
@@ -278,7 +281,7 @@
     const size = crowd <= 60 ? 11 : crowd <= 200 ? 8 : 6;
     const marks = (name, rows, x, y, marker) => ({
       type: "scatter", mode: "markers", name, x: rows.map((row) => ms(trades[x][row])), y: rows.map((row) => trades[y][row]), customdata: rows, marker,
-      text: rows.map((row) => `trade ${trades.id[row]}, ${trades.side[row] > 0 ? "long" : "short"}<br>${signed(trades.pnl[row], 2)} ${inert(quote)}, ${signed(trades.r[row], 2)} R, ${label(reasonOf(row))}`),
+      text: rows.map((row) => `trade ${trades.id[row]}, ${trades.side[row] > 0 ? "long" : "short"}<br>${[inert(outcome(row)), label(reasonOf(row))].join(", ")}`),
       hovertemplate: "%{text}<extra></extra>",
     });
     const entries = (side, name, shape, colour) => marks(name, own.filter((row) => trades.side[row] === side), "entry", "entry_price", { symbol: shape, size, color: colour, line: { color: css("--card"), width: crowd <= 200 ? 1 : 0.5 } });
@@ -341,7 +344,8 @@
 
   function choose(row, scroll) {
     chosen = row;
-    byId("trade-title").textContent = `Trade ${trades.id[row]} · ${symbolOf(row)} ${trades.side[row] > 0 ? "long" : "short"} · ${signed(trades.pnl[row], 2)} ${quote} · ${signed(trades.r[row], 2)} R · ended by ${label(reasonOf(row))}`;
+    byId("trade-title").textContent = `Trade ${trades.id[row]} · ${symbolOf(row)} ${trades.side[row] > 0 ? "long" : "short"} · ${outcome(row)} · ended by ${label(reasonOf(row))}`;
+    byId("pick").value = "";  // whoever picked a superlative sets it again
     byId("trade-title").className = tone(trades.pnl[row]);
     const place = order.indexOf(row);
     byId("previous").disabled = place <= 0;
@@ -356,8 +360,9 @@
   function facts(row) {
     const cells = [
       ["entered", moment(trades.entry[row])], ["left", moment(trades.exit[row])], ["held", duration(trades.exit[row] - trades.entry[row])],
-      ["entry price", price(trades.entry_price[row])], ["mean exit price", price(trades.exit_price[row])], ["quantity", String(trades.qty[row])],
-      ["worth at entry", `${fixed(trades.notional[row], 0)} ${quote}`], ["leverage", `${trades.leverage[row]}x`], ["costs", `${fixed(trades.costs[row], 2)} ${quote}`],
+      ["entry price", price(trades.entry_price[row], symbolOf(row))], ["mean exit price", price(trades.exit_price[row], symbolOf(row))], ["quantity", String(trades.qty[row])],
+      ["worth at entry", `${fixed(trades.notional[row], 0)} ${quote}`], ["leverage", `${trades.leverage[row]}x`], ["fees and slippage", `${fixed(trades.costs[row], 2)} ${quote}`],
+      ["funding", `${signed(trades.funding[row], 2)} ${quote}`],
       ["return on its value", `${signed(trades.ret[row], 2)} %`], ["best moment", `${signed(trades.mfe[row], 2)} %`], ["worst moment", `${signed(trades.mae[row], 2)} %`],
     ];
     byId("trade-facts").replaceChildren(...cells.map(([name, value]) => put(element("div", ""), element("span", "", name), document.createTextNode(value))));
@@ -422,7 +427,7 @@
       layout: {
         hovermode: "closest", dragmode: "pan", margin: { l: 74, r: 112, t: 12, b: 36 },
         xaxis: { type: "date", range: [ms(shown.from), ms(shown.to)], rangeslider: { visible: false } }, yaxis: { range: [low - pad, high + pad], tickformat: ",.7~g" },
-        annotations: notes.map(({ at, text, colour, y }) => ({ xref: "paper", x: 1, xanchor: "left", yref: "y", y, text: `${text} ${price(at)}`, showarrow: false, font: { color: colour, size: 11 }, xshift: 4 })),
+        annotations: notes.map(({ at, text, colour, y }) => ({ xref: "paper", x: 1, xanchor: "left", yref: "y", y, text: `${text} ${price(at, symbolOf(row))}`, showarrow: false, font: { color: colour, size: 11 }, xshift: 4 })),
       },
       config: { scrollZoom: true },
     }));
@@ -452,7 +457,12 @@
     const rows = Object.keys(content.inspect).map(Number);
     const top = (score) => rows.reduce((best, row) => score(row) > score(best) ? row : best, rows[0]);
     const finders = { best: () => top((row) => trades.pnl[row]), worst: () => top((row) => -trades.pnl[row]), longest: () => top((row) => trades.exit[row] - trades.entry[row]), legs: () => top((row) => trades.legs[row] * 1e6 + trades.pnl[row]), giveback: () => top((row) => trades.mfe[row] - trades.ret[row]) };
-    byId("pick").addEventListener("change", (event) => { if (event.target.value && rows.length) choose(finders[event.target.value](), false); });
+    byId("pick").addEventListener("change", (event) => { 
+      const wanted = event.target.value;
+      if (!wanted || !rows.length) return;
+      choose(finders[wanted](), false);
+      event.target.value = wanted;
+    });
     byId("previous").addEventListener("click", () => go(-1));
     byId("next").addEventListener("click", () => go(1));
     let over = false;
@@ -469,9 +479,9 @@
 
   const COLUMNS = ([
     ["#", "id", (row) => String(trades.id[row])], ["Symbol", "symbol", symbolOf, "text"], ["Side", "side", (row) => trades.side[row] > 0 ? "long" : "short", "text"],
-    ["Entered", "entry", (row) => moment(trades.entry[row]), "text"], ["Left", "exit", (row) => moment(trades.exit[row]), "text"], ["Entry", "entry_price", (row) => price(trades.entry_price[row])],
-    ["Mean exit", "exit_price", (row) => price(trades.exit_price[row])], ["Quantity", "qty", (row) => String(trades.qty[row])], ["Result", "pnl", (row) => signed(trades.pnl[row], 2)],
-    ["Return %", "ret", (row) => signed(trades.ret[row], 2)], ["R", "r", (row) => signed(trades.r[row], 2)], ["Costs", "costs", (row) => fixed(trades.costs[row], 2)],
+    ["Entered", "entry", (row) => moment(trades.entry[row]), "text"], ["Left", "exit", (row) => moment(trades.exit[row]), "text"], ["Entry", "entry_price", (row) => price(trades.entry_price[row], symbolOf(row))],
+    ["Mean exit", "exit_price", (row) => price(trades.exit_price[row], symbolOf(row))], ["Quantity", "qty", (row) => String(trades.qty[row])], ["Result", "pnl", (row) => signed(trades.pnl[row], 2)],
+    ["Return %", "ret", (row) => signed(trades.ret[row], 2)], ["R", "r", (row) => signed(trades.r[row], 2)], ["Fees + slippage", "costs", (row) => fixed(trades.costs[row], 2)], ["Funding", "funding", (row) => signed(trades.funding[row], 2)],
     ["MAE %", "mae", (row) => fixed(trades.mae[row], 2)], ["MFE %", "mfe", (row) => fixed(trades.mfe[row], 2)], ["Legs", "legs", (row) => String(trades.legs[row])],
     ["Exit", "reason", (row) => label(reasonOf(row)), "text"], ["Tag", "tag", (row) => trades.texts.tag[trades.tag[row]], "text tag"],
   ]).filter(([, key]) => !(["symbol", "tag"].includes(key) && trades.texts[key].length < 2));
@@ -515,7 +525,7 @@
       cell.firstChild.textContent = here ? `${title} ${ascending ? "▲" : "▼"}` : title;
     }
     const sum = order.reduce((total, row) => total + trades.pnl[row], 0);
-    byId("list-count").textContent = `${fixed(order.length, 0)} of ${fixed(trades.n_all, 0)} trades, together ${signed(sum, 2)} ${quote}${trades.n_all > count ? `; the file holds the first ${fixed(count, 0)}` : ""}`;
+    byId("list-count").textContent = `${fixed(order.length, 0)} of ${counted(trades.n_all, "trade")}, together ${signed(sum, 2)} ${quote}${trades.n_all > count ? `; the file holds the first ${fixed(count, 0)}` : ""}`;
     byId("more").hidden = order.length <= visible;
     byId("previous").disabled = order.indexOf(chosen) <= 0;
     byId("next").disabled = order.indexOf(chosen) >= order.length - 1;
@@ -542,7 +552,7 @@
     const at = exits.map((row) => label(row.reason));
     chart("chart-exits", () => ({
       traces: [
-        { type: "bar", orientation: "h", y: at, x: exits.map((row) => row.count), marker: { color: exits.map((row) => colourOf(row.reason)) }, text: exits.map((row) => ` ${fixed(row.count, 0)} trades, ${signed(row.pnl, 0)} ${inert(quote)}`), textposition: "outside", cliponaxis: false, customdata: exits.map((row) => [row.wins, row.mean]), hovertemplate: `%{y}: %{x} trades, %{customdata[0]} with a profit, mean %{customdata[1]:+,.2f} ${inert(quote)}<extra></extra>` },
+        { type: "bar", orientation: "h", y: at, x: exits.map((row) => row.count), marker: { color: exits.map((row) => colourOf(row.reason)) }, text: exits.map((row) => ` ${counted(row.count, "trade")}, ${signed(row.pnl, 0)} ${inert(quote)}`), textposition: "outside", cliponaxis: false, customdata: exits.map((row) => [row.wins, row.mean]), hovertemplate: `%{y}: %{x} in all, %{customdata[0]} with a profit, mean %{customdata[1]:+,.2f} ${inert(quote)}<extra></extra>` },
       ],
       layout: { margin: { l: 110, r: 190, t: 8, b: 36 }, yaxis: { autorange: "reversed", showgrid: false, type: "category" }, xaxis: { title: { text: "trades" }, rangemode: "tozero" }, bargap: 0.35 },
       config: { displayModeBar: false },
@@ -580,7 +590,13 @@
 
   function rowsInto(table, rows, classes, head) {
     if (head) put(table, put(element("tr"), ...head.map((text) => element("th", "", text))));
-    for (const row of rows) put(table, put(element("tr"), ...row.map((text, i) => element("td", (classes || [])[i] || "", text))));
+    for (const row of rows) {
+      put(table, put(element("tr"), ...row.map((text, i) => {
+        const cell = element("td", (classes || [])[i] || "", text);
+        if (head) cell.dataset.head = head[i];
+        return cell;
+      })));
+    }
   }
 
   function figures() {
@@ -590,7 +606,7 @@
       put(byId("metrics"), put(element("div", "card"), element("h3", "", group.name), table));
     }
     rowsInto(byId("assumption-table"), content.assumptions, ["", ""]);
-    rowsInto(byId("data-table"), content.data.rows, ["whole", "", "", "whole", ""], ["Data", "Source", "Period", "Rows", "Quality"]);
+    rowsInto(byId("data-table"), content.data.rows, ["whole", "", "", "whole", "quality"], content.data.head);
     rowsInto(byId("identity"), content.data.identity, []);
     const showSettings = () => {
       const text = byId("find-setting").value.toLowerCase(), changed = byId("only-changed").checked;

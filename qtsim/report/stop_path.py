@@ -60,11 +60,14 @@ def stop_path(
     trail_from: tuple[int, float] | None,
     rule: TrailRule,
     bars: TradeBars,
+    *,
+    reached: bool = True,
 ) -> list[tuple[int, float]]:
     """Steps (time ns, stop from then on), the last at `end_ts`.
 
     `known`: (time, stop) of entry and decisions in order; NaN where there is none. `last_stop`: the stop when the trade
-    ended. `trail_from`: (time, peak) at which the trail started, None where it never did.
+    ended; where it was `reached`, it may have moved within the last bar. `trail_from`: (time, peak) at which the trail
+    started, None where it never did.
     """
     points = [(ts, stop) for ts, stop in known if np.isfinite(stop)]
     if trail_from is not None and rule.mode != "off":
@@ -78,7 +81,7 @@ def stop_path(
             steps.append((ts, inner))
     if not steps:
         return []
-    if np.isfinite(last_stop) and last_stop != steps[-1][1]:
+    if reached and np.isfinite(last_stop) and last_stop != steps[-1][1]:
         steps.append((end_ts, last_stop))
     return [*steps, (end_ts, steps[-1][1])]
 

@@ -21,26 +21,31 @@ Event = tuple[int, str, str]
 
 
 def trade_story(
-    trade: Any, fills: Sequence[Any], decisions: Sequence[Any], funding: Sequence[Any], quote: str
+    trade: Any, fills: Sequence[Any], decisions: Sequence[Any], funding: Sequence[Any], quote: str, decimals: int
 ) -> list[Event]:
-    """The events of one closed trade. Rows are named tuples of the result's frames, `ts` added, in order of time."""
+    """The events of one closed trade. Rows are named tuples of the result's frames, `ts` added, in order of time.
+
+    A distance with + is in the trade's favour, above the entry of a long and below that of a short. `decimals`: of the
+    symbol's tick.
+    """
     side = 1 if trade.side == "long" else -1
     events: list[Event] = []
     left = trade.qty
     for fill in fills:
         if fill.kind == "entry":
-            events.append((fill.ts, "entry", _entry_text(trade, fill, quote)))
-            events.append((fill.ts, "plan", _plan_text(trade, side, quote)))
+            events.append((fill.ts, "entry", _entry_text(trade, fill, quote, decimals)))
+            events.append((fill.ts, "plan", _plan_text(trade, side, quote, decimals)))
             continue
         left -= fill.qty
         closes_all = left <= 1e-9 * trade.qty
         kind = "exit" if closes_all else "leg"
-        text = _exit_text(trade, fill, side, quote) if closes_all else _leg_text(trade, fill, side, quote)
+        tell = _exit_text if closes_all else _leg_text
+        text = tell(trade, fill, side, quote, decimals)
         events.append((fill.ts, kind, text))
     hit_with_fill = {fill.reason for fill in fills}
     for decision in decisions:
         if decision.action == "MOVE_SL":
-            events.append((decision.ts, "move", _move_text(trade, decision, side)))
+            events.append((decision.ts, "move", _move_text(trade, decision, side, decimals)))
         elif decision.action == "PARTIAL_CLOSE" and decision.reason not in hit_with_fill:
             text = f"{decision.reason.upper()} reached, but its share is less than one lot: it comes with the next leg."
             events.append((decision.ts, "leg", text))
@@ -56,62 +61,66 @@ def trade_story(
     return events
 
 
-def _entry_text(trade: Any, fill: Any, quote: str) -> str:
+def _entry_text(trade: Any, fill: Any, quote: str, decimals: int) -> str:
     verb = "Bought" if trade.side == "long" else "Sold short"
     signal = f"Signal{f' “{trade.tag}”' if trade.tag else ''}, confidence {trade.confidence:.2f}. "
     return (
-        f"{signal}{verb} {qty_text(fill.qty)} at {price_text(fill.price)} (price {price_text(fill.ref_price)} and "
-        f"slippage {fill.slippage:,.2f} {quote}), fee {fill.fee:,.2f} {quote}. "
+        f"{signal}{verb} {qty_text(fill.qty)} at {price_text(fill.price, decimals)} "
+        f"(price {price_text(fill.ref_price, decimals)} and slippage {fill.slippage:,.2f} {quote}), "
+        f"fee {fill.fee:,.2f} {quote}. "
         f"The position is worth {trade.notional:,.0f} {quote} at {trade.leverage:g}x, "
         f"margin {trade.margin:,.0f} {quote}; its size was set by {_with_article(trade.capped_by)}."
     )
 
 
-def _plan_text(trade: Any, side: int, quote: str) -> str:
+def _plan_text(trade: Any, side: int, quote: str, decimals: int) -> str:
     parts = []
     if math.isfinite(trade.init_stop_price):
         risk = trade.planned_stop * trade.notional
-        away = percent_text(trade.init_stop_price / trade.entry_price - 1.0)
-        parts.append(f"stop {price_text(trade.init_stop_price)} ({away}; {risk:,.2f} {quote} at risk are 1 R)")
+        away = _favour_text(trade, side, trade.init_stop_price)
+        stop = price_text(trade.init_stop_price, decimals)
+        parts.append(f"stop {stop} ({away}; {risk:,.2f} {quote} at risk are 1 R)")
     if math.isfinite(trade.hard_price):
-        away = percent_text(trade.hard_price / trade.entry_price - 1.0)
-        parts.append(f"hard stop on the exchange {price_text(trade.hard_price)} ({away})")
+        away = _favour_text(trade, side, trade.hard_price)
+        parts.append(f"hard stop on the exchange {price_text(trade.hard_price, decimals)} ({away})")
     if math.isfinite(trade.liq_price) and trade.liq_price > 0.0:
-        away = percent_text(trade.liq_price / trade.entry_price - 1.0, 1)
-        parts.append(f"liquidation {price_text(trade.liq_price)} ({away})")
+        away = _favour_text(trade, side, trade.liq_price, 1)
+        parts.append(f"liquidation {price_text(trade.liq_price, decimals)} ({away})")
     targets = [price for price in (trade.tp1_price, trade.tp2_price, trade.tp3_price) if math.isfinite(price)]
     if targets:
-        texts = [f"{price_text(price)} ({percent_text(price / trade.entry_price - 1.0)})" for price in targets]
+        texts = [f"{price_text(price, decimals)} ({_favour_text(trade, side, price)})" for price in targets]
         parts.append(f"target{'s' if len(texts) > 1 else ''} {', '.join(texts)}")
     text = f"The plan: {'; '.join(parts)}." if parts else "The plan: no stop and no target."
     notes = [FLAG_WORDS.get(flag, flag) for flag in trade.flags.split(", ") if flag]
     return f"{text} Noted: {', '.join(notes)}." if notes else text
 
 
-def _leg_text(trade: Any, fill: Any, side: int, quote: str) -> str:
+def _leg_text(trade: Any, fill: Any, side: int, quote: str, decimals: int) -> str:
     share = 100.0 * fill.qty / trade.qty
     reached = f"{fill.reason.upper()} reached: " if fill.reason.startswith("tp") else f"{fill.reason}: "
     text = (
         f"{reached}{_closing_verb(side)} {qty_text(fill.qty)} ({share:.0f} % of the position) at "
-        f"{price_text(fill.price)}, {money_text(fill.pnl)} {quote} before fees."
+        f"{price_text(fill.price, decimals)}, {money_text(fill.pnl)} {quote} before fees."
     )
     if math.isfinite(fill.stop_price):
-        away = percent_text(side * (fill.stop_price / trade.entry_price - 1.0))
-        text += f" The stop stood at {price_text(fill.stop_price)}, {away} from entry."
+        away = _favour_text(trade, side, fill.stop_price)
+        text += f" The stop stood at {price_text(fill.stop_price, decimals)}, {away} from entry."
     return text
 
 
-def _move_text(trade: Any, decision: Any, side: int) -> str:
+def _move_text(trade: Any, decision: Any, side: int, decimals: int) -> str:
     words = MOVE_WORDS.get(decision.reason, f"The stop moves ({decision.reason})")
-    away = percent_text(side * (decision.stop_price / trade.entry_price - 1.0))
-    return f"{words}. Price {price_text(decision.price)}, stop {price_text(decision.stop_price)}, {away} from entry."
+    away = _favour_text(trade, side, decision.stop_price)
+    price, stop = (price_text(at, decimals) for at in (decision.price, decision.stop_price))
+    return f"{words}. Price {price}, stop {stop}, {away} from entry."
 
 
-def _exit_text(trade: Any, fill: Any, side: int, quote: str) -> str:
+def _exit_text(trade: Any, fill: Any, side: int, quote: str, decimals: int) -> str:
     words = EXIT_WORDS.get(fill.reason, f"Closed ({fill.reason})")
     text = (
-        f"{words}. {_closing_verb(side).capitalize()} the last {qty_text(fill.qty)} at {price_text(fill.price)} "
-        f"(price {price_text(fill.ref_price)}), {money_text(fill.pnl)} {quote} before fees."
+        f"{words}. {_closing_verb(side).capitalize()} the last {qty_text(fill.qty)} at "
+        f"{price_text(fill.price, decimals)} (price {price_text(fill.ref_price, decimals)}), "
+        f"{money_text(fill.pnl)} {quote} before fees."
     )
     if fill.liquidation_fee > 0.0:
         text += f" The liquidation fee was {fill.liquidation_fee:,.2f} {quote}."
@@ -136,6 +145,11 @@ def _result_text(trade: Any, quote: str) -> str:
         f"{percent_text(trade.roe)} of its margin{r_text}. On the way it was at best {percent_text(trade.mfe)} and at "
         f"worst {percent_text(trade.mae)}."
     )
+
+
+def _favour_text(trade: Any, side: int, price: float, digits: int = 2) -> str:
+    """How far a price is from entry, + in the trade's favour."""
+    return percent_text(side * (price / trade.entry_price - 1.0), digits)
 
 
 def _closing_verb(side: int) -> str:

@@ -107,12 +107,17 @@ FLAG_WORDS = {
 }
 
 
-def price_text(price: float) -> str:
-    """Six significant digits, grouped: 41130.02 -> 41,130.0, 0.0123456 -> 0.0123456."""
+def price_text(price: float, decimals: int | None = None) -> str:
+    """A price on its symbol's tick; without decimals six significant digits: 41130.02 -> 41,130.0."""
     if not math.isfinite(price):
         return "none"
+    return f"{price:,.{significant_decimals(price) if decimals is None else decimals}f}"
+
+
+def significant_decimals(price: float) -> int:
+    """Digits after the point that show six significant ones."""
     magnitude = math.floor(math.log10(abs(price))) if price else 0
-    return f"{price:,.{min(max(5 - magnitude, 0), 10)}f}"
+    return min(max(5 - magnitude, 0), 10)
 
 
 def money_text(amount: float) -> str:

@@ -13,7 +13,7 @@ import pytest
 from qtsim.errors import DataError, UsageError
 from qtsim.report import content as content_module
 from qtsim.report import overview_figure, report_html, write_report
-from qtsim.report.content import report_content, thin
+from qtsim.report.content import STOP_REASONS, report_content, thin
 from qtsim.report.page import json_in_script
 from qtsim.results.result import Result
 from tests.unit.results.made_run import empty_result, made_result
@@ -107,9 +107,100 @@ def test_inspections_show_fills_levels_and_the_stop(result: Result) -> None:
         assert one["fills"][-1][1] == values["trades"]["last_price"][int(key)]
         stops = [side * stop for _, stop in one["stop"]]
         assert stops == sorted(stops)
-        assert one["stop"][0][1] == pytest.approx(trade["init_stop_price"])
-        assert one["stop"][-1][1] == pytest.approx(trade["stop_price"])
+        assert one["stop"][0][1] == pytest.approx(trade["init_stop_price"], abs=0.05)  # half a tick
+        if trade["exit_reason"] in STOP_REASONS:
+            assert one["stop"][-1][1] == pytest.approx(trade["stop_price"])
         assert sum(hit for *_, hit in one["targets"]) == trade["legs_hit"]
+
+
+def test_a_stop_does_not_jump_with_the_leg_that_ends_the_trade(result: Result) -> None:
+    """What the last target would have moved the stop to protects nothing."""
+    values = report_content(result)
+    seen = 0
+    for key, one in values["inspect"].items():
+        trade = result.trades.iloc[int(key)]
+        own = result.fills[
+            (result.fills["trade_id"] == trade["trade_id"]) & (result.fills["time"] < trade["exit_time"])
+        ]
+        before = own["stop_price"].iloc[-1]
+        trailed = result.decisions[result.decisions["trade_id"] == trade["trade_id"]]["peak"].notna().any()
+        if trade["exit_reason"] != "tp3" or trailed or before == trade["stop_price"]:
+            continue
+        seen += 1
+        assert one["stop"][-1][1] == pytest.approx(before, abs=0.05)
+        times = [time for time, _ in one["stop"]]
+        assert len(times) == len(set(times)), "no vertical line at the end"
+    assert seen
+
+
+def test_the_page_says_where_mark_prices_come_from() -> None:
+    def said(**info: Any) -> str:
+        answers = dict(map(tuple, report_content(made_result(n_bars=200, ranges=False, **info))["assumptions"]))
+        return str(answers["Mark price (liquidation, hard stop, equity)"])
+
+    assert said(mark="history") == "recorded mark bars"
+    assert (
+        said(mark="history for some") == "recorded mark bars for some symbols; for the others the last price stands in"
+    )
+    assert said(mark="off") == "no mark history: the last price stands in"
+    assert "as asked" in said(mark="off", settings={"data.mark_price": "off"})
+    mixed = made_result(("BTCUSDT", "ETHUSDT"), n_bars=200, ranges=False, mark="history for some")
+    mixed.bars["ETHUSDT"]["mark_close"] = mixed.bars["ETHUSDT"]["close"]
+    assert ["recorded mark bars for ETHUSDT; for the others the last price stands in"] == [
+        answer for question, answer in report_content(mixed)["assumptions"] if question.startswith("Mark price")
+    ]
+
+
+def test_the_data_table_has_a_row_for_mark_bars_and_leaves_out_what_is_not_known() -> None:
+    known = {"kind": "bars", "timeframe": "1h", "source": "a.csv", "rows": 200, "start": "a", "end": "b", "missing": 0}
+    marked = {**known, "mark_rows": 190, "mark_divergence": 0.02, "mark_divergence_time": "2024-01-02 03:00 UTC"}
+    unmarked = {**known, "mark_rows": 0, "mark_divergence": None, "mark_divergence_time": ""}
+    passport = {"BTCUSDT": marked, "ETHUSDT": unmarked, "SOLUSDT": known, "SOLUSDT mark": {**known, "kind": "mark"}}
+    data = report_content(made_result(n_bars=200, ranges=False, passport=passport))["data"]
+    rows = {row[0]: row[1:] for row in data["rows"]}
+    assert rows["BTCUSDT 1h"] == ["a.csv", "a to b", "200", "missing: 0"]
+    assert rows["BTCUSDT mark 1h"][2:] == [
+        "190",
+        "missing: 10; largest distance from the last price: 2.0000 % at 2024-01-02 03:00 UTC",
+    ]
+    assert rows["ETHUSDT mark 1h"][2:] == ["0", "the last price stands in"]
+    assert list(rows).count("SOLUSDT mark 1h") == 1
+    assert "None" not in json.dumps(data)
+
+
+def test_prices_are_shown_on_the_tick_in_picture_table_and_story() -> None:
+    result = made_result(("BTCUSDT", "ETHUSDT"), n_bars=900)
+    values = report_content(result)
+    assert values["price_decimals"] == {"BTCUSDT": 1, "ETHUSDT": 2}
+    for key, one in values["inspect"].items():
+        row = int(key)
+        digits = values["price_decimals"][result.trades["symbol"].iloc[row]]
+        told = " ".join(text for _, _, text in one["story"])
+        for _, price, *_ in [*one["fills"], *one["targets"]]:
+            assert price == round(price, digits)
+            assert f"{price:,.{digits}f}" in told
+        for name in ("mfe", "mae", "ret"):
+            assert f"{values['trades'][name][row]:+,.2f} %" in told.replace("-0.00", "+0.00")
+
+
+def test_a_symbol_without_a_tick_shows_six_digits_and_a_given_tick_its_own() -> None:
+    assert content_module.price_decimals(made_result(("XYZUSDT",), n_bars=200), "XYZUSDT") == 1
+    assert content_module.price_decimals(made_result(n_bars=200, profile="plain"), "BTCUSDT") == 1
+    for tick, digits in (("0.001", 3), ("5", 0), (None, 1)):
+        given = made_result(n_bars=200, instruments={"BTCUSDT": {"tick": tick}})
+        assert content_module.price_decimals(given, "BTCUSDT") == digits
+
+
+def test_costs_of_a_trade_are_told_apart_from_funding(result: Result) -> None:
+    trades = report_content(result)["trades"]
+    assert trades["costs"] == [round(value, 2) for value in result.trades["fees"] + result.trades["slippage"]]
+    assert trades["funding"] == [round(value, 2) for value in result.trades["funding"]]
+
+
+def test_how_trades_ended_and_which_legs_were_filled_are_two_lines(result: Result) -> None:
+    ended, legs = report_content(result)["exits"]["lines"]
+    assert "legs" not in ended
+    assert legs.startswith("legs filled: TP1 ")
 
 
 def test_candles_cover_every_inspected_trade(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:

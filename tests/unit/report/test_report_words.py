@@ -109,6 +109,25 @@ def test_a_story_tells_entry_plan_legs_moves_and_exit_in_order() -> None:
         assert price_text(price) in plan
 
 
+def test_plus_is_in_the_trade_s_favour_in_the_whole_story() -> None:
+    """Stops and liquidation of the plan lie against a trade, its targets in its favour, short or long."""
+    result = made_result(n_bars=900)
+    inspections = report_content(result)["inspect"]
+    sides = set()
+    for row, trade in enumerate(result.trades.itertuples()):
+        sides.add(trade.side)
+        plan = inspections[str(row)]["story"][1][2]
+        against, favour = plan.split("; targets ")
+        assert re.findall(r"\(([+-])", against) == ["-"] * 3
+        assert re.findall(r"\(([+-])", favour) == ["+"] * 3
+        for _, kind, text in inspections[str(row)]["story"]:
+            if kind in ("leg", "move") and (told := re.search(r"stop (?:stood at )?([\d,.]+), ([+-])", text)):
+                stop = float(told[1].replace(",", ""))
+                above = stop > trade.entry_price
+                assert (told[2] == "+") == (above == (trade.side == "long"))
+    assert sides == {"long", "short"}
+
+
 def test_every_result_adds_up_as_printed() -> None:
     result = made_result(symbols=("BTCUSDT", "ETHUSDT"), n_bars=900)
     for inspection in report_content(result)["inspect"].values():
