@@ -45,6 +45,7 @@ class Totals:
     funding: float
     liquidation_fees: float
     liquidations: int
+    max_margin_use: float = NAN  # largest margin in use / equity, at boundaries and after entries
 
     @property
     def net(self) -> float:
@@ -305,8 +306,6 @@ def _account_metrics(
 ) -> dict[str, float]:
     """Costs, turnover and how near the account came to its limits."""
     marks = equity["equity"].to_numpy(dtype=np.float64)
-    margin = equity["margin"].to_numpy(dtype=np.float64)
-    alive = marks > 0.0
     traded = float((fills["qty"] * fills["price"]).sum())
     distances = np.concatenate([trades["min_liq_distance"].to_numpy(), positions["min_liq_distance"].to_numpy()])
     distances = distances[np.isfinite(distances.astype(np.float64))]
@@ -317,7 +316,7 @@ def _account_metrics(
         "Funding": totals.funding,
         "Liquidations": float(totals.liquidations),
         "Min Distance to Liquidation": float(distances.min()) if distances.size else NAN,
-        "Max Margin Use": float((margin[alive] / marks[alive]).max()) if alive.any() else NAN,
+        "Max Margin Use": totals.max_margin_use,
         "Final Equity": totals.equity,
         "Net Profit": totals.net,
     }

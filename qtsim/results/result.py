@@ -232,6 +232,7 @@ def account_totals(journals: Journals) -> Totals:
         funding=float(account["funding"]),
         liquidation_fees=float(account["liq_fees"]),
         liquidations=int(liquidations.sum()),
+        max_margin_use=float(account["max_margin_use"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Rule
+from qtsim.results.tables import times_ns
 
 if TYPE_CHECKING:
     from qtsim.results.result import Result, RunInfo
 
 GOVERNOR_TEXT = "gates and governor off (not in this version), regime UNKNOWN"
 LEGS = ("tp1", "tp2", "tp3")
-PRE_CHAIN_RULES = (Rule.EXPIRED, Rule.END_OF_DATA, Rule.SIDE_HELD, Rule.OPPOSITE_IGNORED, Rule.COOLDOWN)
+PRE_CHAIN_RULES = (Rule.EXPIRED, Rule.NO_PRICE, Rule.END_OF_DATA, Rule.SIDE_HELD, Rule.OPPOSITE_IGNORED, Rule.COOLDOWN)
 """Rules that end a signal before any gate is asked, in the order in which Flow names them."""
 CAPPED_SETTING = {
     CAPPED_BY_TEXT[CappedBy.SIZING_MARGIN]: ("margin cap", "sizing.math.max_margin"),
@@ -132,11 +133,21 @@ def assumptions_text(result: Result) -> str:
         f"wallet {result.totals.initial_balance:,.0f} {info.quote}",
         f"{model} {leverage_text(result)} isolated",
         fill_at,
-        f"taker {_rate(info.taker)}, slippage {_plain(settings.get('costs.slippage.bps', float('nan')))} bps",
+        f"taker {_rate(info.taker)}, slippage {slippage_text(settings)}",
     ]
     if settings.get("sim.path", "nearest") != "nearest":
         parts.append(f"{settings['sim.path']} path")
     return " · ".join(parts)
+
+
+def slippage_text(settings: Mapping[str, Any]) -> str:
+    """2 bps; under model size from the least to the most that a fill can have."""
+    bps = float(settings.get("costs.slippage.bps", float("nan")))
+    if settings.get("costs.slippage.model", "fixed") != "size":
+        return f"{_plain(bps)} bps"
+    large = float(settings["costs.slippage.large_bps"])
+    most = max(bps, large) + float(settings["costs.slippage.volatile_bps"])
+    return f"by size {_plain(min(bps, large))} to {_plain(most)} bps"
 
 
 def leverage_text(result: Result) -> str:
@@ -155,7 +166,7 @@ def money(result: Result) -> Money:
         ("fees", -totals.fees),
         ("slippage", -totals.slippage),
         ("funding", totals.funding),
-        ("liquidations", -totals.liquidation_fees),
+        ("liquidation fees", -totals.liquidation_fees),
     ]
     if len(result.positions):
         named.append(("open positions", totals.unrealized_pnl))
@@ -259,25 +270,43 @@ def verdict_text(result: Result) -> str:
     share = path_share(result)
     if share > 0.0:
         text += f"; {_share(share)} of exits depend on the path, which finer bars would settle"
-        if tight := tight_trails(result):
-            text += f" ({tight} of them trail{'s' if tight > 1 else ''} tighter than one ATR of the bar)"
-    elif share == 0.0 and len(returns) > 1:
+    elif len(returns) > 1 and min(returns) == max(returns):
         text += "; no exit depends on the path"
+    if tight := tight_trails(result):
+        text += f"; {tight:,} exit{'s' if tight > 1 else ''} by a trail tighter than one ATR of a bar: use finer bars"
     few = len(result.trades)
     if 0 < few < 30:
-        text += f"; {few} trade{'s' if few > 1 else ''} prove little"
+        text += "; 1 trade proves little" if few == 1 else f"; {few} trades prove little"
     return text
 
 
 def tight_trails(result: Result) -> int:
-    """Path-dependent exits of a trail that keeps less than one ATR of its bar."""
+    """Trades ended by a trail that keeps less than one ATR of a bar, whose moves inside the bar nobody knows.
+
+    A trail by ATR is as tight as its multiple says; one by per cent is compared with the ATR known at the exit.
+    """
+    trailed = result.trades[result.trades["exit_reason"] == "trail"]
     style = result.info.settings.get("exit.stops.trail.style", "balanced")
-    multiple = result.info.settings.get(f"exit.stops.trail.{style}", 1.0)
-    mode = result.info.settings.get("exit.stops.trail.mode", "atr")
-    if mode != "atr" or float(multiple) >= 1.0:
-        return 0
-    fills = result.fills
-    return int(((fills["reason"] == "trail") & fills["path_dependent"]).sum())
+    multiple = float(result.info.settings.get(f"exit.stops.trail.{style}", 1.0))
+    by_atr = result.info.settings.get("exit.stops.trail.mode", "atr") == "atr"
+    tight = 0
+    for symbol, own in trailed.groupby("symbol"):
+        by_ratio = own["flags"].str.contains("signal_trail") if by_atr else pd.Series(True, index=own.index)
+        tight += int((~by_ratio).sum()) if multiple < 1.0 else 0
+        compared = own[by_ratio]
+        distance = (compared["peak"] - compared["stop_price"]).abs().to_numpy()
+        tight += int((distance < atr_known_at(result, str(symbol), times_ns(compared["exit_time"]))).sum())
+    return tight
+
+
+def atr_known_at(result: Result, symbol: str, ts: np.ndarray) -> np.ndarray:
+    """ATR of the last bar that had closed at each time (int64 ns); NaN where it is not known."""
+    frame = result.bars.get(symbol)
+    if frame is None or "atr" not in frame.columns or not len(frame):
+        return np.full(len(ts), np.nan)
+    at = np.searchsorted(times_ns(pd.DatetimeIndex(frame.index)), ts, side="right") - 2
+    known: np.ndarray = np.where(at >= 0, frame["atr"].to_numpy(dtype=np.float64)[np.maximum(at, 0)], np.nan)
+    return known
 
 
 def no_trades_text(result: Result) -> str:
@@ -286,8 +315,8 @@ def no_trades_text(result: Result) -> str:
     if signals == 0:
         return "no trades: the strategy gave no entry signal in this period"
     name, count, detail = max(between, key=lambda step: step[1])
-    most = f"{name}: {detail}" if detail else name
-    return f"no trades: none of {signals:,} signals became an entry, {count:,} of them by {most}"
+    lost = f"{count:,} denied ({detail})" if name == "denied" else f"{count:,} by “{name}”"
+    return f"no trades: none of {signals:,} signals became an entry, {lost}"
 
 
 def optimism_gains(result: Result) -> list[tuple[str, float]]:

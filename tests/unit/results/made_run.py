@@ -336,6 +336,7 @@ class MadeRun:
             )  # fmt: skip
         account = np.zeros(1, account_dt)
         account["wallet"], account["initial_balance"] = self.wallet, 10_000.0
+        account["max_margin_use"] = max((row["margin"] / row["equity"] for row in self.rows.equity), default=0.0)
         for name, amount in self.sums.items():
             account[name] = amount
         return Journals(

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from qtsim.results.metrics import Totals
 from qtsim.results.result import Result
-from qtsim.results.summary import flow, money, money_text, optimism_text, summarize, verdict_text
+from qtsim.results.summary import (
+    flow,
+    money,
+    money_text,
+    optimism_text,
+    slippage_text,
+    summarize,
+    tight_trails,
+    verdict_text,
+)
 from tests.unit.results.made_run import empty_result, made_result
 
 
@@ -126,8 +135,48 @@ def test_a_sign_that_depends_on_the_path_is_on_the_first_line(result: Result) ->
 def test_tight_trails_ask_for_finer_bars() -> None:
     settings = {"exit.stops.trail.style": "aggressive", "exit.stops.trail.aggressive": 0.5}
     result = made_result(n_bars=1500, settings=settings)
-    result.fills["path_dependent"] = result.fills["kind"] == "exit"
-    assert re.search(r"finer bars would settle \(\d+ of them trails tighter than one ATR", verdict_text(result))
+    trailed = int((result.trades["exit_reason"] == "trail").sum())
+    assert trailed > 1
+    assert f"{trailed} exits by a trail tighter than one ATR of a bar" in verdict_text(result)
+    assert "tighter than one ATR" not in verdict_text(made_result(n_bars=1500))
+
+
+def test_a_trail_by_per_cent_is_compared_with_the_atr_known_at_the_exit() -> None:
+    result = made_result(n_bars=1500, settings={"exit.stops.trail.mode": "percent"})
+    trailed = result.trades["exit_reason"] == "trail"
+    for symbol, frame in result.bars.items():
+        result.bars[symbol] = frame.assign(atr=1.0)
+    result.trades["peak"] = result.trades["stop_price"] + 0.9
+    assert tight_trails(result) == trailed.sum()
+    result.trades["peak"] = result.trades["stop_price"] + 1.1
+    assert tight_trails(result) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"costs.slippage.bps": 2.0}, "2 bps"),
+        (
+            {
+                "costs.slippage.model": "size",
+                "costs.slippage.bps": 2.0,
+                "costs.slippage.large_bps": 5.0,
+                "costs.slippage.volatile_bps": 2.0,
+            },
+            "by size 2 to 7 bps",
+        ),
+    ],
+)
+def test_slippage_is_told_as_the_model_has_it(settings: dict[str, object], text: str) -> None:
+    assert slippage_text(settings) == text
+
+
+def test_no_exit_depends_on_the_path_only_where_the_paths_agree(result: Result) -> None:
+    result.fills["path_dependent"] = False
+    same = replace(result, ranges={path: dict(result.metrics) for path in ("adverse", "nearest", "favourable")})
+    assert "no exit depends on the path" in verdict_text(same)
+    other = {**result.metrics, "Total Return": result.metrics["Total Return"] - 0.001}
+    assert "no exit depends" not in verdict_text(replace(same, ranges={**same.ranges, "adverse": other}))
 
 
 def test_few_trades_prove_little() -> None:
@@ -147,7 +196,8 @@ def test_no_trades_says_why() -> None:
     assert "0 signals → 0 entries" in text
     refused = made_result(n_bars=300)
     only_denials = replace(refused, fills=refused.fills.iloc[:0], trades=refused.trades.iloc[:0])
-    assert re.search(r"no trades: none of \d+ signals became an entry, \d+ of them by", verdict_text(only_denials))
+    text = verdict_text(only_denials)
+    assert re.search(r"no trades: none of \d+ signals became an entry, \d+ by “side already held”", text)
 
 
 def test_verification_and_warnings_are_lines_of_their_own(result: Result) -> None:
