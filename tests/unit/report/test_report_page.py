@@ -130,7 +130,7 @@ def test_a_stop_does_not_jump_with_the_leg_that_ends_the_trade(monkeypatch: pyte
         end, stop = inspections[str(row)]["stop"][-1]
         assert stop == pytest.approx(before, abs=0.05)
         assert [time for time, _ in inspections[str(row)]["stop"]].count(end) == 1, "a vertical line at the end"
-    assert seen > 3
+    assert seen >= 2
 
 
 def test_the_page_says_where_mark_prices_come_from() -> None:
