@@ -335,3 +335,81 @@ def test_funding_that_counts_both_ends_precedes_an_exit_at_the_close() -> None:
     assert (story.hours[-1], story.paid) == (pytest.approx(1 + 2 / 3, abs=1e-6), []), "on the way, before the funding"
     late = play(symbol([FLAT, (100, 100, 100, 103), at(103)], long=[0], funding=[(2, 0.01)]), **settings)
     assert (late.reasons, late.hours[-1], late.paid) == (["tp1"], 2.0, [-1.03])
+
+
+# Levels, stops and guards later in a trade ---------------------------------------------------------------------------
+
+
+def test_levels_follow_neither_later_volatility_nor_later_funding() -> None:
+    """`replan = "entry"`: set once, on the first fill."""
+    asked = symbol([FLAT, FLAT, (100, 107, 100, 107)], long=[0])
+    asked.signals["volatility_factor"][1:], asked.signals["funding_rate"][1:] = 2.0, 0.01
+    settings: dict[str, Any] = {"exit__levels__adaptive": True, "leverage__fixed": 3.0}
+    calm = play(symbol([FLAT, FLAT, (100, 107, 100, 107)], long=[0]), **settings, **OPEN_END)
+    assert play(asked, **settings, **OPEN_END).fills == calm.fills
+
+
+def test_legs_of_a_trade_at_thirty_times() -> None:
+    """Harvest 0.4 / 0.4 / 0.2 of what remains; targets 1.651062, 2.62553 and 3.712766 %."""
+    settings: dict[str, Any] = {"exit__levels__adaptive": True, "leverage__fixed": 30.0}
+    story = play(symbol([FLAT, (100, 105, 100, 105)], long=[0]), **settings, **OPEN_END)
+    assert story.fills[1:] == [("tp1", 101.65, 0.4), ("tp2", 102.63, 0.24), ("tp3", 103.71, 0.072)]
+
+
+def test_the_hard_stop_stays_where_the_entry_put_it() -> None:
+    """Leg and ratchet move the internal stop to 100; the mark alone then falls to the hard stop of 98."""
+    marks: list[Row] = [FLAT, (100, 102.5, 100, 102.5), (102.5, 102.5, 97, 97)]
+    rows: list[Row] = [FLAT, (100, 102.5, 100, 102.5), (102.5, 102.5, 101, 101)]
+    story = play(symbol(rows, marks=marks, long=[0]), **STATIC)
+    assert [fill[0] for fill in story.fills[1:]] == ["tp1", "hard_stop"]
+    assert story.fills[-1][1] == pytest.approx(102.5 - 1.5 * (4.5 / 5.5), abs=1e-6), "the mark touches 98 there"
+
+
+def test_the_loss_guard_measures_the_price_also_after_a_leg() -> None:
+    """What is left has lost 5 % of its own entry notional at 95, whatever the leg has earned."""
+    settings: dict[str, Any] = {
+        **STATIC,
+        "exit__base_sl": 0.25,
+        "exit__levels__sl__max": 0.5,
+        "exit__stops__hard__distance": 0.3,
+        "exit__stops__ratchet__preset": "off",
+        "exit__guard__loss__max": 0.05,
+    }
+    story = play(symbol([FLAT, (100, 102.5, 100, 102.5), (102.5, 102.5, 90, 90)], long=[0]), **settings)
+    assert story.fills[1:] == [("tp1", 102, 0.25), ("loss_guard", 95, 0.75)]
+
+
+def test_the_loss_guard_acts_on_the_mark_behind_a_hard_stop_on_the_last_price() -> None:
+    marks: list[Row] = [FLAT, (100, 100, 85, 85)]
+    story = play(symbol([FLAT, (100, 100, 99.4, 99.4)], marks=marks, long=[0]), exit__stops__hard__working_type="last")
+    assert story.fills[-1] == ("loss_guard", pytest.approx(100 - 0.6 * (12.5 / 15), abs=1e-6), 1.0)
+
+
+# Signals that meet a position ----------------------------------------------------------------------------------------
+
+
+def test_exit_short_closes_shorts_alone() -> None:
+    assert play(symbol([FLAT, FLAT, FLAT, FLAT], short=[0], exit_short=[1])).reasons == ["signal"]
+    assert play(symbol([FLAT, FLAT, FLAT, FLAT], long=[0], exit_short=[1])).reasons == ["end_of_data"]
+
+
+def test_an_exit_and_a_request_for_the_same_side_close_and_do_not_reenter() -> None:
+    story = play(symbol([FLAT, FLAT, FLAT, FLAT], long=[0, 1], exit_long=[1]))
+    assert story.reasons == ["signal"]
+    assert story.denials == ["side_held"]
+
+
+def test_a_reversal_within_the_cooldown_closes_and_enters_nothing() -> None:
+    settings: dict[str, Any] = {"exit__on_opposite_signal": "reverse", "entry__cooldown_bars": 1}
+    story = play(symbol([FLAT, FLAT, FLAT, FLAT], long=[0], short=[1]), **settings)
+    assert story.reasons == ["reverse"]
+    assert story.denials == ["cooldown"]
+
+
+def test_a_reversal_whose_entry_is_denied_still_closes() -> None:
+    """The short's own stop is behind its costs."""
+    asked = symbol([FLAT, FLAT, FLAT, FLAT], long=[0], short=[1])
+    asked.signals["sl"][1] = 0.0016
+    story = play(asked, exit__on_opposite_signal="reverse")
+    assert story.reasons == ["reverse"]
+    assert story.denials == ["stop_too_near"]
