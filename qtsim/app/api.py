@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
-from qtsim.app.inputs import RunInputs, gather_frames, gather_store
+from qtsim.app.inputs import RunInputs, add_stored_history, gather_frames, gather_store
 from qtsim.app.workspace import Workspace, find_workspace, settings_of
 from qtsim.config.layers import Resolved, resolve
 from qtsim.config.params import to_params
@@ -104,8 +104,11 @@ def backtest(
 
     strategy: a name, a path, a class, an instance, or a ready signal table. data: a frame, a dict of frames by symbol,
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
-    warning), "off", or frames. settings: path → value, as with `--set`. instruments: symbol → Instrument, or fields
-    such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. Errors: UsageError, DataError, StrategyError.
+    warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
+    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. Errors: UsageError, DataError, StrategyError.
+
+    A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
+    that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
     """
     workspace = find_workspace()
     overrides = dict(settings or {})
@@ -125,19 +128,24 @@ def backtest(
     resolved = settings_of(workspace, profile=profile, overrides=overrides)
     store = open_store(workspace, resolved)
     if data is None:
+        for what, given in (("mark", mark), ("funding", funding)):
+            if not isinstance(given, str):
+                raise UsageError(f"{what} frames go with bars: give data too, or {what}='auto' for the store's")
         if wants_sample(resolved, store):
             store = open_store(workspace, resolved, sample=True)
         inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
     else:
-        frames = _by_symbol(data, resolved)
+        frames = _frames_of(data, resolved)
         inputs = gather_frames(
             frames,
             resolved.settings,
             timeframe=timeframe,
-            mark=_given(mark, frames),
-            funding=_given(funding, frames),
+            mark=_given("mark", mark, frames),
+            funding=_given("funding", funding, frames),
         )
-        _add_history(inputs, store, resolved)
+        if _are_synthetic(inputs):
+            store = open_store(workspace, resolved, sample=True)
+        add_stored_history(inputs, store, resolved.settings)
     loaded = load_strategy(strategy, resolved.settings.strategy, [workspace.strategies])
     return finish_backtest(
         resolved,
@@ -176,33 +184,56 @@ def finish_backtest(
     return result
 
 
-def _by_symbol(data: pd.DataFrame | Mapping[str, pd.DataFrame], resolved: Resolved) -> dict[str, pd.DataFrame]:
+def _frames_of(data: Any, resolved: Resolved) -> dict[str, pd.DataFrame]:
+    """The bars by symbol; one frame is the one symbol that the caller or a settings file names."""
     if not isinstance(data, pd.DataFrame):
-        return {normalize_symbol(symbol): frame for symbol, frame in data.items()}
+        return _by_symbol("data", data)
     named = list(resolved.settings.run.symbols)
-    if len(named) != 1 or named == ["all"]:
+    if len(named) != 1 or named == ["all"] or resolved.sources["run.symbols"] == "default":
         raise UsageError("one frame is one symbol: name it, symbols='BTCUSDT', or give a dict of frames")
     return {normalize_symbol(named[0]): data}
 
 
-def _given(value: Any, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:
+def _by_symbol(what: str, given: Any) -> dict[str, pd.DataFrame]:
+    """A mapping of symbol to frame with the symbols in the exchange's spelling."""
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{what} is a {type(given).__name__}; give a frame or a dict of frames by symbol")
+    frames: dict[str, pd.DataFrame] = {}
+    for name, frame in given.items():
+        if not isinstance(name, str):
+            raise UsageError(f"{what}: {name!r} is no symbol; write it as 'BTCUSDT'")
+        symbol = normalize_symbol(name)
+        if symbol in frames:
+            raise UsageError(f"{what} has {symbol} twice: {name!r} is another spelling of it")
+        if not isinstance(frame, pd.DataFrame):
+            raise UsageError(f"{what} of {name} is a {type(frame).__name__}; a pandas DataFrame is needed")
+        frames[symbol] = frame
+    return frames
+
+
+def _given(what: str, value: Any, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:
+    """The mark or funding frames that were given, None where a word was; one frame is the run's one symbol's."""
     if isinstance(value, str):
         return None
-    if isinstance(value, pd.DataFrame):
-        return dict.fromkeys(frames, value)
-    return {normalize_symbol(symbol): frame for symbol, frame in value.items()}
+    if value is None:
+        raise UsageError(f"{what} is None; give 'auto', 'off', a frame, or a dict of frames by symbol")
+    if not isinstance(value, pd.DataFrame):
+        return _by_symbol(what, value)
+    if len(frames) != 1:
+        raise UsageError(f"one {what} frame is one symbol's: give a dict of frames by symbol")
+    return dict.fromkeys(frames, value)
 
 
-def _add_history(inputs: RunInputs, store: Store, resolved: Resolved) -> None:
-    """`auto` with frames: mark bars and funding from the store, where it has them and the bars are not generated."""
-    for symbol, item in inputs.symbols.items():
-        if item.source.startswith("SYNTHETIC"):
-            continue
-        wants_mark = item.mark is None and resolved.settings.data.mark_price != "off"
-        if wants_mark and store.find(symbol, inputs.timeframe, "mark") is not None:
-            item.mark = store.read_bars(symbol, inputs.timeframe, kind="mark")
-        if item.funding is None and store.has(symbol, kind="funding"):
-            item.funding = store.read_funding(symbol)
+def _are_synthetic(inputs: RunInputs) -> bool:
+    """Whether the bars are the sample market's; what else the run reads then comes from there too."""
+    made = {symbol for symbol, item in inputs.symbols.items() if item.source.startswith("SYNTHETIC")}
+    recorded = set(inputs.symbols) - made
+    if made and recorded:
+        raise UsageError(
+            f"{min(made)} is SYNTHETIC and {min(recorded)} is not: one run reads one market; take either the sample's "
+            "bars or recorded ones for all symbols"
+        )
+    return bool(made)
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ def prepare(
             inputs.frames(),
             inputs.timeframe,
             signals=signals,
+            traded_from={symbol: int(times_of(item.traded)[0]) for symbol, item in inputs.symbols.items()},
             mark_frames=inputs.mark_frames(),
             funding_frames=inputs.funding_frames(),
             column_frames=inputs.columns,

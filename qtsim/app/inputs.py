@@ -14,10 +14,10 @@ from qtsim.config.settings import Settings
 from qtsim.core.records import Records, bar_dt
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.frames import as_bars, as_funding, times_of
-from qtsim.data.funding import default_funding_events, funding_events
+from qtsim.data.funding import Hole, default_funding_events, funding_events, missing_funding_events
 from qtsim.data.instruments import Bracket, Instrument, instrument_for, load_instruments, override_instrument
-from qtsim.data.passport import bars_passport, funding_passport
-from qtsim.data.quality import QualityReport, check_bars
+from qtsim.data.passport import bars_passport, funding_passport, source_of_bars
+from qtsim.data.quality import QualityReport, check_bars, check_events, check_not_finer, check_spacing, usual_spacing
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import format_ts, parse_timerange, timeframe_name, timeframe_ns
@@ -27,6 +27,8 @@ from qtsim.signals.strategy import Strategy
 LEADER = "BTCUSDT"
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 MARK_FIELDS = ("open", "high", "low", "close")
+SHOWN_HOLES = 3
+"""Holes of a funding history that a warning names; the others are counted."""
 
 
 @dataclass
@@ -39,7 +41,9 @@ class SymbolData:
     quality: QualityReport
     source: str
     mark: pd.DataFrame | None = None
+    mark_source: str = ""
     funding: pd.DataFrame | None = None
+    funding_source: str = ""
     instrument: Instrument | None = None
 
     @property
@@ -85,11 +89,10 @@ class RunInputs:
 
 def infer_timeframe(frame: pd.DataFrame, symbol: str) -> str:
     """The timeframe of canonical bars, from their most frequent spacing."""
-    times = times_of(frame)
-    if len(times) < 2:
+    step = usual_spacing(times_of(frame))
+    if not step:
         raise UsageError(f"{symbol}: one bar does not tell its timeframe; name it: timeframe='1h'")
-    steps, counts = np.unique(np.diff(times), return_counts=True)
-    return timeframe_name(int(steps[np.argmax(counts)]))
+    return timeframe_name(step)
 
 
 def gather_frames(
@@ -100,48 +103,96 @@ def gather_frames(
     mark: Mapping[str, pd.DataFrame] | None = None,
     funding: Mapping[str, pd.DataFrame] | None = None,
 ) -> RunInputs:
-    """Inputs from pandas frames. Any OHLCV table is understood; mark and funding by symbol where given."""
+    """Inputs from pandas frames by symbol. Any OHLCV table is understood; mark and funding by symbol where given."""
     if not data:
         raise UsageError("no data: give a frame, a dict of frames by symbol, or None for the store")
-    shaped = {normalize_symbol(symbol): as_bars(frame, symbol) for symbol, frame in data.items()}
+    for what, given in (("mark", mark or {}), ("funding", funding or {})):
+        unused = sorted(set(given) - set(data))
+        if unused:
+            raise UsageError(f"{what} of {unused[0]}: not among the run's symbols ({', '.join(data)})")
+    empty = next((symbol for symbol, frame in data.items() if not len(frame)), None)
+    if empty is not None:
+        raise UsageError(f"{empty}: the frame has no rows; give its bars, or leave the symbol out")
+    shaped = {symbol: as_bars(frame, symbol) for symbol, frame in data.items()}
     name = timeframe or infer_timeframe(next(iter(shaped.values())), next(iter(shaped)))
     inputs = RunInputs(name, timeframe_ns(name), {})
     for symbol in sorted(shaped):
+        check_spacing(times_of(shaped[symbol]), inputs.timeframe_ns, symbol)
         frame, quality = check_bars(
             shaped[symbol], inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows
         )
-        source = str(shaped[symbol].attrs.get("source") or data[symbol].attrs.get("source") or "frame")
-        item = _cut(symbol, frame, quality, source, settings, inputs.warnings)
+        item = _cut(inputs, symbol, frame, quality, _source_of(data[symbol]), settings)
         if mark and symbol in mark:
-            item.mark = as_bars(mark[symbol], symbol, kind="mark")
+            set_mark(inputs, item, as_bars(mark[symbol], symbol, kind="mark"), _source_of(mark[symbol]), settings)
         if funding and symbol in funding:
-            item.funding = as_funding(funding[symbol], symbol)
+            set_funding(inputs, item, as_funding(funding[symbol], symbol), _source_of(funding[symbol]), settings)
         inputs.symbols[symbol] = item
     return inputs
+
+
+def set_mark(inputs: RunInputs, item: SymbolData, frame: pd.DataFrame, source: str, settings: Settings) -> None:
+    """Give a symbol its mark bars, checked as bars are."""
+    what = f"{item.symbol} mark"
+    check_not_finer(times_of(frame), inputs.timeframe_ns, what)
+    item.mark, quality = check_bars(frame, inputs.timeframe_ns, symbol=what, on_bad_rows=settings.data.on_bad_rows)
+    item.mark_source = source
+    _tell_dropped(inputs, what, quality)
+
+
+def set_funding(inputs: RunInputs, item: SymbolData, frame: pd.DataFrame, source: str, settings: Settings) -> None:
+    """Give a symbol its funding history, checked; a history without events stays one."""
+    what = f"{item.symbol} funding"
+    item.funding, item.funding_source = frame, source
+    if not len(frame):
+        return
+    item.funding, quality = check_events(
+        frame, what=what, on_bad_rows=settings.data.on_bad_rows, optional=("mark_price",)
+    )
+    _tell_dropped(inputs, what, quality)
+
+
+def add_stored_history(inputs: RunInputs, store: Store, settings: Settings) -> None:
+    """Mark bars and funding of every symbol that has none yet, as far as the store has them."""
+    _, end = parse_timerange(settings.run.timerange)
+    for symbol, item in inputs.symbols.items():
+        if item.mark is None and store.find(symbol, inputs.timeframe, "mark") is not None:
+            bars = store.read_bars(symbol, inputs.timeframe, kind="mark")
+            set_mark(inputs, item, bars, source_of_bars(bars), settings)
+        if item.funding is None and store.has(symbol, kind="funding"):
+            # an event at the very end meets positions that are still open then
+            events = store.read_funding(symbol, None, None if end is None else end + 1)
+            set_funding(inputs, item, events, store.entry(symbol, kind="funding").source, settings)
+
+
+def _source_of(frame: pd.DataFrame) -> str:
+    return str(frame.attrs.get("source") or "frame")
+
+
+def _tell_dropped(inputs: RunInputs, what: str, quality: QualityReport) -> None:
+    if quality.dropped or quality.unsorted:
+        inputs.warnings.append(f"{what}: {quality.describe_dropped()}")
 
 
 def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> RunInputs:
     """Inputs from a store: bars, mark bars and funding of each symbol."""
     name = settings.run.timeframe
     inputs = RunInputs(name, timeframe_ns(name), {}, from_store=True)
-    _, end = parse_timerange(settings.run.timerange)
     for symbol in sorted({normalize_symbol(symbol) for symbol in symbols}):
         whole = store.read_bars(symbol, name)
         frame, quality = check_bars(whole, inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows)
         made_of = whole.attrs.get("resampled_from")
         if made_of:
             inputs.warnings.append(f"{symbol}: {name} bars are made of the stored {made_of} bars")
-        item = _cut(symbol, frame, quality, str(whole.attrs.get("source", "")), settings, inputs.warnings)
-        if store.find(symbol, name, "mark") is not None:
-            item.mark = store.read_bars(symbol, name, kind="mark")
-        if store.has(symbol, kind="funding"):
-            item.funding = store.read_funding(symbol, None, end)
-        inputs.symbols[symbol] = item
+        inputs.symbols[symbol] = _cut(inputs, symbol, frame, quality, source_of_bars(whole), settings)
+    add_stored_history(inputs, store, settings)
     return inputs
 
 
 def add_strategy_needs(inputs: RunInputs, strategy: Strategy, store: Store | None, settings: Settings) -> None:
-    """Load what the strategy names in `uses`, and the leader whose ATR the symbol risk compares with."""
+    """Load what the strategy names in `uses`, and the leader whose ATR the symbol risk compares with.
+
+    Errors: UsageError where the settings name a leader of which there are no bars; `auto` is off then.
+    """
     wanted = [normalize_symbol(symbol) for symbol in strategy.uses.symbols]
     leader = leader_symbol(settings)
     for symbol in dict.fromkeys([*wanted, leader]):
@@ -152,6 +203,11 @@ def add_strategy_needs(inputs: RunInputs, strategy: Strategy, store: Store | Non
             inputs.others[symbol] = check_bars(
                 frame, inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows
             )[0]
+    if settings.regime.leader.symbol != "auto" and leader not in (*inputs.symbols, *inputs.others):
+        raise UsageError(
+            f"regime.leader.symbol = {settings.regime.leader.symbol}: there are no {inputs.timeframe} bars of it; "
+            "import them with qtsim data import PATH, or set it to auto"
+        )
     for column in strategy.uses.columns:
         if column in ("funding_rate", "mark_close") or store is None:
             continue
@@ -224,6 +280,7 @@ def bar_rows(item: SymbolData, settings: Settings, warnings: list[str]) -> tuple
             f"mark price, the first at {format_ts(int(rows['ts_open'][~found][0]))}; import mark bars or set it to auto"
         )
     if not found.any():
+        warnings.append(f"{item.symbol}: no mark history; the last price stands in")
         return rows, False
     if not found.all():
         warnings.append(
@@ -235,7 +292,8 @@ def bar_rows(item: SymbolData, settings: Settings, warnings: list[str]) -> tuple
 def funding_rows(item: SymbolData, settings: Settings, timeframe: int, warnings: list[str]) -> tuple[Records, str]:
     """Funding events of the period and where they come from: history, default, both, or off.
 
-    Before the first and after the last event of the history the default rate is charged, with a warning.
+    Before the first and after the last event of the history, and in its holes, the default rate is charged, with a
+    warning.
     """
     source = settings.costs.funding.source
     start = int(times_of(item.traded)[0])
@@ -252,18 +310,37 @@ def funding_rows(item: SymbolData, settings: Settings, timeframe: int, warnings:
             f"{item.symbol}: no funding history; {rate:.4%} is charged every 8 h (costs.funding.default_rate)"
         )
         return default, "default"
-    known = funding_events(item.funding, item.symbol, start, end + 1)
-    times = times_of(item.funding)
-    day = 24 * 3_600_000_000_000
-    before = default[default["ts"] < times[0]]
-    after = default[default["ts"] > times[-1] + day // 3]
-    if not len(before) and not len(after):
-        return known, "history"
-    warnings.append(
-        f"{item.symbol}: funding history covers {format_ts(int(times[0]))} to {format_ts(int(times[-1]))} only; "
-        f"{len(before) + len(after):,} events outside it are charged at {rate:.4%}"
+    history = until(item.funding, end + 1)
+    known = funding_events(history, item.symbol, start, end + 1)
+    times = times_of(history) if len(history) else times_of(item.funding)
+    missing, holes = missing_funding_events(times, start, end + 1, rate)
+    outside = len(missing) - sum(hole.events for hole in holes)
+    if outside:
+        warnings.append(
+            f"{item.symbol}: funding history covers {format_ts(int(times[0]))} to {format_ts(int(times[-1]))} only; "
+            f"{_events(outside)} outside it {_are(outside)} charged at {rate:.4%}"
+        )
+    if holes:
+        warnings.append(f"{item.symbol}: {_describe_holes(holes)} charged at {rate:.4%}")
+    events = np.concatenate([known, missing])
+    return events[np.argsort(events["ts"], kind="stable")], "history" if len(known) else "default"
+
+
+def _describe_holes(holes: Sequence[Hole]) -> str:
+    shown = ", ".join(
+        f"{format_ts(hole.start)} to {format_ts(hole.end)} ({_events(hole.events)})" for hole in holes[:SHOWN_HOLES]
     )
-    return np.concatenate([before, known, after]), "history" if len(known) else "default"
+    more = f" and {len(holes) - SHOWN_HOLES:,} more times" if len(holes) > SHOWN_HOLES else ""
+    count = sum(hole.events for hole in holes)
+    return f"funding history has nothing from {shown}{more}; {_events(count)} {_are(count)}"
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event" if count == 1 else f"{count:,} events"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def passports(inputs: RunInputs) -> dict[str, dict[str, Any]]:
@@ -278,8 +355,12 @@ def passports(inputs: RunInputs) -> dict[str, dict[str, Any]]:
         found[symbol] = bars_passport(
             symbol, inputs.timeframe, bars, source=item.source, mark=mark, instrument=item.instrument
         )
+        if mark is not None and len(mark):
+            found[f"{symbol} mark"] = bars_passport(
+                symbol, inputs.timeframe, mark, kind="mark", source=item.mark_source
+            )
         if item.funding is not None and len(item.funding):
-            found[f"{symbol} funding"] = funding_passport(symbol, item.funding, source=item.source)
+            found[f"{symbol} funding"] = funding_passport(symbol, item.funding, source=item.funding_source)
     return found
 
 
@@ -307,7 +388,7 @@ def until(frame: pd.DataFrame, end_ns: int) -> pd.DataFrame:
 
 
 def _cut(
-    symbol: str, frame: pd.DataFrame, quality: QualityReport, source: str, settings: Settings, warnings: list[str]
+    inputs: RunInputs, symbol: str, frame: pd.DataFrame, quality: QualityReport, source: str, settings: Settings
 ) -> SymbolData:
     start, end = parse_timerange(settings.run.timerange)
     times = times_of(frame)
@@ -319,8 +400,10 @@ def _cut(
             f"{format_ts(int(times[-1]))}"
         )
     if start is not None and times[0] > start:
-        warnings.append(f"{symbol}: asked for {format_ts(start)}, its bars begin {format_ts(int(times[0]))}")
-    if quality.dropped or quality.unsorted:
-        warnings.append(f"{symbol}: {quality.describe_dropped()}")
+        inputs.warnings.append(f"{symbol}: asked for {format_ts(start)}, its bars begin {format_ts(int(times[0]))}")
+    closed = int(times[-1]) + inputs.timeframe_ns
+    if end is not None and closed < end:
+        inputs.warnings.append(f"{symbol}: asked for bars to {format_ts(end)}, they end {format_ts(closed)}")
+    _tell_dropped(inputs, symbol, quality)
     history = frame.iloc[:last]
     return SymbolData(symbol, history, first, quality, source)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from qtsim.data.atomic import not_allowed
 from qtsim.data.frames import Times, as_bars, as_column, as_funding, make_frame, plain_name, times_of
-from qtsim.data.quality import QualityReport, check_bars, check_events, check_not_finer, usual_spacing
+from qtsim.data.quality import QualityReport, check_bars, check_events, check_spacing, usual_spacing
 from qtsim.data.store import ALL_SYMBOLS, KINDS, SeriesKey, Store, check_column_name, refuse_reserved_name
 from qtsim.data.symbols import is_delivery_date, is_whole, normalize_symbol, symbol_among
 from qtsim.data.tables import extension, read_table, stem
@@ -323,8 +323,7 @@ def _load(
         raise DataError(f"{file}: no rows")
     bars, turned = _oldest_first(bars)
     timeframe = guess.timeframe or _spacing(times_of(bars), guess.symbol)
-    _check_spacing(times_of(bars), timeframe, guess)
-    check_not_finer(times_of(bars), timeframe_ns(timeframe), guess.symbol)
+    check_spacing(times_of(bars), timeframe_ns(timeframe), guess.symbol)
     bars, report = check_bars(bars, timeframe_ns(timeframe), symbol=guess.symbol, on_bad_rows=on_bad_rows)
     remarks = [turned, report.describe_dropped()]
     return SeriesKey(kind, guess.symbol, timeframe), bars, report, "; ".join(remark for remark in remarks if remark)
@@ -374,17 +373,6 @@ def _spacing(times: Times, symbol: str) -> str:
         return timeframe_name(step)
     except UsageError:
         raise DataError(f"{symbol}: rows are {step / 1e9:g} s apart, which is no timeframe") from None
-
-
-def _check_spacing(times: Times, timeframe: str, guess: _Guess) -> None:
-    """Refuse a timeframe that the rows deny: all of them further apart."""
-    steps = np.diff(np.unique(times))
-    if len(steps) < 2 or int(steps.min()) <= timeframe_ns(timeframe):
-        return
-    apart = _spacing(times, guess.symbol)
-    raise DataError(
-        f"{guess.symbol}: said to be {timeframe}, but no two rows are closer than {apart}; say it: --timeframe {apart}"
-    )
 
 
 def _files(folder: Path) -> list[Path]:

@@ -121,9 +121,11 @@ def data_passport(
             mark = whole[inside]
             mark.attrs = whole.attrs
         instrument = (instruments or {}).get(symbol)
-        passports.append(bars_passport(symbol, timeframe, bars, source=_source(bars), mark=mark, instrument=instrument))
+        passports.append(
+            bars_passport(symbol, timeframe, bars, source=source_of_bars(bars), mark=mark, instrument=instrument)
+        )
         if mark is not None and len(mark):
-            passports.append(bars_passport(symbol, timeframe, mark, kind="mark", source=_source(mark)))
+            passports.append(bars_passport(symbol, timeframe, mark, kind="mark", source=source_of_bars(mark)))
         if store.has(symbol, kind="funding"):
             events = store.read_funding(symbol, start_ns, end_ns)
             source = store.entry(symbol, kind="funding").source
@@ -131,7 +133,8 @@ def data_passport(
     return passports
 
 
-def _source(frame: pd.DataFrame) -> str:
+def source_of_bars(frame: pd.DataFrame) -> str:
+    """Where bars that a store gave came from, and what they were made of."""
     made_of = frame.attrs.get("resampled_from")
     return f"{frame.attrs['source']}{f', made of {made_of} bars' if made_of else ''}"
 

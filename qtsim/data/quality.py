@@ -135,19 +135,32 @@ def usual_spacing(times: Times) -> int:
     return int(steps[np.argmax(counts)]) if len(steps) else 0
 
 
-def check_not_finer(times: Times, timeframe_ns: int, what: str) -> None:
-    """Refuse rows that are closer together than their timeframe says: dropping most of them would leave other bars.
+def check_spacing(times: Times, timeframe_ns: int, what: str) -> None:
+    """Refuse a timeframe that the rows deny: all of them further apart, or most of them closer.
+
+    Rows that are closer would be off the grid, and dropping them would leave bars of another length.
 
     Raises
     ------
     DataError
-        Most rows are closer; both lengths are named.
+        What was said and what the rows show are named.
     """
+    steps = np.diff(np.unique(times))
+    if len(steps) > 1 and int(steps.min()) > timeframe_ns:
+        said, apart = timeframe_name(timeframe_ns), _length(usual_spacing(times))
+        raise DataError(
+            f"{what}: said to be {said}, but no two rows are closer than {_length(int(steps.min()))}; "
+            f"say what they are (timeframe {apart}), or give {said} bars"
+        )
+    check_not_finer(times, timeframe_ns, what)
+
+
+def check_not_finer(times: Times, timeframe_ns: int, what: str) -> None:
+    """Refuse rows most of which are closer together than their timeframe says; errors as in `check_spacing`."""
     step = usual_spacing(times)
     if not 0 < step < timeframe_ns:
         return
-    said = timeframe_name(timeframe_ns)
-    apart = timeframe_name(step) if step % SECOND == 0 else f"{step / SECOND:g} s"
+    said, apart = timeframe_name(timeframe_ns), _length(step)
     raise DataError(
         f"{what}: said to be {said}, but its rows are {apart} apart, and most are not the open of a {said} bar; "
         f"say what they are (timeframe {apart}), or give {said} bars"
@@ -381,6 +394,10 @@ def _outliers(prices: Mapping[str, Floats]) -> npt.NDArray[np.int64]:
 
 def _bars(count: int) -> str:
     return f"{count:,} bar" if count == 1 else f"{count:,} bars"
+
+
+def _length(step: int) -> str:
+    return timeframe_name(step) if step % SECOND == 0 else f"{step / SECOND:g} s"
 
 
 def _rows(count: int) -> str:

@@ -228,6 +228,7 @@ def quick_check(
     *,
     signals: Mapping[str, SignalSet] | None = None,
     cuts: int = QUICK_CUTS,
+    traded_from: Mapping[str, int] | None = None,
     mark_frames: Mapping[str, pd.DataFrame] | None = None,
     funding_frames: Mapping[str, pd.DataFrame] | None = None,
     column_frames: Mapping[str, Any] | None = None,
@@ -235,8 +236,8 @@ def quick_check(
 ) -> QuickVerdict:
     """Recompute at a few cut points per symbol without the bars after them; all rows before must stay the same.
 
-    Cuts are spread over the history, each moved to the nearest bar at which a request begins or ends, of longs, shorts
-    and exits in turn: there a glance at the next bar shows.
+    Cuts are spread over the traded period, each moved to the nearest bar at which a request begins or ends, of longs,
+    shorts and exits in turn: there a glance at the next bar shows.
 
     Parameters
     ----------
@@ -244,6 +245,8 @@ def quick_check(
         What `compute_signals` returned for the same strategy and data; saves computing it again.
     cuts : int
         Number of cut points per symbol.
+    traded_from : mapping of symbol to int, optional
+        Open of the first bar that is traded, ns; the bars before it are warm-up. Without it all bars are traded.
     others
         As in `compute_signals`.
 
@@ -265,7 +268,8 @@ def quick_check(
     checker = _checker(strategy, sources, signals)
     done = 0
     for unit in checker.units:
-        done = max(done, checker.prove_past(unit, _quick_rows(unit, cuts)))
+        start = min((traded_from or {}).get(symbol, START_OF_TIME) for symbol in unit.symbols)
+        done = max(done, checker.prove_past(unit, _quick_rows(unit, cuts, int(np.searchsorted(unit.opens, start)))))
     if done == 0:
         return QuickVerdict("not checked, too few bars", 0)
     return QuickVerdict(f"none at {done} cuts", done)
@@ -477,13 +481,13 @@ def _checker(strategy: Strategy, sources: Sources, signals: Mapping[str, SignalS
     return _Checker(strategy, sources, dict(signals), tags)
 
 
-def _quick_rows(unit: _Full, cuts: int) -> Rows:
-    """Rows to cut after, spread over the history, each at the nearest edge of one flag; the last row is no cut."""
+def _quick_rows(unit: _Full, cuts: int, first: int) -> Rows:
+    """Rows to cut after, spread from row `first` on, each at the nearest edge of one flag; the last row is no cut."""
     n = len(unit.known)
-    if n < 2:
+    if n - first < 2:
         return np.zeros(0, np.int64)
-    rows = np.unique(np.linspace(0, n - 1, cuts + 2)[1:-1].astype(np.int64))
-    inside = [edges[edges < n - 1] for edges in unit.edges]
+    rows = np.unique(np.linspace(first, n - 1, cuts + 2)[1:-1].astype(np.int64))
+    inside = [edges[(edges >= first) & (edges < n - 1)] for edges in unit.edges]
     inside = [edges for edges in inside if len(edges)]
     taken: set[int] = set()
     for position, even in enumerate(rows.tolist()):

@@ -6,7 +6,14 @@ import numpy as np
 
 from qtsim.core.records import funding_dt
 from qtsim.data.frames import make_frame
-from qtsim.data.funding import default_funding_events, funding_events, funding_intervals
+from qtsim.data.funding import (
+    Hole,
+    default_funding_events,
+    find_holes,
+    funding_events,
+    funding_intervals,
+    missing_funding_events,
+)
 from qtsim.data.store import Store
 from qtsim.data.timeframes import HOUR
 from tests.unit.data.made_bars import START
@@ -47,3 +54,38 @@ def test_intervals_are_counted() -> None:
     assert funding_intervals(TIMES) == {8: 5}
     assert funding_intervals(np.concatenate((TIMES, TIMES[-1:] + 4 * HOUR))) == {8: 5, 4: 1}
     assert funding_intervals(TIMES[:1]) == {}
+
+
+def at(*hours: float) -> np.ndarray:
+    return START + (np.array(hours) * HOUR).astype(np.int64)
+
+
+def missing(times: np.ndarray, end: float) -> list[int]:
+    events, _ = missing_funding_events(times, START, int(at(end)[0]) + 1, 0.0001)
+    return ((events["ts"] - START) // HOUR).tolist()
+
+
+def test_default_events_stand_in_for_missing_ones_once_each() -> None:
+    assert missing(at(0, 8, 16, 24), 24) == []
+    assert missing(at(0, 8, 16), 32) == [24, 32], "the first event after the end counts"
+    assert missing(at(16, 24), 24) == [0, 8]
+    assert missing(at(0, 8, 32, 40), 40) == [16, 24]
+    assert missing(at(0, 8, 32, 56, 64), 64) == [16, 24, 40, 48], "one event alone between two holes"
+    assert missing(at(0, 24), 24) == [8, 16]
+    assert missing(at(16), 24) == [0, 8, 24]
+    assert missing(at(0, 8.01, 16, 24.02), 32) == [32], "a payment recorded late is that payment"
+
+
+def test_shorter_intervals_and_their_changes() -> None:
+    assert missing(at(0, 4, 8, 12, 16, 20), 24) == [24]
+    assert missing(at(0, 4, 8, 12, 16), 24) == [24]
+    assert missing(at(0, 4, 16, 20, 24), 24) == [8], "12 h is not of the default's grid"
+    assert missing(at(0, 4, 8, 16, 24, 32), 32) == [], "a change to 8 h is no hole"
+    assert missing(at(0, 8, 16, 20, 24, 28), 28) == []
+    assert find_holes(at(0, 4, 12, 16, 20)).tolist() == [False, True, False, False]
+    assert missing(at(4, 12, 28, 36), 36) == [0, 24], "payments off the default's grid: one for the one that is missing"
+
+
+def test_holes_are_described() -> None:
+    _, holes = missing_funding_events(at(0, 8, 32, 40, 80), START, int(at(90)[0]), 0.0001)
+    assert holes == [Hole(*at(8, 32).tolist(), 2), Hole(*at(40, 80).tolist(), 4)]

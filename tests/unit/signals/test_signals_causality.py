@@ -132,6 +132,35 @@ def test_a_leak_is_caught_by_the_quick_check(leak: type[qt.Strategy]) -> None:
         quick_check(leak(), FRAMES, "1h")
 
 
+class HonestUntilFebruary(qt.Strategy):
+    """Asks at every third bar of the year's first days, honestly, and with a glance at the next bar after them."""
+
+    def signals(self, bars):
+        close = bars.frame["close"]
+        early = np.arange(len(bars)) < 600
+        return qt.Signals((early & (np.arange(len(bars)) % 3 == 0)) | (~early & (close.shift(-1) > close)))
+
+
+def test_the_quick_check_cuts_inside_the_traded_period() -> None:
+    frame = made_bars(700)
+    rows: list[int] = []
+
+    class Watched(HonestUntilFebruary):
+        def signals(self, bars):
+            rows.append(len(bars) - 1)
+            return super().signals(bars)
+
+    start = int(frame.index[620].value)
+    with pytest.raises(StrategyError, match="looks ahead on BTCUSDT"):
+        quick_check(HonestUntilFebruary(), {"BTCUSDT": frame}, "1h", traded_from={"BTCUSDT": start})
+    assert quick_check(Honest(), {"BTCUSDT": frame}, "1h", traded_from={"BTCUSDT": start}).text == "none at 5 cuts"
+    with pytest.raises(StrategyError):
+        quick_check(Watched(), {"BTCUSDT": frame}, "1h", traded_from={"BTCUSDT": start})
+    assert all(620 <= row for row in rows)
+    last = int(frame.index[-1].value)
+    assert quick_check(Honest(), {"BTCUSDT": frame}, "1h", traded_from={"BTCUSDT": last}).cuts == 0
+
+
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_leak_is_caught_by_the_full_check(leak: type[qt.Strategy]) -> None:
     with pytest.raises(StrategyError, match="looks ahead"):
