@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from qtsim.config.layers import Resolved
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
 from qtsim.results.result import Result
-from qtsim.results.summary import flow
+from qtsim.results.summary import LEGS, flow, money, optimism_gains, verdict_text
 from qtsim.signals.causality import CheckReport, check_strategy
 from qtsim.signals.loading import load_strategy
 from qtsim.signals.strategy import Strategy
@@ -77,29 +79,63 @@ def check_opened(opened: Opened, *, stage: Stage) -> CheckReport:
     )
 
 
+UNITS = {
+    "metrics": "ratios are decimals (0.01 is 1 %), durations days, holds hours, amounts the quote currency",
+    "range": "as metrics, per intrabar path",
+    "optimism": "Total Return without the assumption, a decimal ratio",
+    "optimism_gains_pp": "what lifting the assumption adds to Total Return, percentage points",
+    "period": "UTC; end is exclusive",
+}
+"""What the figures of the JSON answer are measured in."""
+
+
 def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
     """What a program may read of a run."""
+    info = result.info
     return {
         "run": result.run_id or None,
         "path": str(result.path) if result.path else None,
         "workspace": str(workspace.root),
         "digest": result.digest,
-        "synthetic": result.info.is_synthetic,
+        "synthetic": info.is_synthetic,
         "verified": result.verified,
-        "strategy": result.info.strategy,
-        "params": result.info.params,
-        "symbols": result.info.symbols,
-        "timeframe": result.info.timeframe,
-        "profile": result.info.profile,
+        "strategy": info.strategy,
+        "params": info.params,
+        "symbols": info.symbols,
+        "timeframe": info.timeframe,
+        "period": {
+            "start": _utc(info.start_ns),
+            "end": _utc(info.end_ns + info.timeframe_ns),
+            "bars": info.bars,
+            "missing": info.gaps,
+        },
+        "profile": info.profile,
+        "units": {"quote": info.quote, **UNITS},
         "metrics": result.metrics,
         "range": result.ranges,
         "optimism": result.optimism,
+        "optimism_gains_pp": {name: 100.0 * gain for name, gain in optimism_gains(result)},
+        "money": {**dict(money(result).terms), "net": money(result).net, "unit": info.quote},
+        "verdict": verdict_text(result),
         "flow": [{"step": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
-        "causality": result.info.causality,
-        "findings": result.info.findings,
+        "exits": dict(Counter(map(str, result.trades["exit_reason"]))),
+        "legs": {leg: int((result.fills["reason"] == leg).sum()) for leg in LEGS},
+        "open": len(result.positions),
+        "causality": info.causality,
+        "findings": info.findings,
         "warnings": result.warnings,
-        "headlines": result.info.headlines,
+        "headlines": info.headlines,
     }
+
+
+def has_entry(result: Result) -> bool:
+    """Whether anything was traded at all."""
+    return bool((result.fills["kind"] == "entry").any())
+
+
+def _utc(ts_ns: int) -> str:
+    """2023-01-01T00:00:00Z"""
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _pick_store(workspace: Workspace, resolved: Resolved, *, sample: bool) -> Store:

@@ -60,9 +60,9 @@ class Repeated:
             if not path.startswith(NOT_COMPARED) and _as_lists(value) != _as_lists(before.settings.get(path))
         ]
         if before.profile != now.profile:
-            differs.append(f"profile {before.profile}")
+            differs.append(f"profile {before.profile} → {now.profile}")
         if before.strategy != now.strategy or before.strategy_digest != now.strategy_digest:
-            differs.append("strategy code" if before.strategy == now.strategy else f"strategy {before.strategy}")
+            differs.append(_strategy_change(before, now))
         elif before.params != now.params:
             differs.append("strategy parameters")
         if before.instruments != now.instruments:
@@ -93,6 +93,10 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
     changed["run.timeframe"] = info.timeframe
     changed.update({f"strategy.{name}": value for name, value in info.params.items()})
     return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments)
+
+
+def _strategy_change(before: RunInfo, now: RunInfo) -> str:
+    return "strategy code" if before.strategy == now.strategy else f"strategy {before.strategy} → {now.strategy}"
 
 
 def _as_lists(value: Any) -> Any:

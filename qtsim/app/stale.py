@@ -11,15 +11,14 @@ from qtsim.data.fingerprint import fingerprint
 from qtsim.data.quality import check_bars
 from qtsim.data.store import Store
 from qtsim.errors import QtsimError
-from qtsim.results.result import Result, stale_data
+from qtsim.results.result import RunInfo
 
 
-def changed_since(result: Result, workspace: Workspace) -> Sequence[str]:
+def changed_since(info: RunInfo, workspace: Workspace) -> Sequence[str]:
     """Names of the data that the store no longer has as the run read them; rows after its end do not count.
 
     Runs on frames of a notebook have no store to compare with. Never raises for data that are gone or damaged.
     """
-    info = result.info
     if not info.from_store:
         return []
     try:
@@ -29,13 +28,26 @@ def changed_since(result: Result, workspace: Workspace) -> Sequence[str]:
         store = open_store(workspace, resolved, sample=info.is_synthetic)
     except QtsimError:
         return []
-    now = {name: _now(store, name, result) for name in info.fingerprints}
-    return stale_data(result, now)
+    return [name for name, then in info.fingerprints.items() if _now(store, name, info) != then]
 
 
-def _now(store: Store, name: str, result: Result) -> str:
+class StaleRuns:
+    """Which of many runs read data that have changed since. Runs that read the same data are asked about once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known: dict[tuple[object, ...], bool] = {}
+
+    def is_stale(self, info: RunInfo) -> bool:
+        """Whether any of the run's data have changed."""
+        read = (info.is_synthetic, info.from_store, info.end_ns, *sorted(info.fingerprints.items()))
+        if read not in self._known:
+            self._known[read] = bool(changed_since(info, self._workspace))
+        return self._known[read]
+
+
+def _now(store: Store, name: str, info: RunInfo) -> str:
     """The fingerprint of the same rows today; empty where they cannot be read."""
-    info = result.info
     end = info.end_ns + info.timeframe_ns
     kind, *words = name.split()
     try:
@@ -44,7 +56,7 @@ def _now(store: Store, name: str, result: Result) -> str:
         if kind == "column":
             return fingerprint(until(store.read_column(words[0], None if words[1] == "all" else words[1]), end))
         frame = store.read_bars(words[0], words[1], kind=kind)
-        if kind == "bars":
+        if kind in ("bars", "mark"):
             drop = str(info.settings.get("data.on_bad_rows", "error"))
             frame, _ = check_bars(frame, info.timeframe_ns, symbol=words[0], on_bad_rows=drop)
         return fingerprint(until(frame, end))

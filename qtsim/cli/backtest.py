@@ -9,6 +9,7 @@ import typer
 
 from qtsim.cli import options
 from qtsim.cli.screen import Stage, note, print_json, print_lines, progress, say, say_place
+from qtsim.errors import QtsimError
 
 
 def backtest(
@@ -36,7 +37,8 @@ def backtest(
 ) -> None:
     """Backtest a strategy, print the first screen, leave a run folder with an HTML report.
 
-    Without data and options it runs ema_cross on the generated sample market.
+    Without data and options it runs ema_cross on the generated sample market. Where nothing was traded the exit code is
+    1, and the screen says where the signals went.
 
     Examples:
 
@@ -47,9 +49,10 @@ def backtest(
       qtsim backtest --from last --profile tight --set exit.base_tp=2%
     """
     from qtsim.app.backtest import BacktestOptions
-    from qtsim.app.command import backtest_opened, open_run, result_as_dict
+    from qtsim.app.command import backtest_opened, has_entry, open_run, result_as_dict
     from qtsim.app.repeat import open_repeat, repeat_text
     from qtsim.app.workspace import find_workspace
+    from qtsim.results.summary import no_trades_text
 
     workspace = find_workspace()
     say_place(workspace.root)
@@ -83,12 +86,13 @@ def backtest(
     compared = repeated.compare(result) if repeated else None
     if as_json:
         print_json(result_as_dict(result, workspace) | ({"repeats": compared} if compared else {}))
-        return
-    print_lines(result.summary())
-    if compared is not None:
-        say(repeat_text(compared))
-    if result.path is not None:
-        say(f"report {result.path / 'report.html'}")
+    else:
+        print_lines(result.summary())
+        if compared is not None:
+            say(repeat_text(compared))
+    if not has_entry(result):
+        kept = f"; the run is complete and kept in {result.path}" if result.path else ""
+        raise QtsimError(f"{no_trades_text(result)}{kept}")
 
 
 def _telling_of_compilation(stage: Stage) -> Callable[[str, int, int], None]:

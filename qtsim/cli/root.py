@@ -57,7 +57,7 @@ LATER: dict[tuple[str, ...], str] = {
 # The command-line parser's own errors: all derive from this one, wherever the parser lives in a version of typer.
 ParserError: Any = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130
-"""What the parser makes of Ctrl-C in some of its versions."""
+"""What the parser returns after Ctrl-C in some of its versions."""
 
 
 def _version(wanted: bool) -> None:
@@ -78,10 +78,6 @@ def root(
 
     Start with:  qtsim backtest
     """
-
-
-INTERRUPTED = 130
-"""What typer returns after Ctrl-C."""
 
 
 def main() -> NoReturn:
@@ -125,11 +121,11 @@ def main() -> NoReturn:
 def _explain_usage(error: Any) -> None:
     """Say what is wrong with a command line, and where its help is."""
     message = " ".join(error.format_message().split()).replace(", 'backtesting'", "")
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    later = LATER.get(tuple(words[:1])) or LATER.get(tuple(words[:2]))
-    if later and ("No such command" in message or "unexpected extra argument" in message):
-        name = " ".join(words[: 1 if tuple(words[:1]) in LATER else 2])
-        note(f"error: qtsim {name} is not in this version; it comes with {later}")
+    words = tuple(word for word in sys.argv[1:] if not word.startswith("-"))
+    name = next((words[:count] for count in (1, 2) if words[:count] in LATER), None)
+    unknown = ("No such command", "unexpected extra argument", *(("No such option",) if name and name[1:] else ()))
+    if name and any(complaint in message for complaint in unknown):
+        note(f"error: qtsim {' '.join(name)} is not in this version; it comes with {LATER[name]}")
         return
     note(f"error: {message}")
     context = getattr(error, "ctx", None)

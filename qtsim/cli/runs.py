@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,10 @@ from qtsim.cli import options
 from qtsim.cli.screen import note, print_json, print_lines, print_table, say, say_place
 
 app = typer.Typer(no_args_is_help=True, help="Saved runs: list, show, remove.")
-METRICS = ("Total Return", "Sharpe", "Max Drawdown", "Trades")
+HEADER = ("run", "strategy", "symbols", "bars", "period", "profile", "return", "drawdown", "trades", "")
+RIGHT = ("return", "drawdown", "trades")
+OPTIONAL = ("period", "strategy", "profile")
+"""Columns that a narrow terminal does without, in this order; a run's id names its strategy."""
 
 
 def _workspace() -> Any:
@@ -31,31 +36,25 @@ def list_(
 
     Example:  qtsim runs list -n 5
     """
+    from qtsim.app.stale import StaleRuns
     from qtsim.results.run_folder import list_runs
 
-    entries = list_runs(_workspace().runs)[::-1]
+    workspace = _workspace()
+    entries = list_runs(workspace.runs)[::-1]
+    stale = StaleRuns(workspace)
+    listed = [(entry, entry.info is not None and stale.is_stale(entry.info)) for entry in entries[:limit]]
     if as_json:
-        print_json({"runs": [_entry_dict(entry) for entry in entries[:limit]]})
+        print_json({"runs": [{**_entry_dict(entry), "stale": is_stale} for entry, is_stale in listed]})
         return
     if not entries:
         say("no runs yet; qtsim backtest makes one")
         return
-    rows = [
-        (
-            entry.run_id,
-            entry.strategy,
-            ",".join(entry.symbols),
-            entry.timeframe,
-            entry.profile,
-            *(("damaged", "", "") if entry.damage else _figures(entry.metrics)),
-        )
-        for entry in entries[:limit]
-    ]
-    header = ("run", "strategy", "symbols", "bars", "profile", "return", "drawdown", "trades")
-    print_table(header, rows, right=header[5:])
-    for entry in entries[:limit]:
+    print_table(HEADER, [_row(entry, is_stale) for entry, is_stale in listed], right=RIGHT, optional=OPTIONAL)
+    for entry, is_stale in listed:
         if entry.damage:
             note(f"{entry.run_id}: {entry.damage}")
+        if is_stale:
+            note(f"{entry.run_id}: STALE, its data have changed since; qtsim runs show {entry.run_id} names them")
     if len(entries) > limit:
         say(f"{len(entries) - limit} more: --limit {len(entries)}")
 
@@ -66,25 +65,15 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
 
     Example:  qtsim runs show last
     """
+    from qtsim.app.command import result_as_dict
     from qtsim.app.stale import changed_since
     from qtsim.results.run_folder import find_run, load_run
 
     workspace = _workspace()
     result = load_run(find_run(workspace.runs, run))
-    stale = changed_since(result, workspace)
+    stale = changed_since(result.info, workspace)
     if as_json:
-        print_json(
-            {
-                "run": result.run_id,
-                "path": str(result.path),
-                "digest": result.digest,
-                "stale": list(stale),
-                "info": result.info.to_dict(),
-                "metrics": result.metrics,
-                "range": result.ranges,
-                "optimism": result.optimism,
-            }
-        )
+        print_json(result_as_dict(result, workspace) | {"stale": list(stale), "info": result.info.to_dict()})
         return
     print_lines(result.summary())
     if stale:
@@ -120,15 +109,36 @@ def report(
 
     Example:  qtsim report last --open
     """
-    from qtsim.results.run_folder import find_run, load_run
+    from qtsim.results.run_folder import find_run, load_run, verify_run
 
     path = find_run(_workspace().runs, run)
+    verify_run(path)
     target = output or path / "report.html"
     if output is not None or not target.exists():
         load_run(path).report(target)
     say(f"report {target}")
     if open_it and typer.launch(str(target.resolve())) != 0:
         note("no program to open it was found; open the file in a browser")
+
+
+def _row(entry: Any, is_stale: bool) -> tuple[str, ...]:
+    """A run's cells of `HEADER`."""
+    figures = ("damaged", "", "") if entry.damage else _figures(entry.metrics)
+    period = _period(entry.info) if entry.info is not None else ""
+    mark = "STALE" if is_stale else ""
+    symbols = short_names(entry.symbols)
+    return (entry.run_id, entry.strategy, symbols, entry.timeframe, period, entry.profile, *figures, mark)
+
+
+def short_names(symbols: Sequence[str]) -> str:
+    """BTCUSDT +4: the first, and how many more."""
+    return f"{symbols[0]} +{len(symbols) - 1}" if len(symbols) > 1 else "".join(symbols)
+
+
+def _period(info: Any) -> str:
+    """Days of the first and the last bar: 2020-01-01 to 2025-06-29."""
+    first, last = (datetime.fromtimestamp(ts // 1_000_000_000, UTC) for ts in (info.start_ns, info.end_ns))
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 def _figures(metrics: Any) -> tuple[str, str, str]:
@@ -147,6 +157,7 @@ def _entry_dict(entry: Any) -> dict[str, Any]:
         "strategy": entry.strategy,
         "symbols": list(entry.symbols),
         "timeframe": entry.timeframe,
+        "period": None if entry.info is None else {"start_ns": entry.info.start_ns, "end_ns": entry.info.end_ns},
         "profile": entry.profile,
         "digest": entry.digest,
         "metrics": dict(entry.metrics),

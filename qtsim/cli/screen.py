@@ -23,6 +23,8 @@ SCHEMA = 1
 """Number in every JSON answer; it grows when a reader of the previous one would misread it."""
 LABEL_WIDTH = 13
 """Of the first screen: a blank and the label, after which the text begins."""
+COLUMN_GAP = 3
+"""Characters between two columns of a table on a terminal."""
 NARROWEST = 60
 """Terminals below this are written to as if they had so many columns."""
 Stage = Callable[[str, int, int], None]
@@ -66,22 +68,48 @@ def print_json(values: Mapping[str, Any]) -> None:
     say(json.dumps({"schema": SCHEMA, **to_plain(values)}, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table with a heading: folded to the width of a terminal, plain and whole when piped.
+def print_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """A table with a heading: fitted to the width of a terminal, plain and whole when piped.
 
-    `right` names the columns that hold numbers.
+    `right` names the columns that hold numbers, which are never broken; `optional` those that a narrow terminal does
+    without, the first to go first.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _rich_table(header, cells, right)
+        kept = fitting_columns(header, cells, optional, shutil.get_terminal_size().columns)
+        _rich_table([header[k] for k in kept], [[line[k] for k in kept] for line in cells], right)
         return
-    widths = [max(len(line[k]) for line in [list(header), *cells]) for k in range(len(header))]
+    widths = column_widths(header, cells)
     for line in [list(header), *cells]:
         padded = (
             cell.rjust(width) if name in right else cell.ljust(width)
             for name, cell, width in zip(header, line, widths, strict=True)
         )
         say("  ".join(padded).rstrip())
+
+
+def column_widths(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    """Characters of the longest cell of each column, its heading included."""
+    return [max(len(line[k]) for line in [list(header), *cells]) for k in range(len(header))]
+
+
+def fitting_columns(
+    header: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequence[str], width: int
+) -> list[int]:
+    """Columns that are shown at this width: empty ones are left out, then `optional` ones until the rest fits."""
+    widths = column_widths(header, cells)
+    kept = [k for k, name in enumerate(header) if name or any(line[k] for line in cells)]
+    for name in optional:
+        if sum(widths[k] for k in kept) + COLUMN_GAP * (len(kept) - 1) <= width:
+            break
+        kept = [k for k in kept if header[k] != name]
+    return kept
 
 
 def _rich_table(header: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> None:
@@ -92,7 +120,8 @@ def _rich_table(header: Sequence[str], cells: Sequence[Sequence[str]], right: Se
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for k, name in enumerate(header):
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=k == 0)
+        is_number = name in right
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=k == 0 or is_number)
     for line in cells:
         table.add_row(*(Text(cell) for cell in line))
     Console(highlight=False).print(table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numba
 import numpy as np
 from numba.core import config as numba_config
+from numba.core.caching import UserProvidedCacheLocator
 
 P = ParamSpec("P")
 R = TypeVar("R")
 config: Any = numba_config
+locator: Any = UserProvidedCacheLocator
 
 KERNEL_PACKAGES = ("core", "sim")
 
@@ -58,8 +61,10 @@ CACHE_FOLDER = cache_folder()
 
 
 def is_warm() -> bool:
-    """True where the compiled loop of these sources is already on disk."""
-    return any(CACHE_FOLDER.rglob("loop.run_nb-*.nbc"))
+    """True where the compiled loop is on disk for these sources at this place: numba looks up code by its path too."""
+    loop = Path(__file__).resolve().parent.parent / "sim" / "loop.py"
+    folder = CACHE_FOLDER / locator.get_suitable_cache_subpath(str(loop))
+    return any(folder.glob(f"loop.run_nb-*.py{sys.version_info.major}{sys.version_info.minor}.*.nbc"))
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:

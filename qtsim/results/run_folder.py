@@ -62,6 +62,7 @@ class RunEntry:
     profile: str = ""
     digest: str = ""
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    info: RunInfo | None = None
     damage: str = ""
 
 
@@ -107,9 +108,7 @@ def save_run(result: Result, runs_dir: Path, *, finish: Callable[[Path], None] |
 def load_run(path: str | Path) -> Result:
     """Read a run folder. Errors: DataError naming the file that is missing or damaged."""
     folder = Path(path)
-    manifest = read_manifest(folder)
-    for name, expected in manifest["files"].items():
-        _check_file(folder / name, expected)
+    manifest = verify_run(folder)
     try:
         metrics = _decode(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
         frames = {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES}
@@ -131,6 +130,15 @@ def load_run(path: str | Path) -> Result:
         )
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"run folder {folder} is damaged: {error}") from error
+
+
+def verify_run(folder: Path) -> dict[str, Any]:
+    """The manifest of a run whose files are those it wrote. Errors: DataError naming the file that is missing or
+    damaged."""
+    manifest = read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        _check_file(folder / name, expected)
+    return manifest
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -318,6 +326,7 @@ def _entry(path: Path) -> RunEntry:
         profile=info.profile,
         digest=manifest["digest"],
         metrics=metrics,
+        info=info,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -64,6 +65,8 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
     ("unknown_subcommand", "data imprt", ["imprt", "qtsim data --help"]),
     ("later_command", "sweep", ["not in this version", "part 4"]),
     ("later_subcommand", "data download", ["not in this version", "qtsim data import"]),
+    ("later_with_option", "levels monitor 50 --watch", ["qtsim levels monitor", "not in this version", "part 5"]),
+    ("unknown_flag_of_levels", "levels --watch", ["--watch", "qtsim levels --help"]),
     ("later_live", "live --mode paper", ["not in this version", "part 5"]),
     ("unknown_flag", "backtest --stratgy x", ["--stratgy", "qtsim backtest --help"]),
     ("value_missing", "backtest -p", ["-p"]),
@@ -165,11 +168,26 @@ def test_gaps_are_reported_and_simulated(empty: Run, tmp_path: Path) -> None:
     assert "280 bars, 20 missing" in answer.out
 
 
-def test_no_trades_says_why(qtsim: Run, runs: Names) -> None:
+def test_no_trades_says_why(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     answer = qtsim("backtest", "--set", "strategy.adx_min=60")
-    assert answer.code == 0, answer.err
-    assert "no trades: the strategy gave no entry signal" in answer.out
-    assert len(runs()) == 1
+    (name,) = runs()
+    assert_refused(
+        answer, 1, "error: no trades: the strategy gave no entry signal", f"kept in {tmp_path / 'runs' / name}"
+    )
+    assert "Flow         0 signals" in answer.out, "the first screen is there"
+    assert qtsim("report", "last").code == 0, "the run is complete"
+    unsaved = qtsim("backtest", "--set", "strategy.adx_min=60", "--no-save", "--json")
+    assert_refused(unsaved, 1, "error: no trades")
+    assert "kept in" not in unsaved.err
+    values = json.loads(unsaved.out)
+    assert values["verdict"].startswith("no trades")
+    assert values["exits"] == {}
+
+
+def test_denied_signals_are_no_trades_either(qtsim: Run) -> None:
+    answer = qtsim("backtest", "--fast", "--no-save", "--set", "limits.per_trade.notional=1")
+    assert_refused(answer, 1, "no trades: none of", "became an entry")
+    assert "denied" in answer.out
 
 
 def test_a_damaged_store_file(qtsim: Run, tmp_path: Path, runs: Names) -> None:
@@ -284,6 +302,7 @@ def test_a_damaged_run_folder(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     (folder / "trades.parquet").write_bytes(b"nothing")
     assert_refused(qtsim("runs", "show", "last"), 1, "trades.parquet")
     assert_refused(qtsim("report", "last", "-o", "out.html"), 1, "trades.parquet")
+    assert_refused(qtsim("report", "last"), 1, "trades.parquet")
     (folder / "manifest.json").write_text("{", encoding="utf-8")
     assert_refused(qtsim("backtest", "--from", name), 1, "manifest.json")
     listed = qtsim("runs", "list")

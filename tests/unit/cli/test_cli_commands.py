@@ -18,7 +18,10 @@ import typer.main
 
 import qtsim as qt
 from qtsim.cli import app
+from qtsim.cli.runs import short_names
+from qtsim.core import _jit
 from qtsim.data.store import Store
+from qtsim.results.summary import verdict_text
 from tests.unit.cli.made_workspace import HEADER, Answer, Run, assert_refused, made_bars, made_rows
 
 Names = Callable[[], list[str]]
@@ -54,10 +57,11 @@ def test_the_main_job(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     assert "byte for byte" in answer.out
     lines = answer.out.splitlines()
     assert lines[0].startswith("qtsim ")
-    assert lines[-1] == f"report {folder / 'report.html'}"
+    assert f"report: runs/{name}/report.html" in lines[-1]
+    assert answer.out.count("report.html") == 1
     assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     shown = done(qtsim("runs", "show", "last"))
-    assert shown.out.splitlines() == lines[:-1], "a saved run tells the same"
+    assert shown.out.splitlines() == lines, "a saved run tells the same"
 
 
 def test_an_empty_store_gets_the_sample_market(empty: Run, tmp_path: Path) -> None:
@@ -84,6 +88,31 @@ def test_json_of_a_backtest_is_python_s_result(qtsim: Run, tmp_path: Path) -> No
     for name, value in result.metrics.items():
         assert values["metrics"][name] == (value if math.isfinite(value) else None)
     assert values["flow"][-1]["count"] == int((result.fills["kind"] == "entry").sum())
+    assert values["period"]["start"] == "2024-01-01T00:00:00Z"
+    assert values["period"]["end"] == "2024-01-13T12:00:00Z"
+    assert values["exits"] == result.trades["exit_reason"].value_counts().to_dict()
+    assert values["legs"] == {leg: int((result.fills["reason"] == leg).sum()) for leg in ("tp1", "tp2", "tp3")}
+    assert values["verdict"] == verdict_text(result)
+    money = values["money"]
+    assert money.pop("unit") == "USDT"
+    assert money["net"] == pytest.approx(result.metrics["Net Profit"], abs=0.06)
+    assert sum(amount for name, amount in money.items() if name != "net") == pytest.approx(money["net"])
+
+
+def test_json_names_gains_and_units(qtsim: Run) -> None:
+    values = as_json(qtsim("backtest", *FAST[2:], "--no-save", "--json"))
+    total = values["metrics"]["Total Return"]
+    assert values["optimism"]
+    for name, lifted in values["optimism"].items():
+        assert values["optimism_gains_pp"][name] == pytest.approx(100.0 * (lifted - total))
+    assert values["units"]["quote"] == "USDT"
+    assert {"metrics", "optimism", "optimism_gains_pp", "period"} <= set(values["units"])
+
+
+def test_json_of_a_saved_run_is_that_of_its_backtest(qtsim: Run) -> None:
+    ran = as_json(qtsim(*FAST, "--json"))
+    shown = as_json(qtsim("runs", "show", "last", "--json"))
+    assert {name: shown[name] for name in ran} == ran
 
 
 def test_symbols_as_people_write_them(qtsim: Run, tmp_path: Path) -> None:
@@ -124,10 +153,10 @@ def test_repeating_a_run(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     changed = as_json(qtsim("backtest", "--fast", "--from", first, "--set", "exit.base_tp=5%", "--no-save", "--json"))
     assert changed["repeats"]["differs"] == ["setting exit.base_tp"]
     other = done(qtsim("backtest", "--fast", "--from", first, "-s", "ema_cross", "--no-save")).out
-    assert f"differs from {first}: strategy sma_cross" in other
+    assert f"differs from {first}: strategy sma_cross → ema_cross" in other
     plain = done(qtsim("backtest", "--fast", "--from", first, "--profile", "plain", "--no-save")).out
     assert "profile exitbrain-v35" not in plain
-    assert "profile tight" in plain.splitlines()[-1]
+    assert "profile tight → plain" in plain.splitlines()[-1]
 
 
 def test_data_that_changed_since(qtsim: Run, tmp_path: Path) -> None:
@@ -136,11 +165,16 @@ def test_data_that_changed_since(qtsim: Run, tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     longer = made_bars(350)
     store.write_bars("BTCUSDT", "1h", longer, source="made for the test")
+    assert "STALE" not in done(qtsim("runs", "list")).said
     assert "STALE" not in done(qtsim("runs", "show", "last")).out, "rows after the run's end do not count"
     longer.iloc[10, longer.columns.get_loc("high")] += 0.5
     store.write_bars("BTCUSDT", "1h", longer, source="made for the test")
     assert "STALE: the data have changed since this run: bars BTCUSDT 1h" in done(qtsim("runs", "show", "last")).out
     assert as_json(qtsim("runs", "show", "last", "--json"))["stale"] == ["bars BTCUSDT 1h"]
+    listed = done(qtsim("runs", "list"))
+    assert listed.out.splitlines()[1].endswith("STALE")
+    assert "its data have changed since" in listed.err
+    assert [run["stale"] for run in as_json(qtsim("runs", "list", "--json"))["runs"]] == [True]
     assert "data bars BTCUSDT 1h" in done(qtsim("backtest", "--fast", "--from", "last", "--no-save")).out
 
 
@@ -150,6 +184,9 @@ def test_runs_and_reports(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     done(qtsim("backtest", "--fast"))
     listed = as_json(qtsim("runs", "list", "--json"))["runs"]
     assert sorted(run["run"] for run in listed) == runs()
+    header, line, *_ = done(qtsim("runs", "list")).out.splitlines()
+    assert header.split() == ["run", "strategy", "symbols", "bars", "period", "profile", "return", "drawdown", "trades"]
+    assert "2024-01-01 to 2024-01-13" in line
     first = next(run["run"] for run in listed if run["strategy"] == "sma_cross")
     assert "1 more: --limit 2" in done(qtsim("runs", "list", "-n", "1")).out
     folder = tmp_path / "runs" / first
@@ -278,6 +315,31 @@ def test_doctor(qtsim: Run, tmp_path: Path) -> None:
     assert broken.code == 1
     assert "FAIL" in broken.out
     assert "qtsim.toml, line 1" in broken.out
+
+
+def test_compiled_code_of_another_checkout_is_not_ours(
+    qtsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba looks its files up by the source's path, so another checkout's do not help."""
+    monkeypatch.setattr(_jit, "CACHE_FOLDER", tmp_path / "kernels")
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    for folder, is_warm in (("sim_of_another_checkout", False), (_own_folder(), True)):
+        (tmp_path / "kernels" / folder).mkdir(parents=True)
+        (tmp_path / "kernels" / folder / f"loop.run_nb-351.{version}.1.nbc").write_bytes(b"")
+        assert _jit.is_warm() == is_warm
+        checks = {check["what"]: check for check in as_json(qtsim("doctor", "--json"))["checks"]}
+        assert (checks["compiled code"]["state"] == "ok") == is_warm
+
+
+def _own_folder() -> str:
+    """Where numba itself keeps the compiled loop of these sources."""
+    from qtsim.sim.loop import run_nb
+
+    return Path(run_nb.stats.cache_path).name
+
+
+def test_symbols_of_a_run_are_shortened() -> None:
+    assert [short_names(names) for names in ([], ["A"], ["A", "B", "C"])] == ["", "A", "A +2"]
 
 
 def test_warmup(qtsim: Run, runs: Names) -> None:

@@ -131,8 +131,8 @@ def test_gaps_are_reported_and_simulated(qtsim: Run, tmp_path: Path) -> None:
 
 def test_no_trades_says_why(imported: Run) -> None:
     done = imported("backtest", "--set", "strategy.adx_min=60", "--no-save")
-    assert done.returncode == 0, done.stderr
-    assert "no trades" in done.stdout
+    assert_refused(done, 1, "error: no trades")
+    assert "Verdict" in done.stdout
 
 
 STRATEGY = """

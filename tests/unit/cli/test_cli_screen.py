@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from qtsim.cli.screen import fold_line, print_table, to_plain
+from qtsim.cli.screen import fitting_columns, fold_line, print_table, to_plain
+from tests.unit.results.made_run import made_result
 
 METRICS = "-0.78 % [-2.55, -0.43]   low/high path   Sharpe     -0.15 [-0.56]     Trades   197      Win Rate      43.7 %"
 
@@ -70,6 +71,13 @@ def test_piped_tables_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "name       rows\na             1\nlong name  1234\n"
 
 
+def test_a_narrow_terminal_does_without_optional_and_empty_columns() -> None:
+    header, cells = ("name", "period", "kind", "n", ""), [["a" * 10, "b" * 20, "c" * 5, "100", ""]]
+    shown = {width: fitting_columns(header, cells, ("period", "kind"), width) for width in (80, 47, 46, 25, 10)}
+    assert shown == {80: [0, 1, 2, 3], 47: [0, 1, 2, 3], 46: [0, 2, 3], 25: [0, 2, 3][:3], 10: [0, 3]}
+    assert fitting_columns(header, [[*cells[0][:4], "STALE"]], (), 10) == [0, 1, 2, 3, 4]
+
+
 def on_terminal(folder: Path, columns: int, *words: str) -> str:
     """What a terminal of so many columns shows, without colours and cursor movements."""
     controller, terminal = pty.openpty()
@@ -108,3 +116,16 @@ def test_on_a_terminal_of_eighty_columns(tmp_path: Path) -> None:
     listed = on_terminal(tmp_path, 80, "data", "list", "--sample").splitlines()
     assert all(len(line) <= 80 for line in listed if not line.startswith(("workspace", "data ")))
     assert any("BTCUSDT" in line for line in listed)
+
+
+def test_the_list_of_runs_on_a_terminal_of_eighty_columns(tmp_path: Path) -> None:
+    """Numbers, names and symbols stay whole; what does not fit is left out."""
+    made_result(("BTCUSDT", "ETHUSDT", "SOLUSDT"), n_bars=300).save(tmp_path / "runs")
+    (tmp_path / "qtsim.toml").write_text("", encoding="utf-8")
+    (folder,) = (tmp_path / "runs").iterdir()
+    listed = on_terminal(tmp_path, 80, "runs", "list")
+    lines = [line.rstrip() for line in listed.splitlines() if line.startswith(("run ", folder.name))]
+    assert len(lines) == 2
+    assert all(len(line) <= 80 for line in lines)
+    assert re.search(r"BTCUSDT \+2 +1h +-?\d+\.\d\d % +-?\d+\.\d\d % +\d+$", lines[1])
+    assert "2024-01-01 to 2024-01-13" in on_terminal(tmp_path, 160, "runs", "list")
