@@ -19,8 +19,7 @@ def create_workspace(folder: Path) -> Workspace:
     """
     root = folder.expanduser()
     file = root / SETTINGS_FILE
-    if file.exists():
-        raise UsageError(f"{file} exists already; nothing was changed")
+    _refuse_existing(file)
     for name in ("strategies", "data"):
         _make_folder(root / name)
     text = settings_template()
@@ -39,11 +38,19 @@ def create_strategy(workspace: Workspace, name: str) -> tuple[Path, str]:
     in_workspace = workspace.settings_file is not None
     folder = workspace.strategies if in_workspace else Path.cwd()
     file = folder / f"{stem}.py"
-    if file.exists():
-        raise UsageError(f"{file} exists already; nothing was changed")
+    _refuse_existing(file)
     _make_folder(folder)
     write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return file, stem if in_workspace else file.name
+
+
+def _refuse_existing(file: Path) -> None:
+    try:
+        there = file.exists()
+    except PermissionError:
+        raise QtsimError(f"{file}: permission denied; choose a folder that you may read and write") from None
+    if there:
+        raise UsageError(f"{file} exists already; nothing was changed")
 
 
 def _make_folder(folder: Path) -> None:

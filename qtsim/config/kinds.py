@@ -152,8 +152,8 @@ class Number(Kind):
         return number
 
     def from_text(self, text: str) -> object:
-        """Text of a number is read by `coerce`."""
-        return text.strip()
+        """Text of a number, with or without quotes, is read by `coerce`."""
+        return _unquote(text)
 
     def is_sane(self, number: float) -> bool:
         """True inside the range."""
@@ -300,8 +300,8 @@ class Switch(Kind):
         raise ValueError("must be true or false")
 
     def from_text(self, text: str) -> object:
-        """Text of a switch is read by `coerce`."""
-        return text.strip()
+        """Text of a switch, with or without quotes, is read by `coerce`."""
+        return _unquote(text)
 
     def allowed(self) -> str:
         """The two values."""

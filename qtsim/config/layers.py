@@ -308,15 +308,14 @@ def profile_entries(name: str) -> tuple[_Entry, ...]:
     return tuple(_collect([_leaves(_read_toml(text, place), _always(place))], _always(place), from_text=False))
 
 
-def read_environment(environ: Mapping[str, str]) -> tuple[list[_Entry], list[str]]:
-    """Entries of the environment, and headlines for QTSIM_ variables that are no settings.
+def read_environment(environ: Mapping[str, str]) -> list[_Entry]:
+    """Entries of the environment. A QTSIM_ variable that is no setting is an error.
 
     Where both the predecessor's variable and qtsim's own are set, qtsim's own counts. Empty variables of the
     predecessor count as unset.
     """
     entries: list[_Entry] = []
     errors: list[str] = []
-    headlines: list[str] = []
     for name, variable in predecessor_variables().items():
         text = environ.get(name, "").strip()
         if not text:
@@ -338,7 +337,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[list[_Entry], list[str
                 wanted = variable_name(meant) if meant else f"{name}__NAME"
                 errors.append(f"{name} is not a setting: levels are separated by two underscores, write {wanted}")
             else:
-                headlines.append(f"{name} in the environment is not a setting and has no effect")
+                errors.append(str(unknown_key(path, f"environment {name}")))
             continue
         here = _always(f"environment {name}")
         try:
@@ -347,7 +346,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[list[_Entry], list[str
             errors.append(str(error))
     if errors:
         raise SettingError("\n".join(errors))
-    return entries, headlines
+    return entries
 
 
 def split_assignment(text: str) -> tuple[str, str]:
@@ -386,7 +385,7 @@ def resolve(
     """
     environ = os.environ if environ is None else environ
     file_layers = [(f"file {path}", read_file(Path(path))) for path in files]
-    environment, headlines = read_environment(environ)
+    environment = read_environment(environ)
     command_line = read_overrides(overrides or {})
     if profile is not None:
         command_line = _with_profile(profile, command_line)
@@ -423,7 +422,7 @@ def resolve(
         for path, value in values.items()
         if not path.startswith(NOT_OVERRIDES) and path in base and value != base[path]
     )
-    return Resolved(settings, sources, said + headlines, chosen, n_overrides, from_profile)
+    return Resolved(settings, sources, said, chosen, n_overrides, from_profile)
 
 
 def _with_profile(profile: str, command_line: list[_Entry]) -> list[_Entry]:

@@ -183,7 +183,7 @@ def _guarded(strategy: Strategy, symbol: str, bars: Bars | None, ask: Callable[[
         # Indicators are NaN before their history; comparing and dividing such values is no one's mistake.
         with np.errstate(divide="ignore", invalid="ignore"):
             return ask()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = line_in_file(error, strategy)
         reason = str(error) if isinstance(error, StrategyError) else describe_error(error)
         where = f" ({place})" if place else ""
@@ -199,6 +199,8 @@ def describe_error(error: BaseException) -> str:
         return f"{text}; bars have open high low close volume time symbol timeframe frame on of column, read-only"
     if isinstance(error, NotImplementedError):
         return f"{text}; override signals(self, bars) or market_signals(self, market)"
+    if isinstance(error, SystemExit):
+        return f"{text}; a strategy may not end the program: return signals that ask for nothing instead"
     return text
 
 

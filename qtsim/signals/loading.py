@@ -70,8 +70,11 @@ def list_strategies(search: Iterable[Path] = ()) -> list[StrategyEntry]:
     found: dict[str, StrategyEntry] = {}
     shipped = shipped_folder()
     for folder in [*search, shipped]:
-        if not folder.is_dir():
-            continue
+        try:
+            if not folder.is_dir():
+                continue
+        except PermissionError:
+            raise StrategyError(_not_allowed(folder)) from None
         origin = "shipped" if folder.resolve() == shipped.resolve() else "workspace"
         for path in sorted(folder.glob("*.py")):
             if not path.name.startswith(("_", ".")):
@@ -162,7 +165,11 @@ def _load_text(text: str, params: dict[str, Any], search: list[Path]) -> Strateg
     class_name = class_name if head else ""
     if name.endswith(".py") or "/" in name or "\\" in name:
         path = Path(name).expanduser()
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except PermissionError:
+            raise StrategyError(_not_allowed(path)) from None
+        if not there:
             raise UsageError(f"strategy file {path} does not exist{_beside(path)}")
         return _from_file(path, class_name, params)
     entries = {entry.name: entry for entry in list_strategies(search)}
@@ -230,7 +237,7 @@ def _from_package(name: str, class_name: str) -> type[Strategy]:
     package = point.dist.name if point.dist is not None else "?"
     try:
         loaded = point.load()
-    except Exception as error:  # whatever a package raises on import
+    except (Exception, SystemExit) as error:  # whatever a package raises on import
         raise StrategyError(
             f"strategy {name} of package {package} cannot be loaded: {type(error).__name__}: {error}"
         ) from None
@@ -290,7 +297,7 @@ def _instance(cls: type[Strategy], params: dict[str, Any], name: str, source: Pa
         raise UsageError(name + text.removeprefix(cls.name) if text.startswith(cls.name) else text) from None
     except QtsimError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(f"{name}: {cls.__name__}.__init__ raises {type(error).__name__}: {error}") from None
     strategy.name = name
     strategy.source = source
@@ -300,6 +307,10 @@ def _instance(cls: type[Strategy], params: dict[str, Any], name: str, source: Pa
 def _refuse_params(params: dict[str, Any], what: str) -> None:
     if params:
         raise UsageError(f"{what} has no parameter {next(iter(params))!r}; a table takes none")
+
+
+def _not_allowed(path: Path) -> str:
+    return f"strategies in {path} cannot be read: permission denied; give yourself the right to read it"
 
 
 def _beside(path: Path) -> str:

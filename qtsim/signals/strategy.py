@@ -176,6 +176,11 @@ class Strategy:
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
         cls._specs = _collect_specs(cls)
+        if not isinstance(cls.uses, Uses):
+            raise StrategyError(
+                f"{cls.__name__}: uses = {cls.uses!r} must be made by qt.uses: "
+                'uses = qt.uses(symbols=["BTCUSDT"], columns=["funding_rate"])'
+            )
 
     def __init__(self, **params: Any) -> None:
         for name, value in read_params(type(self), params).items():
@@ -234,9 +239,16 @@ def is_complete(cls: type[Strategy]) -> bool:
 
 
 def require_valid(strategy: Strategy) -> None:
-    """Raise UsageError where the parameters do not fit together."""
-    if not strategy.is_valid():
-        shown = ", ".join(f"{name} = {value!r}" for name, value in strategy.params().items())
+    """Raise UsageError where the parameters do not fit together, StrategyError where that cannot be told."""
+    shown = ", ".join(f"{name} = {value!r}" for name, value in strategy.params().items())
+    try:
+        valid = strategy.is_valid()
+    except (Exception, SystemExit) as error:
+        raise StrategyError(
+            f"{strategy.name}: is_valid raises {type(error).__name__}: {error} (parameters: {shown or 'none'}); "
+            "it must return true or false"
+        ) from error
+    if not valid:
         raise UsageError(f"{strategy.name}: these parameters do not fit together (is_valid): {shown}")
 
 

@@ -29,6 +29,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 FLAGS = ("long", "short", "exit_long", "exit_short")
 NUMBERS = ("confidence", "tp", "sl", "trail", "divergence", "funding_delta")
 RATIOS = ("tp", "sl", "trail")
+_FLAG_TEXTS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 FREQTRADE = {"enter_long": "long", "enter_short": "short", "enter_tag": "tag"}
 """freqtrade's names of columns → ours; its exit_long and exit_short are ours already."""
@@ -146,7 +147,7 @@ class Signals:
         StrategyError
             No column that asks for anything, or one given under two names.
         """
-        taken: dict[str, Array] = {}
+        taken: dict[str, Any] = {}
         for column in frame.columns:
             name = FREQTRADE.get(str(column), str(column))
             if name in FLAGS or name in NUMBERS or name in ("side", "tag"):
@@ -262,7 +263,7 @@ class SignalTable(Strategy):
         self._parts: dict[str | None, tuple[npt.NDArray[np.int64], pd.DataFrame]] = {}
         symbols = next((plain[column] for column in ("symbol", "pair") if column in plain.columns), None)
         if symbols is None:
-            self._add_part(None, times, plain)
+            self._add_part(None, times, plain, np.arange(len(times)))
         else:
             try:
                 names = np.array([normalize_symbol(str(symbol)) for symbol in symbols], dtype=object)
@@ -270,9 +271,12 @@ class SignalTable(Strategy):
                 raise StrategyError(f"signal table {name}: {error}") from None
             for symbol in sorted(set(names)):
                 mine = names == symbol
-                self._add_part(str(symbol), times[mine], plain[mine])
+                self._add_part(str(symbol), times[mine], plain[mine], np.flatnonzero(mine))
 
-    def _add_part(self, symbol: str | None, times: npt.NDArray[np.int64], table: pd.DataFrame) -> None:
+    def _add_part(
+        self, symbol: str | None, times: npt.NDArray[np.int64], table: pd.DataFrame, rows: npt.NDArray[np.int64]
+    ) -> None:
+        """Keep one symbol's rows in order of time; `rows` are their numbers in the whole table."""
         order = np.argsort(times, kind="stable")
         times = times[order]
         twice = np.flatnonzero(np.diff(times) == 0)
@@ -283,7 +287,8 @@ class SignalTable(Strategy):
         try:
             Signals.from_frame(table)
         except RowError as error:
-            raise StrategyError(f"signal table {self.name}: {error} ({format_ts(int(times[error.row]))})") from None
+            text = str(error).replace(f"at row {error.row};", f"at row {rows[order][error.row]};")
+            raise StrategyError(f"signal table {self.name}: {text} ({format_ts(int(times[error.row]))})") from None
         except StrategyError as error:
             raise StrategyError(f"signal table {self.name}: {error}") from None
         self._parts[symbol] = (times, table)
@@ -476,7 +481,7 @@ def _flag(name: str, value: Any) -> Flags:
     array = _as_array(name, value)
     if array.dtype == np.bool_:
         return array
-    values = _floats(name, value, "true, false, 0, 1 or NaN")
+    values = _floats(name, _without_flag_texts(array), "true, false, 0, 1 or NaN")
     wrong = np.atleast_1d((values != 0) & (values != 1) & ~np.isnan(values))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -485,6 +490,15 @@ def _flag(name: str, value: Any) -> Flags:
         )
     flags: Flags = values == 1
     return flags
+
+
+def _without_flag_texts(array: Array) -> Array:
+    """Flags as a CSV file has them in a column that holds anything else too: `True` and `0` are text there."""
+    if array.dtype.kind not in "OU":
+        return array
+    objects = array.astype(object).reshape(-1)
+    read = [_FLAG_TEXTS.get(item.strip().lower(), item) if isinstance(item, str) else item for item in objects]
+    return np.array([*read, None], dtype=object)[:-1].reshape(array.shape)
 
 
 def _sides(value: Any) -> Floats:

@@ -130,6 +130,11 @@ def test_overrides_may_be_tables(overrides: dict):
         ("exit.levels.tp.progression", "[0.6,1.2,1.8]", (0.6, 1.2, 1.8)),
         ("exit.levels.tp.progression", "0.7,1.3,1.9", (0.7, 1.3, 1.9)),
         ("exit.base_tp", "2.5%", 0.025),
+        ("exit.base_tp", '"2%"', 0.02),
+        ("exit.base_tp", "'0.02'", 0.02),
+        ("exit.bracket.tp", '"inf"', math.inf),
+        ("run.seed", '"7"', 7),
+        ("exit.levels.adaptive", '"false"', False),
         ("exit.bracket.tp", "inf", math.inf),
         ("exit.levels.adaptive", "false", False),
         ("exit.monitoring", "points", "points"),
@@ -323,6 +328,8 @@ def test_empty_variables_of_the_predecessor_are_unset():
         ({"MAX_UNREALIZED_LOSS_PCT": "nan"}, "this variable is in per cent"),
         ({"QTSIM_EXIT__BASE_TPP": "0.02"}, "unknown setting exit.base_tpp: did you mean exit.base_tp?"),
         ({"QTSIM_EXIT_BASE_TP": "0.02"}, "two underscores, write QTSIM_EXIT__BASE_TP"),
+        ({"QTSIM_NIGHTLY": "1"}, "unknown setting nightly: `qtsim config show` lists all (environment QTSIM_NIGHTLY)"),
+        ({"QTSIM_BASE_TPP": "1"}, "did you mean exit.base_tp? (environment QTSIM_BASE_TPP)"),
         ({"QTSIM_EXIT": "1"}, "two underscores, write QTSIM_EXIT__NAME"),
         (
             {"QTSIM_EXIT__LEVELS__ADAPTIVE": "perhaps"},
@@ -342,9 +349,9 @@ def test_variable_may_hold_a_table():
     assert (settings.limits.per_trade.leverage, settings.limits.per_trade.margin) == (5, 0.12)
 
 
-def test_foreign_variable_is_named_and_ignored():
-    result = resolved(environ={"QTSIM_CACHE_DIR": "/x", "QTSIM_NIGHTLY": "1", "PATH": "/bin"})
-    assert result.headlines == ["QTSIM_NIGHTLY in the environment is not a setting and has no effect"]
+def test_the_programs_own_and_foreign_variables_are_no_settings():
+    environ = {"QTSIM_CACHE_DIR": "/x", "QTSIM_HOME": "/y", "QTSIM_DEBUG": "1", "PATH": "/bin"}
+    assert resolved(environ=environ).headlines == []
 
 
 # --- errors of files and of the command line -------------------------------------------------------------------------

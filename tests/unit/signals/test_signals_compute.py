@@ -195,3 +195,22 @@ def test_numeric_warnings_of_unknown_values_do_not_stop_a_strategy() -> None:
             return qt.Signals(np.zeros(len(bars)) / np.zeros(len(bars)) > 0)
 
     assert not compute_signals(Divides(), FRAMES, "1h")["BTCUSDT"].rows["long"].any()
+
+
+def test_a_strategy_that_ends_the_program_is_named() -> None:
+    class Quits(qt.Strategy):
+        def signals(self, bars):
+            raise SystemExit(3)
+
+    with pytest.raises(StrategyError, match=r"quits on BTCUSDT \(.*line \d+.*\): SystemExit: 3; a strategy may not"):
+        compute_signals(Quits(), FRAMES, "1h")
+
+    class QuitsAtOnce(qt.Strategy):
+        def __init__(self, **params):
+            raise SystemExit(3)
+
+        def signals(self, bars):
+            return qt.Signals()
+
+    with pytest.raises(StrategyError, match="__init__ raises SystemExit: 3"):
+        load_strategy(QuitsAtOnce)

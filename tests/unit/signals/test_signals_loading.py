@@ -216,3 +216,16 @@ def test_a_new_strategy_runs_as_it_is(tmp_path: Path) -> None:
     assert out["BTCUSDT"].tags == ["my_idea"]
     with pytest.raises(UsageError, match="no file name"):
         strategy_template("1/2")
+
+
+def test_a_place_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", deny)
+        with pytest.raises(StrategyError, match=r"mine\.py cannot be read: permission denied; give yourself the right"):
+            load_strategy(str(tmp_path / "mine.py"))
+    monkeypatch.setattr(Path, "is_dir", deny)
+    with pytest.raises(StrategyError, match="permission denied"):
+        load_strategy("ema_cross", search=[tmp_path])

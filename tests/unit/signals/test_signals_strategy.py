@@ -129,6 +129,24 @@ def test_parameters_that_do_not_fit_are_refused_before_a_run() -> None:
         require_valid(strategy)
 
 
+def test_an_is_valid_that_raises_is_named() -> None:
+    class Broken(qt.Strategy):
+        fast: int = qt.param(12)
+
+        def is_valid(self):
+            return self.fast < self.slow
+
+    with pytest.raises(StrategyError, match=r"broken: is_valid raises AttributeError: .*slow.*\(parameters: fast = 12"):
+        require_valid(Broken())
+
+
+def test_uses_must_be_made_by_uses() -> None:
+    with pytest.raises(StrategyError, match=r"Plain: uses = \('ETHUSDT',\) must be made by qt.uses: uses = qt.uses"):
+
+        class Plain(qt.Strategy):
+            uses = ("ETHUSDT",)
+
+
 def test_uses_reads_symbols_as_people_write_them() -> None:
     assert qt.uses(symbols=["BTC/USDT:USDT"], columns=["funding_rate"]).symbols == ("BTCUSDT",)
     with pytest.raises(StrategyError, match="takes lists"):

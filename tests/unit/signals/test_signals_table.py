@@ -257,6 +257,23 @@ def test_a_wrong_table_says_what_is_wrong(made: pd.DataFrame, words: str) -> Non
     assert "table" in str(caught.value)
 
 
+def test_flags_of_a_file_with_a_wrong_one_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "flags.csv"
+    times = [f"2024-01-01 0{hour}:00" for hour in range(6)]
+    good = ["True", "False", "true", "false", "1", "0"]
+    path.write_text("time,long\n" + "".join(f"{time},{flag}\n" for time, flag in zip(times, good, strict=True)))
+    rows = compute_signals(load_strategy(str(path)), {"BTCUSDT": made_bars(6)}, "1h")["BTCUSDT"].rows
+    assert rows["long"].tolist() == [1, 0, 1, 0, 1, 0]
+    wrong = [*good[:3], "maybe", *good[4:]]
+    lines = [f"{time},{flag}\n" for time, flag in zip(times, wrong, strict=True)]
+    path.write_text("time,long\n" + "".join(lines))
+    with pytest.raises(StrategyError, match=r"long is 'maybe' at row 3; true, false.* \(2024-01-01 03:00 UTC\)"):
+        load_strategy(str(path))
+    path.write_text("time,long\n" + "".join(reversed(lines)))
+    with pytest.raises(StrategyError, match=r"long is 'maybe' at row 2; .* \(2024-01-01 03:00 UTC\)"):
+        load_strategy(str(path))
+
+
 def test_a_damaged_table_file(tmp_path: Path) -> None:
     path = tmp_path / "broken.parquet"
     path.write_bytes(b"not parquet")
