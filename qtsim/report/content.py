@@ -40,6 +40,8 @@ from qtsim.results.summary import (
 from qtsim.results.tables import times_ns
 
 SECOND_NS = 1_000_000_000
+SUMMED = 8
+"""Digits after the point of figures that the page adds up or averages."""
 MAX_CURVE = 3_000
 """Points of a drawn curve."""
 MAX_OVERVIEW = 1_500
@@ -289,7 +291,10 @@ def _optimism(result: Result) -> dict[str, Any]:
 
 def exit_lines(result: Result) -> list[str]:
     """How trades ended, and which legs were filled: one line each."""
-    return [part for part in re.split(r"\s{2,}", exits_text(result)) if part] if len(result.trades) else []
+    if not len(result.trades):
+        return []
+    ended, *legs = re.split(r"\s{2,}", exits_text(result))
+    return [f"ended by: {ended}", *legs]
 
 
 def _exit_rows(result: Result) -> list[dict[str, Any]]:
@@ -316,12 +321,8 @@ def _notes(result: Result) -> list[list[str]]:
         notes.append(["Verified", verified_text(result)])
     share = path_share(result)
     if np.isfinite(share):
-        notes.append(
-            [
-                "Path",
-                f"{100.0 * share:.1f} % of the exits would differ had the bar's high and low come in another order",
-            ]
-        )
+        exits = f"{100.0 * share:.1f} % of the exits" if share > 0.0 else "no exit"
+        notes.append(["Path", f"{exits} could differ had a bar's high and low come in the other order"])
     return notes
 
 
@@ -580,9 +581,9 @@ def _trades(result: Result) -> dict[str, Any]:
         "qty": compact(trades["qty"]),
         "notional": compact(trades["notional"], 7),
         "leverage": compact(trades["leverage"]),
-        "pnl": printed(trades["pnl"], 2),
+        "pnl": printed(trades["pnl"], SUMMED),
         "ret": printed(100.0 * trades["ret"], 2),
-        "r": printed(trades["r_multiple"], 2),
+        "r": printed(trades["r_multiple"], SUMMED),
         "costs": printed(trades["fees"] + trades["slippage"], 2),
         "funding": printed(trades["funding"], 2),
         "mae": printed(100.0 * trades["mae"], 2),

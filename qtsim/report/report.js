@@ -134,7 +134,7 @@
       bar.style.width = `${100 * step.count / all}%`;
       const track = element("div", "track");
       if (step.count) put(track, bar);
-      put(byId("flow"), put(element("div", `row bars${i === steps.length - 1 ? " total" : ""}`), element("div", "", step.name), track, element("div", "amount", `${isEnd ? "" : "−"}${fixed(step.count, 0)}`)));
+      put(byId("flow"), put(element("div", `row bars${i === steps.length - 1 ? " total" : ""}`), element("div", "", step.name), track, element("div", "amount", `${isEnd ? "" : "-"}${fixed(step.count, 0)}`)));
       if (step.detail) put(byId("flow"), element("p", "detail", step.detail));
     });
     if (content.size) put(byId("flow"), element("p", "detail", content.size));
@@ -235,12 +235,32 @@
   /** The candles of a stretch of time: the run's own where they are few enough and in the file, else the overview's. */
   function candlesBetween(symbol, from, to) {
     const wide = { ...content.overview[symbol], step: content.overview[symbol].seconds };
+    wide.timeframe = wide.step === content.head.timeframe_s ? content.head.timeframe : `${wide.timeframe} candles`;
     const kept = candles[symbol], step = content.head.timeframe_s;
-    if (!kept || (to - from) / step > FINE || wide.step === step) return wide;
+    if (!kept || wide.step === step) return wide;
+    if ((to - from) / step > FINE) return joinedCandles(symbol, from, to) || wide;
     const a = Math.max(lowerBound(kept.t, from) - 1, 0), b = lowerBound(kept.t, to) + 1;
     const expected = (Math.min(to, content.head.end) - Math.max(from, content.head.start)) / step;
     if (!content.whole && b - a < 0.8 * expected) return wide;  // only the bars around trades are here
     return { t: kept.t.slice(a, b), o: kept.o.slice(a, b), h: kept.h.slice(a, b), l: kept.l.slice(a, b), c: kept.c.slice(a, b), timeframe: content.head.timeframe, step };
+  }
+
+  /** The run's own candles of a stretch, several to one, so that at most `FINE` are drawn; null where they are not in the file. */
+  function joinedCandles(symbol, from, to) {
+    const kept = candles[symbol], own = content.head.timeframe_s;
+    if (!kept || !content.whole) return null;
+    const several = [2, 3, 4, 6, 8, 12, 24].find((n) => (to - from) / (n * own) <= FINE && 86400 % (n * own) === 0);
+    if (!several || several * own >= content.overview[symbol].seconds) return null;
+    const step = several * own, bars = { t: [], o: [], h: [], l: [], c: [], step, timeframe: `${step % 3600 ? `${step / 60}m` : `${step / 3600}h`} candles` };
+    for (let i = Math.max(lowerBound(kept.t, from) - several, 0), last = lowerBound(kept.t, to); i < last; i += 1) {
+      const start = Math.floor(kept.t[i] / step) * step, place = bars.t.length - 1;
+      if (place < 0 || bars.t[place] !== start) {
+        bars.t.push(start); bars.o.push(kept.o[i]); bars.h.push(kept.h[i]); bars.l.push(kept.l[i]); bars.c.push(kept.c[i]);
+      } else {
+        bars.h[place] = Math.max(bars.h[place], kept.h[i]); bars.l[place] = Math.min(bars.l[place], kept.l[i]); bars.c[place] = kept.c[i];
+      }
+    }
+    return bars;
   }
 
   let view = null;  // the stretch of time that the market chart shows, in seconds
@@ -276,7 +296,7 @@
   function drawMarket(symbol, own) {
     const [from, to] = view;
     const bars = candlesBetween(symbol, from, to);
-    byId("market-note").textContent = bars.timeframe === content.head.timeframe ? `every bar, ${bars.timeframe}` : `${bars.timeframe} candles; ${content.whole ? `zoom in for the run's own ${content.head.timeframe} bars` : `the inspector shows the run's own ${content.head.timeframe} bars`}`;
+    byId("market-note").textContent = bars.timeframe === content.head.timeframe ? `every bar, ${bars.timeframe}` : `${bars.timeframe}; ${content.whole ? `zoom in for the run's own ${content.head.timeframe} bars` : `the inspector shows the run's own ${content.head.timeframe} bars`}`;
     const crowd = own.filter((row) => trades.exit[row] >= from && trades.entry[row] <= to).length;
     const size = crowd <= 60 ? 11 : crowd <= 200 ? 8 : 6;
     const marks = (name, rows, x, y, marker) => ({
@@ -426,7 +446,7 @@
       traces,
       layout: {
         hovermode: "closest", dragmode: "pan", margin: { l: 74, r: 112, t: 12, b: 36 },
-        xaxis: { type: "date", range: [ms(shown.from), ms(shown.to)], rangeslider: { visible: false } }, yaxis: { range: [low - pad, high + pad], tickformat: ",.7~g" },
+        xaxis: { type: "date", range: [ms(shown.from), ms(shown.to)], rangeslider: { visible: false }, tickangle: 0, nticks: byId("chart-trade").clientWidth < 600 ? 4 : 0 }, yaxis: { range: [low - pad, high + pad], tickformat: ",.7~g" },
         annotations: notes.map(({ at, text, colour, y }) => ({ xref: "paper", x: 1, xanchor: "left", yref: "y", y, text: `${text} ${price(at, symbolOf(row))}`, showarrow: false, font: { color: colour, size: 11 }, xshift: 4 })),
       },
       config: { scrollZoom: true },

@@ -125,7 +125,7 @@ def _exit_text(trade: Any, fill: Any, side: int, quote: str, decimals: int) -> s
     if fill.liquidation_fee > 0.0:
         text += f" The liquidation fee was {fill.liquidation_fee:,.2f} {quote}."
     if fill.path_dependent:
-        text += " Had the bar's high and low come in the other order, this would have ended differently."
+        text += " Had a bar's high and low come in the other order, this could have ended differently."
     return text
 
 

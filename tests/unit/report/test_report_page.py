@@ -196,8 +196,16 @@ def test_costs_of_a_trade_are_told_apart_from_funding(result: Result) -> None:
     assert trades["funding"] == [round(value, 2) for value in result.trades["funding"]]
 
 
+def test_sums_of_the_trade_list_are_those_of_the_run(result: Result) -> None:
+    """Rounding every trade first would make another net and another mean."""
+    trades = report_content(result)["trades"]
+    assert sum(trades["pnl"]) == pytest.approx(result.metrics["Net Profit"], abs=1e-4)
+    assert np.mean(trades["r"]) == pytest.approx(result.metrics["Avg R"], abs=1e-7)
+
+
 def test_how_trades_ended_and_which_legs_were_filled_are_two_lines(result: Result) -> None:
     ended, legs = report_content(result)["exits"]["lines"]
+    assert ended.startswith("ended by: ")
     assert "legs" not in ended
     assert legs.startswith("legs filled: TP1 ")
 
