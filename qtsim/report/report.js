@@ -26,6 +26,8 @@
     if (text !== undefined && text !== null) made.textContent = text;
     return made;
   }
+  /** A figure and its unit stay on one line. */
+  const together = (text) => text.replace(/ (%|R|pp)(?![\w])/g, "\u00a0$1");
   const put = (parent, ...children) => { parent.append(...children); return parent; };
   const fixed = (value, digits) => value === null || value === undefined ? "–" : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const signed = (value, digits) => {
@@ -90,13 +92,13 @@
     byId("verdict").className = `verdict ${content.verdict.tone}`;
     byId("verdict").textContent = content.verdict.text.charAt(0).toUpperCase() + content.verdict.text.slice(1) + ".";
     for (const tile of content.tiles) {
-      put(byId("tiles"), put(element("div", "tile"), element("div", "name", tile.name), element("div", `value ${tile.tone}`, tile.value), element("div", "note", tile.note)));
+      put(byId("tiles"), put(element("div", "tile"), element("div", "name", tile.name), element("div", `value ${tile.tone}`, tile.value), element("div", "note", together(tile.note))));
     }
     money();
     flow();
     optimism();
     const notes = element("dl", "notes");
-    for (const [name, text] of content.notes) put(notes, element("dt", "", name), element("dd", "", text));
+    for (const [name, text] of content.notes) put(notes, element("dt", "", name), element("dd", "", together(text)));
     put(byId("notes"), notes);
     byId("screen").textContent = content.screen;
     byId("footer").textContent = `Written by qtsim ${head.version}${head.started_at ? ` for the run started ${head.started_at}` : ""}. All times are UTC; bars are named by their open. This file needs no network.`;
@@ -393,7 +395,7 @@
     if (!one) { byId("story").replaceChildren(element("li", "muted", "This trade's picture is not in the file: to keep it small, the trades with the largest results are shown. The run folder has all of them.")); return; }
     const dots = { entry: trades.side[row] > 0 ? LONG : SHORT, plan: css("--muted"), leg: "#2e9e5b", move: "#e0a100", funding: css("--muted"), exit: colourOf(reasonOf(row)), result: css("--ink") };
     byId("story").replaceChildren(...one.story.map(([time, kind, text]) => {
-      const line = put(element("li", kind), put(element("span", "when"), element("span", "what", STORY_WORDS[kind]), document.createTextNode(` · ${exactMoment(time)}`)), document.createTextNode(text));
+      const line = put(element("li", kind), put(element("span", "when"), element("span", "what", STORY_WORDS[kind]), document.createTextNode(` · ${exactMoment(time)}`)), document.createTextNode(together(text)));
       line.style.setProperty("--dot", dots[kind]);
       return line;
     }));
