@@ -628,7 +628,7 @@
       put(byId("metrics"), put(element("div", "card"), element("h3", "", group.name), table));
     }
     rowsInto(byId("assumption-table"), content.assumptions, ["", ""]);
-    rowsInto(byId("data-table"), content.data.rows, ["whole", "", "", "whole", "quality"], content.data.head);
+    rowsInto(byId("data-table"), content.data.rows, ["whole", "source", "", "whole", "quality"], content.data.head);
     rowsInto(byId("identity"), content.data.identity, []);
     const showSettings = () => {
       const text = byId("find-setting").value.toLowerCase(), changed = byId("only-changed").checked;
