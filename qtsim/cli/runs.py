@@ -15,7 +15,7 @@ from qtsim.cli.screen import note, print_json, print_lines, print_table, say, sa
 app = typer.Typer(no_args_is_help=True, help="Saved runs: list, show, remove.")
 HEADER = ("run", "strategy", "symbols", "bars", "period", "profile", "return", "drawdown", "trades", "")
 RIGHT = ("return", "drawdown", "trades")
-OPTIONAL = ("period", "strategy", "profile")
+OPTIONAL = ("period", "strategy", "profile", "bars", "drawdown")
 """Columns that a narrow terminal does without, in this order; a run's id names its strategy."""
 
 

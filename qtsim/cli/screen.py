@@ -23,7 +23,7 @@ SCHEMA = 1
 """Number in every JSON answer; it grows when a reader of the previous one would misread it."""
 LABEL_WIDTH = 13
 """Of the first screen: a blank and the label, after which the text begins."""
-COLUMN_GAP = 3
+COLUMN_GAP = 2
 """Characters between two columns of a table on a terminal."""
 NARROWEST = 60
 """Terminals below this are written to as if they had so many columns."""
@@ -118,7 +118,7 @@ def _rich_table(header: Sequence[str], cells: Sequence[Sequence[str]], right: Se
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for k, name in enumerate(header):
         is_number = name in right
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=k == 0 or is_number)

@@ -117,8 +117,9 @@ def _move_text(trade: Any, decision: Any, side: int, decimals: int) -> str:
 
 def _exit_text(trade: Any, fill: Any, side: int, quote: str, decimals: int) -> str:
     words = EXIT_WORDS.get(fill.reason, f"Closed ({fill.reason})")
+    part = "all" if math.isclose(fill.qty, trade.qty) else "the last"
     text = (
-        f"{words}. {_closing_verb(side).capitalize()} the last {qty_text(fill.qty)} at "
+        f"{words}. {_closing_verb(side).capitalize()} {part} {qty_text(fill.qty)} at "
         f"{price_text(fill.price, decimals)} (price {price_text(fill.ref_price, decimals)}), "
         f"{money_text(fill.pnl)} {quote} before fees."
     )

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from qtsim.cli.screen import fitting_columns, fold_line, print_table, to_plain
+from qtsim.data.store import Store
+from tests.unit.cli.made_workspace import made_bars
 from tests.unit.results.made_run import made_result
 
 METRICS = "-0.78 % [-2.55, -0.43]   low/high path   Sharpe     -0.15 [-0.56]     Trades   197      Win Rate      43.7 %"
@@ -73,8 +75,8 @@ def test_piped_tables_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_narrow_terminal_does_without_optional_and_empty_columns() -> None:
     header, cells = ("name", "period", "kind", "n", ""), [["a" * 10, "b" * 20, "c" * 5, "100", ""]]
-    shown = {width: fitting_columns(header, cells, ("period", "kind"), width) for width in (80, 47, 46, 25, 10)}
-    assert shown == {80: [0, 1, 2, 3], 47: [0, 1, 2, 3], 46: [0, 2, 3], 25: [0, 2, 3][:3], 10: [0, 3]}
+    shown = {width: fitting_columns(header, cells, ("period", "kind"), width) for width in (80, 44, 43, 22, 21, 10)}
+    assert shown == {80: [0, 1, 2, 3], 44: [0, 1, 2, 3], 43: [0, 2, 3], 22: [0, 2, 3], 21: [0, 3], 10: [0, 3]}
     assert fitting_columns(header, [[*cells[0][:4], "STALE"]], (), 10) == [0, 1, 2, 3, 4]
 
 
@@ -120,12 +122,15 @@ def test_on_a_terminal_of_eighty_columns(tmp_path: Path) -> None:
 
 def test_the_list_of_runs_on_a_terminal_of_eighty_columns(tmp_path: Path) -> None:
     """Numbers, names and symbols stay whole; what does not fit is left out."""
-    made_result(("BTCUSDT", "ETHUSDT", "SOLUSDT"), n_bars=300).save(tmp_path / "runs")
     (tmp_path / "qtsim.toml").write_text("", encoding="utf-8")
+    Store(tmp_path / "data").write_bars("BTCUSDT", "1h", made_bars(), source="made for the test")
+    symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")  # of other data than the store has
+    sources = dict.fromkeys(symbols, "file")
+    made_result(symbols, n_bars=300, strategy="rsi_reversal", from_store=True, sources=sources).save(tmp_path / "runs")
     (folder,) = (tmp_path / "runs").iterdir()
     listed = on_terminal(tmp_path, 80, "runs", "list")
-    lines = [line.rstrip() for line in listed.splitlines() if line.startswith(("run ", folder.name))]
+    lines = [line.rstrip() for line in listed.splitlines() if line.startswith(("run ", f"{folder.name} "))]
     assert len(lines) == 2
     assert all(len(line) <= 80 for line in lines)
-    assert re.search(r"BTCUSDT \+2 +1h +-?\d+\.\d\d % +-?\d+\.\d\d % +\d+$", lines[1])
+    assert re.search(r"BTCUSDT \+2 +-?\d+\.\d\d % +-?\d+\.\d\d % +\d+ +STALE$", lines[1])
     assert "2024-01-01 to 2024-01-13" in on_terminal(tmp_path, 160, "runs", "list")

@@ -139,6 +139,17 @@ def test_every_result_adds_up_as_printed() -> None:
         assert round(sum(terms), 2) == net
 
 
+def test_an_exit_of_the_whole_position_is_told_apart_from_one_of_its_rest() -> None:
+    result = made_result(n_bars=900)
+    inspections = report_content(result)["inspect"]
+    told = {
+        bool(trade.legs_hit): inspections[str(row)]["story"][-2][2]
+        for row, trade in enumerate(result.trades.itertuples())
+    }
+    assert re.search(r"(Sold|Bought back) the last [\d.]+ at", told[True])
+    assert re.search(r"(Sold|Bought back) all [\d.]+ at", told[False])
+
+
 def test_an_exit_that_depends_on_the_path_says_so() -> None:
     result = made_result(n_bars=900)
     row = int(result.trades["path_dependent"].argmax())
