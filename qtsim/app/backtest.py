@@ -42,6 +42,7 @@ from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
 from qtsim.signals.loading import strategy_fingerprint
 from qtsim.signals.strategy import Strategy
+from qtsim.signals.table import SignalTable
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Market, SymbolInput, build_market
 from qtsim.sim.run import first_difference
@@ -184,6 +185,8 @@ def prepare(
         arrays.append(
             SymbolInput(symbol, bars, signals[symbol].rows[item.first :], funding, to_record(item.instrument), has_mark)
         )
+    if isinstance(strategy, SignalTable):
+        inputs.warnings += strategy.remarks
     both = sum(found.both_sides for found in signals.values())
     if both:
         inputs.warnings.append(f"{both:,} bars asked for both sides at once; neither was used")

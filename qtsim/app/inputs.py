@@ -174,8 +174,12 @@ def _tell_dropped(inputs: RunInputs, what: str, quality: QualityReport) -> None:
 
 
 def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> RunInputs:
-    """Inputs from a store: bars, mark bars and funding of each symbol."""
+    """Inputs from a store: bars, mark bars and funding of each symbol.
+
+    Of `all` symbols, those without bars in the period are left out with a warning.
+    """
     name = settings.run.timeframe
+    left_out: list[UsageError] = []
     inputs = RunInputs(name, timeframe_ns(name), {}, from_store=True)
     for symbol in sorted({normalize_symbol(symbol) for symbol in symbols}):
         whole = store.read_bars(symbol, name)
@@ -183,7 +187,15 @@ def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> Ru
         made_of = whole.attrs.get("resampled_from")
         if made_of:
             inputs.warnings.append(f"{symbol}: {name} bars are made of the stored {made_of} bars")
-        inputs.symbols[symbol] = _cut(inputs, symbol, frame, quality, source_of_bars(whole), settings)
+        try:
+            inputs.symbols[symbol] = _cut(inputs, symbol, frame, quality, source_of_bars(whole), settings)
+        except UsageError as error:
+            if list(settings.run.symbols) != ["all"]:
+                raise
+            left_out.append(error)
+    if left_out and not inputs.symbols:
+        raise left_out[0]
+    inputs.warnings += [f"left out: {error}" for error in left_out]
     add_stored_history(inputs, store, settings)
     return inputs
 

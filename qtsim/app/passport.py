@@ -49,16 +49,18 @@ def check_data(
     length = None if timeframe is None else normalize_timeframe(timeframe)
     problems = [text for path, text in damaged.items() if names is None or {path.stem, path.parent.name} & set(names)]
     chosen = [e for e in entries if names is None or e.symbol in names]
+    unsound = {path.parent.name for path in damaged} | {path.stem for path in damaged if path.parent.name == "funding"}
     for done, entry in enumerate(chosen):
         stage(f"reading {entry.key}", done, len(chosen))
         try:
             store.verify(entry)
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        return DataCheck([], problems)
+            unsound.add(entry.symbol)
     passports: list[dict[str, Any]] = []
-    wanted = _wanted(chosen, names, length, settings.run.timeframe)
+    wanted = [pair for pair in _wanted(chosen, names, length, settings.run.timeframe) if pair[0] not in unsound]
+    if not wanted and problems:
+        return DataCheck([], problems)
     if not wanted:
         raise UsageError(
             f"no {length or ''} bars in {store.folder}".replace("  ", " ") + "; qtsim data list shows what there is"

@@ -79,6 +79,7 @@ def import_(
                         "kind": r.kind,
                         "added": r.added,
                         "changed": r.changed,
+                        "change": r.change,
                         "unchanged": r.unchanged,
                         "message": r.message,
                     }

@@ -78,6 +78,8 @@ class ImportReport:
     added: int = 0
     changed: int = 0
     """Rows that replaced other values at the same time: the newer import wins."""
+    change: str = ""
+    """How far they are from what was there, and where the first one is."""
     unchanged: int = 0
     quality: QualityReport | None = None
     message: str = ""
@@ -89,7 +91,7 @@ class ImportReport:
             return f"{self.status}: {self.message}"
         what = " ".join(part for part in (self.symbol, self.timeframe, self.kind) if part)
         parts = [f"{_rows(self.added)} added"] if self.added else []
-        parts += [f"{_rows(self.changed)} changed"] if self.changed else []
+        parts += [f"{_rows(self.changed)} changed {self.change}".strip()] if self.changed else []
         text = f"{what}: {', '.join(parts) or f'nothing new, all {_rows(self.unchanged)} were there'}"
         if self.quality is not None:
             text += f", {format_ts(self.quality.start)} to {format_ts(self.quality.end)}"
@@ -278,6 +280,7 @@ def _store(
             timeframe=key.timeframe,
             added=merge.added,
             changed=merge.changed,
+            change=merge.describe_change(),
             unchanged=merge.unchanged,
             quality=quality,
             message=note,

@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +31,7 @@ from qtsim.data.frames import (
     BAR_COLUMNS,
     FUNDING_COLUMNS,
     MARK_COLUMNS,
+    Floats,
     as_bars,
     as_column,
     as_funding,
@@ -119,12 +120,23 @@ SeriesList: TypeAlias = list[StoredSeries]
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did to a series: rows new, rows whose values changed, rows that were already so, rows now."""
+    """What a merge did to a series: rows new, rows whose values changed, rows that were already so, rows now.
+
+    `first_changed` is the time of the first changed row, `largest_change` the largest change of a value as a share of
+    what it was; 0 where none changed.
+    """
 
     added: int
     changed: int
     unchanged: int
     rows: int
+    first_changed: int = field(default=0, compare=False)
+    largest_change: float = field(default=0.0, compare=False)
+
+    def describe_change(self) -> str:
+        """Say how far the changed rows are from what was there: `by up to 0.3 %, the first at 2024-01-01 00:00 UTC`."""
+        size = f"by up to {100 * self.largest_change:.3g} %" if np.isfinite(self.largest_change) else "from 0"
+        return f"{size}, the first at {format_ts(self.first_changed)}" if self.changed else ""
 
 
 class Store:
@@ -218,7 +230,7 @@ class Store:
             One per part. Where all parts together leave the series as it was, each says that nothing changed.
         """
         with self._lock():
-            old = self._read(key) if self._path(key).exists() else None
+            old = self._read(key) if _is_there(self._path(key)) else None
             stored = self._describe(self._path(key)) if old is not None else None
             merged = old
             sources = list(stored.sources) if stored else []
@@ -283,7 +295,7 @@ class Store:
             The file is damaged.
         """
         key = SeriesKey("funding", normalize_symbol(symbol))
-        if not self._path(key).exists():
+        if not _is_there(self._path(key)):
             raise UsageError(f"no funding of {key.symbol} in {self.folder}{self._remedy()}")
         return _slice(self._read(key), start_ns, end_ns)
 
@@ -299,7 +311,7 @@ class Store:
         """
         keys = [self._column_key(name, symbol), self._column_key(name, None)]
         for key in keys:
-            if self._path(key).exists():
+            if _is_there(self._path(key)):
                 return self._read(key)
         have = sorted({entry.name for entry in self.survey()[0] if entry.kind == "column"})
         known = f"there are {', '.join(have)}" if have else "there are none"
@@ -310,11 +322,11 @@ class Store:
     def has(self, symbol: str | None, timeframe: str = "", kind: str = "bars", name: str = "") -> bool:
         """Tell whether exactly this series is stored; nothing is resampled and the file is not opened."""
         if kind == "column":
-            return self._path(self._column_key(name, symbol)).exists()
+            return _is_there(self._path(self._column_key(name, symbol)))
         if symbol is None:
             return False
         wanted = normalize_timeframe(timeframe) if kind in ("bars", "mark") else ""
-        return self._path(SeriesKey(kind, normalize_symbol(symbol), wanted)).exists()
+        return _is_there(self._path(SeriesKey(kind, normalize_symbol(symbol), wanted)))
 
     def find(self, symbol: str, timeframe: str, kind: str = "bars") -> StoredSeries | None:
         """Return the stored series that `read_bars` would use: the timeframe itself, else the coarsest that divides it.
@@ -326,7 +338,7 @@ class Store:
         """
         wanted = normalize_timeframe(timeframe)
         folder = self.folder / kind / normalize_symbol(symbol)
-        if (folder / f"{wanted}.parquet").exists():
+        if _is_there(folder / f"{wanted}.parquet"):
             return self._describe(folder / f"{wanted}.parquet")
         finer = [
             (length, path) for length, path in _by_timeframe(folder).items() if divides(length, timeframe_ns(wanted))
@@ -389,7 +401,7 @@ class Store:
             wanted = normalize_timeframe(timeframe) if kind in ("bars", "mark") else ""
             key = SeriesKey(kind, normalize_symbol(symbol or ""), wanted)
         path = self._path(key)
-        if not path.exists():
+        if not _is_there(path):
             raise UsageError(f"no {key} in {self.folder}{self._remedy()}")
         return self._describe(path)
 
@@ -582,21 +594,34 @@ def merge_rows(old: pd.DataFrame | None, new: pd.DataFrame) -> tuple[pd.DataFram
     added = int((~shared).sum())
     order = np.argsort(np.concatenate((old_times, new_times[~shared])), kind="stable")
     differs = np.zeros(len(rows), dtype=bool)
+    largest = 0.0
     columns = {}
     for name in old.columns:
         before = old[name].to_numpy()
         given = new[name].to_numpy()
         kept = before[rows]
         wins = np.where(np.isnan(given[shared]), kept, given[shared])
-        differs |= ~((wins == kept) | (np.isnan(wins) & np.isnan(kept)))
+        other = ~((wins == kept) | (np.isnan(wins) & np.isnan(kept)))
+        differs |= other
+        largest = max(largest, _largest_change(kept[other], wins[other]))
         after = before.copy()
         after[rows] = wins
         columns[str(name)] = np.concatenate((after, given[~shared]))[order]
     changed = int(differs.sum())
-    report = MergeReport(added, changed, len(rows) - changed, len(old_times) + added)
+    first = int(new_times[shared][differs][0]) if changed else 0
+    report = MergeReport(added, changed, len(rows) - changed, len(old_times) + added, first, largest)
     if not added and not changed:
         return old, report
     return make_frame(np.concatenate((old_times, new_times[~shared]))[order], columns), report
+
+
+def _largest_change(before: Floats, after: Floats) -> float:
+    """The largest change as a share of what was there; inf from 0, 0 where nothing was recorded before."""
+    known = ~np.isnan(before)
+    if not known.any():
+        return 0.0
+    change, size = np.abs(after[known] - before[known]), np.abs(before[known])
+    return float(np.divide(change, size, out=np.full(len(size), np.inf), where=size > 0).max())
 
 
 def check_column_name(name: str) -> None:
@@ -631,6 +656,13 @@ def _slice(frame: pd.DataFrame, start_ns: int | None, end_ns: int | None) -> pd.
     first = 0 if start_ns is None else int(np.searchsorted(times, start_ns))
     last = len(times) if end_ns is None else int(np.searchsorted(times, end_ns))
     return frame if first == 0 and last == len(times) else frame.iloc[first : max(first, last)]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise not_allowed(path) from error
 
 
 def _parquet_files(folder: Path) -> Sequence[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -254,6 +255,8 @@ class SignalTable(Strategy):
         self.name = name
         self.source = source
         plain = frame.rename(columns=plain_name)
+        self.remarks = [f"signal table {name}: {text}" for text in _near_names(plain)]
+        """What is odd about the table and no error."""
         try:
             times = table_times(plain, name)
         except DataError as error:
@@ -345,6 +348,17 @@ class SignalTable(Strategy):
         where = np.full(len(opens), -1)
         where[row[inside]] = np.arange(int(inside.sum()))
         return Signals.from_frame(placed.reindex(where))
+
+
+def _near_names(table: pd.DataFrame) -> list[str]:
+    """Columns that are not read and whose names are nearly those of columns that are."""
+    known = {name for name in (*FLAGS, *NUMBERS, "side", "tag", *FREQTRADE) if len(name) > 2}
+    remarks = []
+    for column in map(str, table.columns):
+        near = difflib.get_close_matches(column, sorted(known - set(table.columns)), n=1, cutoff=0.8)
+        if near and column not in known:
+            remarks.append(f"column {column} is not read; did you mean {near[0]}?")
+    return remarks
 
 
 def read_table(path: Path) -> pd.DataFrame:

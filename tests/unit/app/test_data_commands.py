@@ -51,3 +51,15 @@ def test_the_outliers_that_are_not_shown_are_counted(store: Store) -> None:
     told = qtsim("data", "check", "-p", "BTCUSDT")
     assert told.exit_code == 0, told.output
     assert f"and {len(wild) - 10} more" in told.output
+
+
+def test_a_damaged_file_does_not_hide_the_others_from_the_check(store: Store) -> None:
+    path = store.list()[0].path
+    path.write_bytes(b"half")
+    told = qtsim("data", "check", "--json")
+    assert told.exit_code == 1
+    answer = json.loads(told.stdout)
+    assert [passport["symbol"] for passport in answer["passports"]] == ["ETHUSDT"]
+    assert len(answer["problems"]) == 1
+    assert str(path) in answer["problems"][0]
+    assert qtsim("data", "check", "-p", "ETHUSDT").exit_code == 0

@@ -226,6 +226,24 @@ def test_an_end_beyond_the_data_is_told_as_a_start_before_it_is(store: Store) ->
     assert not [text for text in inside.warnings if "asked for" in text]
 
 
+def test_of_all_symbols_those_without_bars_in_the_period_are_left_out(store: Store) -> None:
+    store.write_bars("ETHUSDT", "1h", made_bars(400, start=START + 1000 * HOUR), source="a")
+    result = run(symbols="all", timerange="20240103-20240112")
+    assert result.info.symbols == ["BTCUSDT"]
+    assert any(text.startswith("left out: ETHUSDT: no bars in 20240103-20240112") for text in result.warnings)
+    with pytest.raises(UsageError, match="ETHUSDT: no bars in 20240103-20240112"):
+        run(symbols=["BTCUSDT", "ETHUSDT"], timerange="20240103-20240112")
+    with pytest.raises(UsageError, match="BTCUSDT: no bars in 20200103-20200112"):
+        run(symbols="all", timerange="20200103-20200112")
+
+
+def test_a_column_of_a_signal_table_with_a_nearly_known_name_is_told(place: Workspace) -> None:
+    table = pd.DataFrame({"enter_long": np.arange(400) % 50 == 0, "exit_lng": False, "rsi": 1.0}, index=BARS.index)
+    result = qt.backtest(table, {"BTCUSDT": BARS}, fast=True)
+    told = [text for text in result.warnings if "signal table" in text]
+    assert told == ["signal table table: column exit_lng is not read; did you mean exit_long?"]
+
+
 def test_a_leader_that_is_named_must_be_there(store: Store) -> None:
     with pytest.raises(UsageError, match=r"regime\.leader\.symbol = FOO: there are no 1h bars of it"):
         run(symbols="BTCUSDT", settings={"regime.leader.symbol": "FOO"})

@@ -215,6 +215,12 @@ def test_the_newer_import_wins_and_is_counted(store: Store, inbox: Path) -> None
     (report,) = import_path(store, inbox / "BTCUSDT-1h.csv")
     assert (report.status, report.added, report.changed) == ("merged", 0, 7)
     assert store.read_bars("BTCUSDT", "1h")["volume"].iloc[:7].tolist() == [1.0] * 7
+    size = 100 * float((abs(1.0 - BARS["volume"].iloc[:7]) / BARS["volume"].iloc[:7]).max())
+    assert f"7 rows changed by up to {size:.3g} %, the first at 2024-01-01 00:00 UTC" in report.describe()
+    BARS.assign(volume=1.0).iloc[9:10].assign(close=BARS["close"].iloc[9]).to_csv(inbox / "BTCUSDT-1h.csv")
+    (report,) = import_path(store, inbox / "BTCUSDT-1h.csv")
+    assert "1 row changed by up to" in report.describe()
+    assert "the first at 2024-01-01 09:00 UTC" in report.describe()
 
 
 def test_arguments_override_what_the_name_says(store: Store, inbox: Path) -> None:

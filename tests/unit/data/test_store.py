@@ -308,9 +308,9 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(store: Store, monkeyp
     def deny(*args: object, **others: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    for name in ("read_table", "read_schema"):
+    for owner, name in ((pq, "read_table"), (pq, "read_schema"), (Path, "exists")):
         with monkeypatch.context() as patch:
-            patch.setattr(pq, name, deny)
+            patch.setattr(owner, name, deny)
             with pytest.raises(DataError, match=f"^{path}: permission denied; give yourself the right to read it"):
                 store.read_bars("X", "1h")
 
@@ -367,3 +367,13 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     pd.testing.assert_frame_equal(Store(tmp_path).read_bars("X", "1m"), made_bars(60, "1m"))
+
+
+def test_a_change_is_measured() -> None:
+    index = pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC", name="time").as_unit("ns")
+    old = pd.DataFrame({"a": [1.0, 2.0, np.nan]}, index=index)
+    _, report = merge_rows(old, pd.DataFrame({"a": [1.0, 2.5, 3.0]}, index=index))
+    assert (report.changed, report.describe_change()) == (2, "by up to 25 %, the first at 2024-01-01 01:00 UTC")
+    _, report = merge_rows(old.assign(a=0.0), old.assign(a=1.0))
+    assert report.describe_change() == "from 0, the first at 2024-01-01 00:00 UTC"
+    assert merge_rows(old, old)[1].describe_change() == ""
