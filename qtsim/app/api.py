@@ -77,9 +77,9 @@ def load_bars(
     workspace = find_workspace()
     store = open_store(workspace, settings_of(workspace), sample=sample)
     start_ns, end_ns = parse_timerange(f"{start or ''}:{end or ''}") if start or end else (None, None)
-    if isinstance(symbols, str):
-        return store.read_bars(normalize_symbol(symbols), timeframe, start_ns, end_ns)
-    return {normalize_symbol(s): store.read_bars(normalize_symbol(s), timeframe, start_ns, end_ns) for s in symbols}
+    wanted = [normalize_symbol(name) for name in _names(symbols)]
+    frames = {symbol: store.read_bars(symbol, timeframe, start_ns, end_ns) for symbol in wanted}
+    return next(iter(frames.values())) if isinstance(symbols, str) else frames
 
 
 def backtest(
@@ -111,9 +111,12 @@ def backtest(
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
     """
     workspace = find_workspace()
+    for what, fields in (("settings", settings), ("instruments", instruments)):
+        if not isinstance(fields, Mapping | None):
+            raise UsageError(f"{what} is a {type(fields).__name__}; a dict is needed")
     overrides = dict(settings or {})
     if symbols is not None:
-        overrides["run.symbols"] = [symbols] if isinstance(symbols, str) else list(symbols)
+        overrides["run.symbols"] = _names(symbols)
     if timerange is not None:
         overrides["run.timerange"] = timerange
     if timeframe is not None:
@@ -182,6 +185,14 @@ def finish_backtest(
 
         save_run(result, workspace.runs, finish=add_report)
     return result
+
+
+def _names(symbols: Any) -> list[str]:
+    """One symbol or several, in the given order."""
+    names = [symbols] if isinstance(symbols, str) else symbols
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"symbols = {symbols!r}: give a symbol, 'BTCUSDT', or a list of symbols")
+    return list(names)
 
 
 def _frames_of(data: Any, resolved: Resolved) -> dict[str, pd.DataFrame]:

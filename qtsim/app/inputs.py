@@ -123,9 +123,13 @@ def gather_frames(
         )
         item = _cut(inputs, symbol, frame, quality, _source_of(data[symbol]), settings)
         if mark and symbol in mark:
-            set_mark(inputs, item, as_bars(mark[symbol], symbol, kind="mark"), _source_of(mark[symbol]), settings)
+            set_mark(
+                inputs, item, as_bars(mark[symbol], f"{symbol} mark", kind="mark"), _source_of(mark[symbol]), settings
+            )
         if funding and symbol in funding:
-            set_funding(inputs, item, as_funding(funding[symbol], symbol), _source_of(funding[symbol]), settings)
+            set_funding(
+                inputs, item, as_funding(funding[symbol], f"{symbol} funding"), _source_of(funding[symbol]), settings
+            )
         inputs.symbols[symbol] = item
     return inputs
 
@@ -179,23 +183,25 @@ def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> Ru
     Of `all` symbols, those without bars in the period are left out with a warning.
     """
     name = settings.run.timeframe
-    left_out: list[UsageError] = []
+    left_out: dict[str, UsageError] = {}
     inputs = RunInputs(name, timeframe_ns(name), {}, from_store=True)
     for symbol in sorted({normalize_symbol(symbol) for symbol in symbols}):
         whole = store.read_bars(symbol, name)
         frame, quality = check_bars(whole, inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows)
-        made_of = whole.attrs.get("resampled_from")
-        if made_of:
-            inputs.warnings.append(f"{symbol}: {name} bars are made of the stored {made_of} bars")
         try:
             inputs.symbols[symbol] = _cut(inputs, symbol, frame, quality, source_of_bars(whole), settings)
         except UsageError as error:
             if list(settings.run.symbols) != ["all"]:
                 raise
-            left_out.append(error)
+            left_out[symbol] = error
+            continue
+        made_of = whole.attrs.get("resampled_from")
+        if made_of:
+            inputs.warnings.append(f"{symbol}: {name} bars are made of the stored {made_of} bars")
     if left_out and not inputs.symbols:
-        raise left_out[0]
-    inputs.warnings += [f"left out: {error}" for error in left_out]
+        raise next(iter(left_out.values()))
+    if left_out:
+        inputs.warnings.append(f"without bars in {settings.run.timerange} and left out: {', '.join(left_out)}")
     add_stored_history(inputs, store, settings)
     return inputs
 
@@ -243,6 +249,11 @@ def add_instruments(inputs: RunInputs, settings: Settings, given: Mapping[str, A
     overrides: dict[str, Instrument] = {}
     for symbol, rules in given.items():
         name = normalize_symbol(symbol)
+        if not isinstance(rules, Instrument | Mapping):
+            raise UsageError(
+                f"instrument {symbol}: {rules!r} is no set of rules; give an Instrument, or fields such as "
+                '{"tick": 0.1, "lot": 0.001}'
+            )
         overrides[name] = rules if isinstance(rules, Instrument) else override_instrument(name, rules, table)
     unused = sorted(set(overrides) - set(inputs.symbols))
     if unused:

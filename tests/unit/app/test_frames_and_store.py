@@ -172,6 +172,24 @@ def test_wrong_data_is_refused_in_words(place: Workspace, case: str) -> None:
         run(data)
 
 
+WRONG_WORDS: dict[str, tuple[dict[str, Any], str]] = {
+    "symbols": ({"symbols": 5}, "symbols = 5: give a symbol"),
+    "symbol in a list": ({"symbols": [5]}, r"symbols = \[5\]: give a symbol"),
+    "settings": ({"settings": ["a"]}, "settings is a list; a dict is needed"),
+    "instruments": ({"instruments": ["a"]}, "instruments is a list; a dict is needed"),
+    "rules": ({"instruments": {"BTCUSDT": 5}}, "instrument BTCUSDT: 5 is no set of rules"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_WORDS)
+def test_arguments_of_the_wrong_kind_are_refused_in_words(place: Workspace, case: str) -> None:
+    given, says = WRONG_WORDS[case]
+    with pytest.raises(UsageError, match=says):
+        qt.backtest("ema_cross", {"BTCUSDT": BARS}, fast=True, **given)
+    with pytest.raises(UsageError, match="symbols = 5"):
+        qt.load_bars(5)  # type: ignore[arg-type]
+
+
 def test_finer_bars_than_the_timeframe_are_refused_under_drop_too(place: Workspace) -> None:
     with pytest.raises(DataError, match="said to be 1h, but its rows are 5m apart"):
         run({"BTCUSDT": made_bars(400, "5m")}, timeframe="1h", settings={"data.on_bad_rows": "drop"})
@@ -230,7 +248,7 @@ def test_of_all_symbols_those_without_bars_in_the_period_are_left_out(store: Sto
     store.write_bars("ETHUSDT", "1h", made_bars(400, start=START + 1000 * HOUR), source="a")
     result = run(symbols="all", timerange="20240103-20240112")
     assert result.info.symbols == ["BTCUSDT"]
-    assert any(text.startswith("left out: ETHUSDT: no bars in 20240103-20240112") for text in result.warnings)
+    assert "without bars in 20240103-20240112 and left out: ETHUSDT" in result.warnings
     with pytest.raises(UsageError, match="ETHUSDT: no bars in 20240103-20240112"):
         run(symbols=["BTCUSDT", "ETHUSDT"], timerange="20240103-20240112")
     with pytest.raises(UsageError, match="BTCUSDT: no bars in 20200103-20200112"):
