@@ -123,13 +123,9 @@ def gather_frames(
         )
         item = _cut(inputs, symbol, frame, quality, _source_of(data[symbol]), settings)
         if mark and symbol in mark:
-            set_mark(
-                inputs, item, as_bars(mark[symbol], f"{symbol} mark", kind="mark"), _source_of(mark[symbol]), settings
-            )
+            set_mark(inputs, item, mark[symbol], _source_of(mark[symbol]), settings)
         if funding and symbol in funding:
-            set_funding(
-                inputs, item, as_funding(funding[symbol], f"{symbol} funding"), _source_of(funding[symbol]), settings
-            )
+            set_funding(inputs, item, funding[symbol], _source_of(funding[symbol]), settings)
         inputs.symbols[symbol] = item
     return inputs
 
@@ -137,8 +133,9 @@ def gather_frames(
 def set_mark(inputs: RunInputs, item: SymbolData, frame: pd.DataFrame, source: str, settings: Settings) -> None:
     """Give a symbol its mark bars, checked as bars are."""
     what = f"{item.symbol} mark"
-    check_not_finer(times_of(frame), inputs.timeframe_ns, what)
-    item.mark, quality = check_bars(frame, inputs.timeframe_ns, symbol=what, on_bad_rows=settings.data.on_bad_rows)
+    bars = as_bars(frame, what, kind="mark")
+    check_not_finer(times_of(bars), inputs.timeframe_ns, what)
+    item.mark, quality = check_bars(bars, inputs.timeframe_ns, symbol=what, on_bad_rows=settings.data.on_bad_rows)
     item.mark_source = source
     _tell_dropped(inputs, what, quality)
 
@@ -146,11 +143,12 @@ def set_mark(inputs: RunInputs, item: SymbolData, frame: pd.DataFrame, source: s
 def set_funding(inputs: RunInputs, item: SymbolData, frame: pd.DataFrame, source: str, settings: Settings) -> None:
     """Give a symbol its funding history, checked; a history without events stays one."""
     what = f"{item.symbol} funding"
-    item.funding, item.funding_source = frame, source
-    if not len(frame):
+    events = as_funding(frame, what)
+    item.funding, item.funding_source = events, source
+    if not len(events):
         return
     item.funding, quality = check_events(
-        frame, what=what, on_bad_rows=settings.data.on_bad_rows, optional=("mark_price",)
+        events, what=what, on_bad_rows=settings.data.on_bad_rows, optional=("mark_price",)
     )
     _tell_dropped(inputs, what, quality)
 

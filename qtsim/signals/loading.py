@@ -226,7 +226,7 @@ def run_file(path: Path) -> ModuleType:
 
 def _import_failure(path: Path, error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = f", line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    line = f", line {frames[-1].lineno}: {(frames[-1].line or '').rstrip(':')}" if frames else ""
     reason = str(error) if isinstance(error, QtsimError) else f"{type(error).__name__}: {error}"
     hint = "; install it in the environment of qtsim" if isinstance(error, ModuleNotFoundError) else ""
     return f"{path}{line}: {reason}{hint}"

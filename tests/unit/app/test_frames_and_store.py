@@ -83,6 +83,7 @@ WRONG_HISTORY: dict[str, tuple[dict[str, Any], str]] = {
     "mark high": ({"mark": changed(MARK, 7, "high", 1.0)}, r"BTCUSDT mark 1h, row 8 .*high 1 is below"),
     "mark twice": ({"mark": pd.concat([MARK, MARK.iloc[[3]]])}, "BTCUSDT mark 1h, row 401 .*occurs twice"),
     "mark unsorted": ({"mark": MARK.iloc[::-1]}, "BTCUSDT mark 1h, row 2 .*earlier than"),
+    "mark without open": ({"mark": MARK[["close"]]}, "BTCUSDT mark: no column open"),
     "mark minutes": (
         {"mark": made_bars(90, "1m", mark=True)},
         "BTCUSDT mark: said to be 1h, but its rows are 1m",
@@ -248,6 +249,7 @@ def test_of_all_symbols_those_without_bars_in_the_period_are_left_out(store: Sto
     store.write_bars("ETHUSDT", "1h", made_bars(400, start=START + 1000 * HOUR), source="a")
     result = run(symbols="all", timerange="20240103-20240112")
     assert result.info.symbols == ["BTCUSDT"]
+    assert run(symbols=["all"], timerange="20240103-20240112").digest == result.digest
     assert "without bars in 20240103-20240112 and left out: ETHUSDT" in result.warnings
     with pytest.raises(UsageError, match="ETHUSDT: no bars in 20240103-20240112"):
         run(symbols=["BTCUSDT", "ETHUSDT"], timerange="20240103-20240112")
