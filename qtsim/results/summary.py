@@ -111,10 +111,11 @@ def bars_text(info: RunInfo) -> str:
     """21,864 bars, no gaps"""
     missing = sum(info.gaps.values())
     count = sum(info.bars.values())
+    bars = "1 bar" if count == 1 else f"{count:,} bars"
     if not missing:
-        return f"{count:,} bars, no gaps"
+        return f"{bars}, no gaps"
     with_gaps = [f"{symbol} {n:,}" for symbol, n in info.gaps.items() if n]
-    return f"{count:,} bars, {missing:,} missing" + (f" ({', '.join(with_gaps)})" if len(info.symbols) > 1 else "")
+    return f"{bars}, {missing:,} missing" + (f" ({', '.join(with_gaps)})" if len(info.symbols) > 1 else "")
 
 
 def assumptions_text(result: Result) -> str:
