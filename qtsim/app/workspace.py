@@ -23,7 +23,7 @@ class Workspace:
     def settings_file(self) -> Path | None:
         """Its qtsim.toml, if there is one."""
         file = self.root / SETTINGS_FILE
-        return file if file.is_file() else None
+        return file if os.path.isfile(file) else None
 
     @property
     def runs(self) -> Path:
@@ -53,7 +53,7 @@ def find_workspace(start: Path | None = None) -> Workspace:
     """The nearest parent of `start` (the current folder) with a qtsim.toml, else the user's data folder."""
     folder = (start or Path.cwd()).resolve()
     for parent in (folder, *folder.parents):
-        if (parent / SETTINGS_FILE).is_file():
+        if os.path.isfile(parent / SETTINGS_FILE):  # False, where the folder may not be read
             return Workspace(parent)
     return Workspace(user_data_folder())
 
