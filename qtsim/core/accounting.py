@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import ExitPolicy
+from qtsim.core.enums import ExitPolicy, HarvestBasis
 from qtsim.core.floats import steps_value_nb
+from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
 from qtsim.core.harvest import set_leg_lots_nb
 from qtsim.core.margin import liquidation_price_nb
-from qtsim.core.params import WINDOW_MAX
+from qtsim.core.params import TARGETS, WINDOW_MAX
 from qtsim.core.records import Record, Records
 from qtsim.core.sizing import min_lots_nb
-from qtsim.core.stops import ratchet_stop_nb, set_engine_prices_nb, set_stop_prices_nb, set_target_prices_nb
+from qtsim.core.stops import (
+    clear_engine_prices_nb,
+    ratchet_stop_nb,
+    set_engine_prices_nb,
+    set_stop_prices_nb,
+    set_target_prices_nb,
+)
 from qtsim.core.trailing import better_price_nb
 
 
@@ -28,6 +35,19 @@ def set_point_nb(point: Record, ts: int, price: float, mark: float) -> None:
         return
     point["price"] = price
     point["mark"] = mark
+
+
+@kernel
+def show_signal_nb(point: Record, signal: Record, ts: int) -> None:
+    """What a bar's close at `ts` has made known is in force from now on."""
+    point["known_ts"] = ts
+    point["atr"] = signal["atr"]
+    point["volatility_factor"] = signal["volatility_factor"]
+    point["regime"] = signal["regime"]
+    point["leader_24h"] = signal["leader_24h"]
+    point["divergence"] = signal["divergence"]
+    point["funding_delta"] = signal["funding_delta"]
+    point["funding_rate"] = signal["funding_rate"]
 
 
 @kernel
@@ -168,18 +188,29 @@ def open_position_nb(
     position["slippage"] = fill["slippage"]
     position["funding"] = 0.0
     position["liq_fee"] = 0.0
+    position["entry_regime"] = plan["regime"]
+    position["entry_leader_regime"] = plan["leader_regime"]
+    position["entry_mode"] = plan["mode"]
+    position["seen_regime"] = plan["regime"]
+    position["regime_done"] = 0 if params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN else 1
+    position["governor_order"] = 0
+    position["defensive_done"] = 0
+    position["base_tp"] = plan["base_tp"]
+    position["base_sl"] = plan["base_sl"]
+    position["avg_pnl"] = plan["avg_pnl"]
+    position["plan_ts"] = fill["ts"]
     position["path_doubt"] = 0
     position["path_dependent"] = 0
     set_stop_prices_nb(position, plan, instrument, params)
     set_target_prices_nb(position, plan, instrument)
-    position["tp1_distance"] = abs(position["tp_price"][0] - position["entry_price"])
-    position["breakeven_activate_price"] = np.nan
-    position["trail_activate_price"] = np.nan
-    position["trail_mode"] = 0
-    position["loss_price"] = np.nan
-    if params["exit"]["policy"] != ExitPolicy.BRACKET:
+    clear_engine_prices_nb(position)
+    clear_guard_prices_nb(position)
+    policy = params["exit"]["policy"]
+    if policy != ExitPolicy.BRACKET:
         set_engine_prices_nb(position, plan, params)
-    set_leg_lots_nb(position, plan, params["harvest"], min_lots_nb(instrument))
+        set_guard_prices_nb(position, params)
+    basis = params["harvest"]["basis"] if policy == ExitPolicy.EXIT_BRAIN else HarvestBasis.REMAINING.value
+    set_leg_lots_nb(position, plan, basis, min_lots_nb(instrument))
     refresh_liquidation_nb(position, instrument)
     position["init_liq_price"] = position["liq_price"]
     account["wallet"] -= fill["fee"]
@@ -216,10 +247,10 @@ def reduce_position_nb(account: Record, position: Record, fill: Record, instrume
 
 @kernel
 def hit_leg_nb(position: Record, instrument: Record, params: Record) -> None:
-    """Count the next leg as hit, with or without a fill, and let the ratchet act on what stays open."""
+    """Count the next leg as hit, with or without a fill; exit_brain's ratchet acts on what stays open."""
     position["next_leg"] += 1
     position["legs_hit"] += 1
-    if position["lots"] > 0:
+    if position["lots"] > 0 and params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN:
         ratchet_stop_nb(position, instrument, params["stops"])
 
 
@@ -272,8 +303,9 @@ def close_trade_nb(account: Record, position: Record, fill: Record, symbol: int,
     out["planned_stop"] = position["planned_stop"]
     out["init_stop_price"] = position["init_stop_price"]
     out["hard_price"] = position["hard_price"]
+    out["backup_price"] = position["backup_price"]
     out["liq_price"] = position["init_liq_price"]
-    for k in range(3):
+    for k in range(TARGETS):
         out["tp_price"][k] = position["tp_price"][k]
     out["legs_hit"] = position["legs_hit"]
     out["flags"] = position["flags"]
@@ -283,6 +315,9 @@ def close_trade_nb(account: Record, position: Record, fill: Record, symbol: int,
     out["lsf"] = position["lsf"]
     out["stop_price"] = position["stop_price"]
     out["peak"] = position["peak"]
+    out["regime"] = position["entry_regime"]
+    out["leader_regime"] = position["entry_leader_regime"]
+    out["mode"] = position["entry_mode"]
     slot = account["closed_trades"] % WINDOW_MAX
     account["trade_ret"][slot] = out["ret"]
     account["trade_roe"][slot] = out["roe"]

@@ -6,11 +6,13 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.costs import round_trip_ratio_nb, slippage_ratio_nb, slipped_price_nb
-from qtsim.core.enums import ExitPolicy, Gate, PlanFlag
-from qtsim.core.exit_policies import or_default_nb, plan_exits_nb
+from qtsim.core.enums import ExitPolicy, Gate, Mode, PlanFlag
+from qtsim.core.exit_policies import or_default_nb, plan_exits_nb, price_legs_nb
+from qtsim.core.gates import judge_signal_nb, judge_size_nb
 from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb
 from qtsim.core.leverage import mean_of_last_nb, set_leverage_nb
 from qtsim.core.margin import bracket_index_nb
+from qtsim.core.params import LEGS_MAX
 from qtsim.core.records import Record
 from qtsim.core.sizing import deny_by_exchange_nb, deny_unaffordable_nb, set_size_nb
 from qtsim.core.stops import stop_distance_nb
@@ -44,9 +46,16 @@ def reset_plan_nb(plan: Record, side: int, signal: Record, params: Record) -> No
     plan["round_trip"] = 0.0
     plan["slippage"] = 0.0
     plan["tag"] = signal["tag"]
+    plan["regime"] = signal["regime"]
+    plan["leader_regime"] = signal["leader_regime"]
+    plan["mode"] = Mode.NORMAL.value
+    plan["size_factor"] = 1.0
     for k in range(7):
         plan["leverage_factors"][k] = 0.0
-    for k in range(3):
+    plan["base_tp"] = np.nan
+    plan["base_sl"] = np.nan
+    plan["avg_pnl"] = np.nan
+    for k in range(LEGS_MAX):
         plan["tp"][k] = np.inf
         plan["fractions"][k] = 0.0
     if signal["confidence"] != signal["confidence"]:
@@ -66,10 +75,14 @@ def plan_entry_nb(
     equity: float,
     margin_used: float,
     available: float,
+    ts: int,
+    crowd: Record,
+    governor: Record,
+    stats: Record,
     instrument: Record,
     params: Record,
 ) -> None:
-    """Plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
+    """Gate and plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
 
     equity, margin_used (initial margins of what is open), available: quote currency. The size is computed at the
     highest price that a market order can get (path price with slippage), so that a limit that binds is not exceeded
@@ -78,6 +91,11 @@ def plan_entry_nb(
     reset_plan_nb(plan, side, signal, params)
     avg_pnl = mean_of_last_nb(account, True, params["levels"]["feedback_trades"])
     utilisation = margin_used / equity if equity > 0.0 else 1.0
+
+    # the gates before sizing: confidence filter, Orchestrator, Portfolio Balancer, Safety Governor
+    judge_signal_nb(plan, ts, equity, crowd, governor, stats, params)
+    if plan["gate"] != Gate.NONE:
+        return
 
     # 1. leverage
     set_leverage_nb(
@@ -112,6 +130,7 @@ def plan_entry_nb(
     # 4. safety again, with the bracket of the notional; costs of the notional
     plan["slippage"] = slippage_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
     plan["round_trip"] = round_trip_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
+    price_legs_nb(plan, params)
     if params["exit"]["policy"] != ExitPolicy.BRACKET:
         k = bracket_index_nb(plan["notional"], instrument)
         flags = plan["flags"]
@@ -127,7 +146,9 @@ def plan_entry_nb(
         if plan["gate"] != Gate.NONE:
             return
 
-    # 5. what the exchange would refuse
-    deny_by_exchange_nb(plan, instrument)
+    # 5. the sector's share, the Risk Guard, what the exchange would refuse
+    judge_size_nb(plan, crowd, equity, available, params)
+    if plan["gate"] == Gate.NONE:
+        deny_by_exchange_nb(plan, instrument)
     if plan["gate"] == Gate.NONE:
         deny_unaffordable_nb(plan, available, params)

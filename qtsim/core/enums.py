@@ -27,6 +27,22 @@ class ExitPolicy(IntEnum):
 
     EXIT_BRAIN = 0
     BRACKET = 1
+    LEGACY = 2
+    PROFIT_LOCK = 3
+
+
+class LegacyLevels(IntEnum):
+    """exit.legacy.levels"""
+
+    FIXED = 0
+    MATH = 1
+
+
+class Replan(IntEnum):
+    """exit.replan"""
+
+    ENTRY = 0
+    BAR = 1
 
 
 class OnOppositeSignal(IntEnum):
@@ -87,6 +103,7 @@ class TrailMode(IntEnum):
     OFF = 0
     ATR = 1
     PERCENT = 2
+    LADDER = 3  # of policy profit_lock, no option of the setting
 
 
 class TrailStyle(IntEnum):
@@ -112,6 +129,66 @@ class SizingModel(IntEnum):
     FIXED_RISK = 2
     FRACTION = 3
     FIXED_QTY = 4
+
+
+class Regime(IntEnum):
+    """What one symbol's market looks like."""
+
+    UNKNOWN = 0
+    TRENDING = 1
+    BREAKOUT = 2
+    RANGING = 3
+    CHOPPY = 4
+
+
+class LeaderRegime(IntEnum):
+    """What the leader's market looks like, for all symbols: the global regime."""
+
+    UNKNOWN = 0
+    UPTREND = 1
+    DOWNTREND = 2
+    SIDEWAYS = 3
+
+
+class Mode(IntEnum):
+    """The Orchestrator's mode."""
+
+    NORMAL = 0
+    DEFENSIVE = 1
+    CRITICAL = 2
+
+
+class Health(IntEnum):
+    """State of the program and its connections."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    CRITICAL = 2
+
+
+class GovernorDecision(IntEnum):
+    """The Safety Governor's decisions, the gravest last; several can be active, the gravest is reported."""
+
+    ALLOW_NORMAL = 0
+    NO_NEW_TRADES = 1
+    DEFENSIVE_EXIT = 2
+    PAUSE_1H = 3
+    EMERGENCY_SHUTDOWN = 4
+
+
+class GovernorOrder(IntEnum):
+    """What the Governor wants of an open position at its next point."""
+
+    NONE = 0
+    REDUCE = 1
+    CLOSE = 2
+
+
+class ExposureBasis(IntEnum):
+    """limits.exposure.basis"""
+
+    NOTIONAL = 0
+    MARGIN = 1
 
 
 class PathModel(IntEnum):
@@ -177,15 +254,18 @@ class Reason(IntEnum):
     TP1 = 9
     TP2 = 10
     TP3 = 11
-    LOSS_GUARD = 12
-    MARGIN_EMERGENCY = 13
-    STALE = 14
-    CRASH = 15
-    SIGNAL = 16
-    REVERSE = 17
-    GOVERNOR = 18
-    END_OF_DATA = 19
-    ENTRY = 20
+    TP4 = 12
+    TP5 = 13
+    LOSS_GUARD = 14
+    MARGIN_EMERGENCY = 15
+    STALE = 16
+    CRASH = 17
+    SIGNAL = 18
+    REVERSE = 19
+    GOVERNOR = 20
+    END_OF_DATA = 21
+    ENTRY = 22
+    REPLAN = 23
 
 
 class FillKind(IntEnum):
@@ -205,6 +285,11 @@ class Gate(IntEnum):
     PLAN = 3
     SIZING = 4
     EXCHANGE = 5
+    CONFIDENCE = 6
+    ORCHESTRATOR = 7
+    BALANCER = 8
+    GOVERNOR = 9
+    RISK_GUARD = 10
 
 
 class Rule(IntEnum):
@@ -231,6 +316,26 @@ class Rule(IntEnum):
     OPPOSITE_CLOSED = 18
     NO_PRICE = 19
     TOO_MANY_LOTS = 20
+    LOW_CONFIDENCE = 21
+    DAILY_DRAWDOWN = 22
+    CHOPPY_CONFIDENCE = 23
+    POSITIONS_TOTAL = 24
+    SYMBOL_DISABLED = 25
+    SYMBOL_BLACKLISTED = 26
+    UPTREND_SHORT = 27
+    MIN_CONFIDENCE = 28
+    POSITIONS_LONG = 29
+    POSITIONS_SHORT = 30
+    CORRELATION = 31
+    SECTOR_SHARE = 32
+    NO_NEW_TRADES = 33
+    DEFENSIVE_EXIT = 34
+    PAUSE_1H = 35
+    EMERGENCY_SHUTDOWN = 36
+    BALANCE_BUFFER = 37
+    BALANCE_MIN = 38
+    EXPOSURE_MAX = 39
+    EXPOSURE_GROSS = 40
 
 
 class CappedBy(IntEnum):
@@ -287,8 +392,29 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.OPPOSITE_CLOSED: "opposite used to close",
     Rule.NO_PRICE: "no price to enter at",
     Rule.TOO_MANY_LOTS: "more lots than can be counted exactly",
+    Rule.LOW_CONFIDENCE: "confidence",
+    Rule.DAILY_DRAWDOWN: "daily drawdown",
+    Rule.CHOPPY_CONFIDENCE: "CHOPPY",
+    Rule.POSITIONS_TOTAL: "open positions",
+    Rule.SYMBOL_DISABLED: "symbol disabled",
+    Rule.SYMBOL_BLACKLISTED: "symbol blacklisted",
+    Rule.UPTREND_SHORT: "short in an UPTREND",
+    Rule.MIN_CONFIDENCE: "minimum confidence",
+    Rule.POSITIONS_LONG: "open longs",
+    Rule.POSITIONS_SHORT: "open shorts",
+    Rule.CORRELATION: "correlation",
+    Rule.SECTOR_SHARE: "sector share",
+    Rule.NO_NEW_TRADES: "NO_NEW_TRADES",
+    Rule.DEFENSIVE_EXIT: "DEFENSIVE_EXIT",
+    Rule.PAUSE_1H: "PAUSE_1H",
+    Rule.EMERGENCY_SHUTDOWN: "EMERGENCY_SHUTDOWN",
+    Rule.BALANCE_BUFFER: "available balance",
+    Rule.BALANCE_MIN: "balance below the minimum",
+    Rule.EXPOSURE_MAX: "total exposure",
+    Rule.EXPOSURE_GROSS: "gross exposure",
 }
 GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
+GOVERNOR_TEXT: dict[GovernorDecision, str] = {decision: decision.name for decision in GovernorDecision}
 CAPPED_BY_TEXT: dict[CappedBy, str] = {
     CappedBy.NONE: "the sizing model",
     CappedBy.SIZING_MARGIN: "sizing margin cap",

@@ -9,9 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import Action, PriceKind, Reason, TrailMode
-from qtsim.core.guards import loss_guard_fires_nb
+from qtsim.core.enums import Action, GovernorOrder, PriceKind, Reason, Regime, TrailMode
+from qtsim.core.exit_policies import is_replan_due_nb, replan_nb
+from qtsim.core.guards import guard_price_nb, guard_reason_nb
+from qtsim.core.params import LEGS_MAX
 from qtsim.core.records import Record
+from qtsim.core.safety_governor import reduced_lots_nb
+from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.trailing import better_price_nb, trail_price_nb, trail_starts_nb
 
@@ -25,13 +29,14 @@ def exit_whole_nb(position: Record, reason: int, out: Record) -> None:
 
 
 @kernel
-def update_stop_nb(position: Record, point: Record, instrument: Record, stops: Record, out: Record) -> bool:
-    """Decision update: reported ratchet, breakeven, trail. Returns whether the move is a decision of its own.
+def update_stop_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> bool:
+    """Decision update: reported ratchet, breakeven, regime, trail. Returns whether the move is a decision of its own.
 
     Of a trail only its start is a decision; its moves are state.
     """
     side = float(position["side"])
     price = point["price"]
+    stops = params["stops"]
     reportable = position["stop_moved"] == 1
     if reportable:
         out["reason"] = position["stop_reason"]
@@ -44,6 +49,19 @@ def update_stop_nb(position: Record, point: Record, instrument: Record, stops: R
             out["reason"] = Reason.BREAKEVEN.value
             reportable = True
 
+    if (
+        position["regime_done"] == 0
+        and point["atr"] > 0.0
+        and turns_choppy_nb(position["seen_regime"], point["regime"])
+    ):
+        out["regime_done"] = 1
+        candidate = tighter_tick_nb(price - side * stops["trail_choppy"] * point["atr"], side, instrument)
+        if is_tighter_nb(candidate, out["stop_price"], side):
+            out["stop_price"] = candidate
+            out["stop_reason"] = Reason.REGIME.value
+            out["reason"] = Reason.REGIME.value
+            reportable = True
+
     if trail_starts_nb(position, price):
         out["trail_active"] = 1
         out["peak"] = price
@@ -51,8 +69,8 @@ def update_stop_nb(position: Record, point: Record, instrument: Record, stops: R
         reportable = True
     if out["trail_active"] == 1:
         out["peak"] = better_price_nb(out["peak"], price, side)
-        if point["volatility_factor"] < stops["trail_suspend_volatility"]:
-            candidate = trail_price_nb(position, out["peak"], point["atr"])
+        if may_trail_nb(position, point, stops):
+            candidate = trail_price_nb(position, out["peak"], point["atr"], params["exit"])
             candidate = tighter_tick_nb(candidate, side, instrument)
             if is_tighter_nb(candidate, out["stop_price"], side):
                 out["stop_price"] = candidate
@@ -61,8 +79,53 @@ def update_stop_nb(position: Record, point: Record, instrument: Record, stops: R
 
 
 @kernel
+def may_trail_nb(position: Record, point: Record, stops: Record) -> bool:
+    """Volatility holds a trail's stop; what profit_lock's ladder has locked is locked at any volatility."""
+    return position["trail_mode"] == TrailMode.LADDER or point["volatility_factor"] < stops["trail_suspend_volatility"]
+
+
+@kernel
+def turns_choppy_nb(seen: int, now: int) -> bool:
+    """Has the symbol's regime changed from TRENDING to CHOPPY?"""
+    return seen == Regime.TRENDING and now == Regime.CHOPPY
+
+
+@kernel
+def obey_governor_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> bool:
+    """What DEFENSIVE_EXIT or EMERGENCY_SHUTDOWN wants of the position; returns whether anything.
+
+    Reduced: a share is closed at market, the internal stop moves to a share of its distance from the price. What would
+    stay below the exchange's minimum goes too; a share that is too small to send moves the stop alone.
+    """
+    if position["governor_order"] == GovernorOrder.NONE:
+        return False
+    if position["governor_order"] == GovernorOrder.CLOSE:
+        exit_whole_nb(position, Reason.GOVERNOR.value, out)
+        return True
+    rules = params["governor"]
+    side = float(position["side"])
+    price = point["price"]
+    candidate = price - rules["streak_stop"] * (price - out["stop_price"])
+    candidate = tighter_tick_nb(candidate, side, instrument)
+    out["reason"] = Reason.GOVERNOR.value
+    if is_tighter_nb(candidate, out["stop_price"], side):
+        out["stop_price"] = candidate
+        out["stop_reason"] = Reason.GOVERNOR.value
+    least = max(min_lots_nb(instrument), 1)
+    lots = reduced_lots_nb(position["lots"], rules["streak_reduce"])
+    if lots >= least and position["lots"] - lots < least:
+        exit_whole_nb(position, Reason.GOVERNOR.value, out)
+    elif lots >= least:
+        out["action"] = Action.PARTIAL_CLOSE.value
+        out["lots"] = lots
+    else:
+        out["action"] = Action.MOVE_SL.value
+    return True
+
+
+@kernel
 def decide_exit_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> None:
-    """One cycle: loss guard → decision update → internal stop → take profit (first untriggered leg) → hold.
+    """One cycle: governor → guards → decision update → internal stop → take profit (first untriggered leg) → hold.
 
     A stop triggers at price <= stop, a leg at price >= target (long), inclusive; both at one point: the stop.
     """
@@ -75,19 +138,33 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
     out["trail_active"] = position["trail_active"]
     out["peak"] = position["peak"]
     out["breakeven_done"] = position["breakeven_done"]
+    out["regime_done"] = position["regime_done"]
+    out["seen_regime"] = position["seen_regime"]
+    out["plan_ts"] = position["plan_ts"]
+    for k in range(LEGS_MAX):
+        out["tp_price"][k] = position["tp_price"][k]
     price = point["price"]
     mark = point["mark"]
     if price != price or mark != mark:
         return
     side = float(position["side"])
+    out["seen_regime"] = point["regime"]
+
+    # what the Safety Governor has ordered
+    if obey_governor_nb(position, point, instrument, params, out):
+        return
 
     # guards, before anything else
-    if loss_guard_fires_nb(position, mark):
-        exit_whole_nb(position, Reason.LOSS_GUARD.value, out)
+    fired = guard_reason_nb(position, point, params["guard"])
+    if fired != Reason.NONE:
+        exit_whole_nb(position, fired, out)
         return
 
     # decision update
-    moved = update_stop_nb(position, point, instrument, params["stops"], out)
+    moved = update_stop_nb(position, point, instrument, params, out)
+    replanned = False
+    if is_replan_due_nb(position, point, params):
+        replanned = replan_nb(position, point, instrument, params, out)
 
     # internal stop
     watched = mark if params["exit"]["trigger_price"] == PriceKind.MARK else price
@@ -97,7 +174,7 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
 
     # take profits, one leg
     leg = position["next_leg"]
-    if leg < position["n_legs"] and side * (price - position["tp_price"][leg]) >= 0.0:
+    if leg < position["n_legs"] and side * (price - out["tp_price"][leg]) >= 0.0:
         lots = position["tp_lots"][leg] - (position["init_lots"] - position["lots"])
         out["leg"] = leg + 1
         out["reason"] = Reason.TP1.value + leg
@@ -108,19 +185,32 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
         out["lots"] = max(lots, 0)
         return
 
-    if moved:
+    if replanned:
+        out["action"] = Action.UPDATE_TP_LIMITS.value
+        out["reason"] = Reason.REPLAN.value
+    elif moved:
         out["action"] = Action.MOVE_SL.value
 
 
 @kernel
 def apply_decision_nb(position: Record, decision: Record) -> None:
-    """Move what lives in the program: internal stop, peak, activations. Quantity and cash wait for the fill."""
+    """Move what lives in the program: stop, peak, activations, targets. Quantity and cash wait for the fill."""
     position["stop_price"] = decision["stop_price"]
     position["stop_reason"] = decision["stop_reason"]
     position["trail_active"] = decision["trail_active"]
     position["peak"] = decision["peak"]
     position["breakeven_done"] = decision["breakeven_done"]
+    position["regime_done"] = decision["regime_done"]
+    position["seen_regime"] = decision["seen_regime"]
     position["stop_moved"] = 0
+    if decision["plan_ts"] != position["plan_ts"]:
+        position["plan_ts"] = decision["plan_ts"]
+        for k in range(LEGS_MAX):
+            position["tp_price"][k] = decision["tp_price"][k]
+        if position["next_leg"] == 0:
+            position["tp1_distance"] = abs(position["tp_price"][0] - position["entry_price"])
+    if decision["reason"] == Reason.GOVERNOR:
+        position["governor_order"] = GovernorOrder.NONE.value
 
 
 @kernel
@@ -177,22 +267,24 @@ def favourable_trigger_nb(position: Record) -> float:
 
 
 @kernel
-def nearest_triggers_nb(position: Record, params: Record) -> tuple[float, float, float, float]:
+def nearest_triggers_nb(position: Record, point: Record, params: Record) -> tuple[float, float, float, float]:
     """(last below, last above, mark below, mark above): nothing happens while both prices stay strictly inside.
 
-    -inf and inf where there is none. Used to cut the path, to skip quiet bars, and to show what comes next.
+    point: what is known of age and crash. -inf and inf where there is none. Used to cut the path, to skip quiet bars,
+    and to show what comes next.
     """
     adverse_last, adverse_mark = exchange_triggers_nb(position, params)
     stop_on_mark = params["exit"]["trigger_price"] == PriceKind.MARK
     favourable = favourable_trigger_nb(position)
+    guard = guard_price_nb(position, point, params["guard"])
     if position["side"] > 0:
-        adverse_mark = nearer_below_nb(position["loss_price"], adverse_mark)
+        adverse_mark = nearer_below_nb(guard, adverse_mark)
         if stop_on_mark:
             adverse_mark = nearer_below_nb(position["stop_price"], adverse_mark)
         else:
             adverse_last = nearer_below_nb(position["stop_price"], adverse_last)
         return adverse_last, favourable, adverse_mark, np.inf
-    adverse_mark = nearer_above_nb(position["loss_price"], adverse_mark)
+    adverse_mark = nearer_above_nb(guard, adverse_mark)
     if stop_on_mark:
         adverse_mark = nearer_above_nb(position["stop_price"], adverse_mark)
     else:

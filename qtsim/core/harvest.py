@@ -35,10 +35,11 @@ def floor_share_nb(lots: int, share: float) -> int:
 
 
 @kernel
-def set_leg_lots_nb(position: Record, plan: Record, harvest: Record, min_lots: int) -> None:
+def set_leg_lots_nb(position: Record, plan: Record, basis: int, min_lots: int) -> None:
     """Lots closed once leg k has filled, cumulative: position.tp_lots.
 
-    remaining: floor(Q·(1 - Π(1 - f))), a runner stays; initial: floor(Q·Σf), leg 3 closes the rest. If nothing has
+    basis (HarvestBasis) remaining: floor(Q·(1 - Π(1 - f))), a runner stays; initial: floor(Q·Σf), the last leg closes
+    the rest. If nothing has
     closed by the last leg it closes all; if what would stay is below one lot or `min_lots`, the leg closes everything.
     A leg that the exchange would refuse as too small is one of zero lots: its quantity comes with the next leg.
     """
@@ -51,7 +52,7 @@ def set_leg_lots_nb(position: Record, plan: Record, harvest: Record, min_lots: i
     for k in range(plan["n_legs"]):
         kept *= 1.0 - plan["fractions"][k]
         summed += plan["fractions"][k]
-        if harvest["basis"] == HarvestBasis.REMAINING:
+        if basis == HarvestBasis.REMAINING:
             closed = floor_share_nb(lots, 1.0 - kept)
         elif k == last:
             closed = lots

@@ -7,12 +7,14 @@ import math
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import Gate, PlanFlag, Rule, StopModel
+from qtsim.core.enums import Gate, PlanFlag, Regime, Rule, StopModel
 from qtsim.core.floats import clamp_nb
 from qtsim.core.margin import liquidation_distance_nb
 from qtsim.core.records import Record
 
 FUNDING_DELTA_MAX = 0.1
+RANGING_STOP, BREAKOUT_STOP = 1.25, 1.5
+TRENDING_REWARD, RANGING_REWARD = 2.5, 1.5
 COST_ROOM = 1.5
 """A final stop at or below this multiple of the round-trip cost is over-leveraged."""
 
@@ -37,6 +39,49 @@ def feedback_nb(avg_pnl: float, confidence: float, levels: Record) -> float:
 
 
 @kernel
+def regime_stop_nb(regime: int) -> float:
+    """Factor on the stop where levels follow the regime."""
+    if regime == Regime.RANGING:
+        return RANGING_STOP
+    if regime == Regime.BREAKOUT:
+        return BREAKOUT_STOP
+    return 1.0
+
+
+@kernel
+def regime_reward_nb(regime: int) -> float:
+    """base_tp over the stop where levels follow the regime; 0: base_tp stays."""
+    if regime == Regime.TRENDING:
+        return TRENDING_REWARD
+    if regime == Regime.RANGING:
+        return RANGING_REWARD
+    return 0.0
+
+
+@kernel
+def stop_ratio_nb(
+    plan: Record,
+    base_sl: float,
+    lsf: float,
+    volatility_factor: float,
+    divergence: float,
+    avg_pnl: float,
+    levels: Record,
+) -> float:
+    """The stop with every modifier, before the clamps."""
+    if levels["adaptive"] == 0:
+        return base_sl
+    if levels["sl_model"] == StopModel.CONFIDENCE:
+        sl = base_sl * (1.0 - plan["confidence"] / 4.0)
+    else:
+        sl = base_sl * (1.0 + levels["sl_leverage_factor"] * (1.0 - lsf))
+    widen = 1.0
+    widen += levels["sl_divergence_scale"] * clamp_nb(divergence, 0.0, 1.0)
+    widen += levels["sl_volatility_scale"] * volatility_factor
+    return sl * widen * feedback_nb(avg_pnl, plan["confidence"], levels)
+
+
+@kernel
 def set_levels_nb(
     plan: Record,
     base_tp: float,
@@ -45,18 +90,26 @@ def set_levels_nb(
     funding_delta: float,
     divergence: float,
     avg_pnl: float,
+    by_regime: bool,
     levels: Record,
 ) -> None:
     """Targets and stop of plan.leverage and plan.confidence, with every modifier and clamp, before safety.
 
-    `levels.adaptive = 0`: tp_k = k·base_tp, sl = base_sl, unmodified; the clamps hold all the same.
+    `levels.adaptive = 0`: tp_k = k·base_tp, sl = base_sl, unmodified; the clamps hold all the same. by_regime
+    (`regime.effects.adjust_levels`): RANGING and BREAKOUT widen the stop, TRENDING and RANGING set base_tp by it, where
+    the signal brings no target of its own.
     """
     lsf = lsf_nb(plan["leverage"], levels["lsf_sensitivity"])
     plan["lsf"] = lsf
+    if by_regime:
+        base_sl *= regime_stop_nb(plan["regime"])
+        reward = regime_reward_nb(plan["regime"])
+        if reward > 0.0 and plan["flags"] & PlanFlag.SIGNAL_TP.value == 0:
+            base_tp = reward * stop_ratio_nb(plan, base_sl, lsf, volatility_factor, divergence, avg_pnl, levels)
+    plan["sl"] = stop_ratio_nb(plan, base_sl, lsf, volatility_factor, divergence, avg_pnl, levels)
     if levels["adaptive"] == 0:
         for k in range(3):
             plan["tp"][k] = (k + 1) * base_tp
-        plan["sl"] = base_sl
     else:
         delta = clamp_nb(funding_delta, -FUNDING_DELTA_MAX, FUNDING_DELTA_MAX)
         calm = 1.0 + levels["tp_volatility_scale"] * volatility_factor
@@ -64,14 +117,6 @@ def set_levels_nb(
         for k in range(3):
             reach = levels["tp_progression"][k] + levels["tp_lsf_weights"][k] * lsf
             plan["tp"][k] = base_tp * reach * (1.0 + levels["tp_funding_scale"] * delta) * calm * adjust
-        if levels["sl_model"] == StopModel.CONFIDENCE:
-            sl = base_sl * (1.0 - plan["confidence"] / 4.0)
-        else:
-            sl = base_sl * (1.0 + levels["sl_leverage_factor"] * (1.0 - lsf))
-        widen = 1.0
-        widen += levels["sl_divergence_scale"] * clamp_nb(divergence, 0.0, 1.0)
-        widen += levels["sl_volatility_scale"] * volatility_factor
-        plan["sl"] = sl * widen * adjust
     for k in range(3):
         if plan["tp"][k] < levels["tp_min"]:
             plan["tp"][k] = levels["tp_min"]

@@ -10,8 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 HARVEST_TIERS_MAX = 8
+LEGS_MAX = 5
+"""Most legs of a position; exit_brain has three."""
+TARGETS = 3
+"""Targets of the level engine."""
+LADDER_MAX = 8
+"""Most rungs of exit.profit_lock.ladder."""
 WINDOW_MAX = 256
 """Longest look-back over closed trades: leverage.kelly.window, exit.levels.feedback.trades."""
+RECENT_TRADES = 20
+"""Closed trades of a symbol that its win rate looks at."""
 
 leverage_params_dt = np.dtype(
     [
@@ -40,9 +48,22 @@ exit_params_dt = np.dtype(
         ("on_opposite_signal", "i8"),
         ("monitoring", "i8"),
         ("check_interval_s", "f8"),
+        ("replan", "i8"),
         ("trigger_price", "i8"),
         ("bracket_tp", "f8"),
         ("bracket_sl", "f8"),
+        ("legacy_tp", "f8"),
+        ("legacy_sl", "f8"),
+        ("legacy_breakeven", "f8"),
+        ("legacy_half_close", "f8"),
+        ("legacy_trail_activate", "f8"),
+        ("legacy_stale_hours", "f8"),
+        ("legacy_stale_loss", "f8"),
+        ("legacy_hard", "f8"),
+        ("legacy_levels", "i8"),
+        ("profit_lock_breakeven", "f8"),
+        ("profit_lock_legs", "f8", (LEGS_MAX, 2)),  # rows: ROE, share of what remains; unused rows at inf
+        ("profit_lock_ladder", "f8", (LADDER_MAX, 2)),  # rows: peak ROE from which, share locked; unused rows at inf
     ],
     align=True,
 )
@@ -102,12 +123,26 @@ stops_params_dt = np.dtype(
         ("trail_loose", "f8"),
         ("trail_distance", "f8"),
         ("trail_suspend_volatility", "f8"),
+        ("trail_choppy", "f8"),
         ("hard_distance", "f8"),
         ("hard_working_type", "i8"),
+        ("backup_enabled", "i8"),
+        ("backup_limit_offset_bps", "f8"),
     ],
     align=True,
 )
-guard_params_dt = np.dtype([("loss_max", "f8"), ("loss_basis", "i8")], align=True)
+guard_params_dt = np.dtype(
+    [
+        ("loss_max", "f8"),
+        ("loss_basis", "i8"),
+        ("loss_emergency_margin", "f8"),
+        ("stale_hours", "f8"),
+        ("stale_stop_share", "f8"),
+        ("stale_crash_volatility", "f8"),
+        ("stale_crash_leader_24h", "f8"),
+    ],
+    align=True,
+)
 sizing_params_dt = np.dtype(
     [
         ("model", "i8"),
@@ -123,9 +158,77 @@ sizing_params_dt = np.dtype(
     align=True,
 )
 limits_params_dt = np.dtype(
-    [("per_trade_leverage", "f8"), ("per_trade_margin", "f8"), ("per_trade_notional", "f8")], align=True
+    [
+        ("positions_total", "f8"),
+        ("positions_long", "f8"),
+        ("positions_short", "f8"),
+        ("per_trade_leverage", "f8"),
+        ("per_trade_margin", "f8"),
+        ("per_trade_notional", "f8"),
+        ("exposure_max", "f8"),
+        ("exposure_basis", "i8"),
+        ("exposure_gross", "f8"),
+        ("balance_min", "f8"),
+        ("balance_buffer", "f8"),
+        ("sector_share", "f8"),
+        ("correlation_max", "f8"),
+        ("correlation_window_days", "f8"),
+    ],
+    align=True,
 )
-entry_params_dt = np.dtype([("confidence_default", "f8"), ("cooldown_bars", "i8")], align=True)
+entry_params_dt = np.dtype(
+    [("confidence_default", "f8"), ("confidence_min", "f8"), ("cooldown_bars", "i8")], align=True
+)
+regime_params_dt = np.dtype(
+    [
+        ("effects_adjust_levels", "i8"),
+        ("effects_sideways_size", "f8"),
+        ("effects_sideways_confidence", "f8"),
+        ("effects_uptrend_size", "f8"),
+        ("effects_uptrend_short_confidence", "f8"),
+        ("effects_choppy_size", "f8"),
+    ],
+    align=True,
+)
+gates_params_dt = np.dtype([("enabled", "i8")], align=True)
+orchestrator_params_dt = np.dtype(
+    [
+        ("min_confidence_trending", "f8"),
+        ("min_confidence_breakout", "f8"),
+        ("min_confidence_ranging", "f8"),
+        ("min_confidence_choppy", "f8"),
+        ("min_confidence_max", "f8"),
+        ("defensive_daily_drawdown", "f8"),
+        ("defensive_losing_streak", "f8"),
+        ("defensive_min_confidence", "f8"),
+        ("defensive_size", "f8"),
+        ("critical_daily_drawdown", "f8"),
+        ("critical_min_confidence", "f8"),
+        ("critical_size", "f8"),
+        ("symbol_min_trades", "f8"),
+        ("symbol_min_win_rate", "f8"),
+        ("symbol_probation_trades", "f8"),
+        ("symbol_disable_losses", "f8"),
+        ("symbol_disable_hours", "f8"),
+        ("symbol_blacklist_losses", "f8"),
+    ],
+    align=True,
+)
+governor_params_dt = np.dtype(
+    [
+        ("daily_drawdown", "f8"),
+        ("hourly_loss", "f8"),
+        ("hourly_pause_hours", "f8"),
+        ("streak_losses", "f8"),
+        ("streak_stop", "f8"),
+        ("streak_reduce", "f8"),
+        ("streak_size_after", "f8"),
+        ("streak_hours", "f8"),
+        ("shutdown_drawdown", "f8"),
+        ("shutdown_operator_hours", "f8"),
+    ],
+    align=True,
+)
 costs_params_dt = np.dtype(
     [
         ("fees_maker", "f8"),
@@ -153,6 +256,10 @@ SECTIONS: dict[str, str] = {
     "entry": "entry",
     "costs": "costs",
     "sim": "sim",
+    "regime": "regime",
+    "gates": "gates",
+    "orchestrator": "orchestrator",
+    "governor": "governor",
 }
 """Record in `params_dt` → section of the settings."""
 
@@ -169,6 +276,10 @@ params_dt = np.dtype(
         ("entry", entry_params_dt),
         ("costs", costs_params_dt),
         ("sim", sim_params_dt),
+        ("regime", regime_params_dt),
+        ("gates", gates_params_dt),
+        ("orchestrator", orchestrator_params_dt),
+        ("governor", governor_params_dt),
     ],
     align=True,
 )

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from qtsim.core.params import WINDOW_MAX
+from qtsim.core.params import LADDER_MAX, LEGS_MAX, RECENT_TRADES, TARGETS, WINDOW_MAX
 
 Record: TypeAlias = Any
 """One row of a structured array: `numpy.void` interpreted, a numba record compiled."""
@@ -18,6 +18,10 @@ Records: TypeAlias = Any
 """A structured array."""
 
 BRACKETS_MAX = 16
+NEVER = -1
+"""A time that is not set."""
+EVALUATIONS_MAX = 4096
+"""Rows of the ring of equity evaluations; when it is full the oldest is forgotten."""
 
 bar_dt = np.dtype(
     [
@@ -56,6 +60,9 @@ signal_dt = np.dtype(
         ("volatility_factor", "f8"),  # clamp(atr_ratio - 1, 0, 5)
         ("symbol_risk", "f8"),  # clamp(atr_pct / the leader's, 0.5, 1.5); 1 where unknown
         ("funding_rate", "f8"),  # last published; 0 where unknown
+        ("regime", "i8"),  # Regime of the symbol
+        ("leader_regime", "i8"),  # LeaderRegime
+        ("leader_24h", "f8"),  # the leader's return over 24 h; NaN unknown
     ],
     align=True,
 )
@@ -74,6 +81,7 @@ instrument_dt = np.dtype(
         ("max_qty", "f8"),  # of one market order
         ("min_notional", "f8"),
         ("liquidation_fee", "f8"),  # ratio of the liquidated notional
+        ("sector", "i8"),  # symbols of one sector have the same number
         ("n_brackets", "i8"),
         ("bracket_cap", "f8", (BRACKETS_MAX,)),  # highest notional, inclusive
         ("bracket_rate", "f8", (BRACKETS_MAX,)),  # maintenance margin rate
@@ -88,8 +96,15 @@ point_dt = np.dtype(
         ("ts", "i8"),
         ("price", "f8"),  # last price
         ("mark", "f8"),
-        ("atr", "f8"),  # in force: known at the last bar's close
+        # in force: known at the last bar's close
+        ("known_ts", "i8"),  # that close
+        ("atr", "f8"),
         ("volatility_factor", "f8"),
+        ("regime", "i8"),
+        ("leader_24h", "f8"),  # NaN unknown
+        ("divergence", "f8"),  # NaN: none stated
+        ("funding_delta", "f8"),  # NaN: none stated
+        ("funding_rate", "f8"),
     ],
     align=True,
 )
@@ -123,16 +138,27 @@ position_dt = np.dtype(
         ("stop_reason", "i8"),  # Reason of whatever last moved it
         ("stop_moved", "i8"),  # moved by a fill, not yet reported by a cycle
         ("hard_price", "f8"),  # exchange stop; NaN none
+        ("backup_price", "f8"),  # limit of the backup stop, triggered with the exchange stop; NaN none
         ("liq_price", "f8"),  # NaN: cannot be liquidated
-        ("loss_price", "f8"),  # the loss guard's price; NaN none
-        ("tp_price", "f8", (3,)),  # NaN none
-        ("tp_lots", "i8", (3,)),  # lots closed once this leg has filled, cumulative
+        ("loss_price", "f8"),  # the loss guard's; NaN none
+        ("emergency_price", "f8"),  # the margin emergency's; NaN none
+        ("stale_price", "f8"),  # acts from stale_ts on; NaN none
+        ("crash_price", "f8"),  # acts during a crash; NaN none
+        ("stale_ts", "i8"),  # ns
+        ("tp_price", "f8", (LEGS_MAX,)),  # NaN none
+        ("tp_lots", "i8", (LEGS_MAX,)),  # lots closed once this leg has filled, cumulative
         ("n_legs", "i8"),
         ("next_leg", "i8"),  # 0-based; n_legs: all hit
         ("tp1_distance", "f8"),
         ("breakeven_price", "f8"),  # where the ratchet's breakeven puts the stop
         ("breakeven_activate_price", "f8"),  # NaN off
         ("breakeven_done", "i8"),
+        ("net_price", "f8"),  # profit_lock: where its ROE is 0
+        ("rung_price", "f8", (LADDER_MAX,)),  # profit_lock: where the ladder's rungs begin; NaN none
+        ("base_tp", "f8"),  # what the levels were planned from
+        ("base_sl", "f8"),
+        ("avg_pnl", "f8"),
+        ("plan_ts", "i8"),  # close of the bar whose row the levels follow, or the entry
         ("trail_mode", "i8"),
         ("trail_multiple", "f8"),  # × ATR
         ("trail_distance", "f8"),  # ratio
@@ -149,6 +175,13 @@ position_dt = np.dtype(
         ("funding", "f8"),
         ("liq_fee", "f8"),
         ("legs_hit", "i8"),
+        ("entry_regime", "i8"),
+        ("entry_leader_regime", "i8"),
+        ("entry_mode", "i8"),  # the Orchestrator's
+        ("seen_regime", "i8"),  # Regime at the last cycle
+        ("regime_done", "i8"),  # 1: tightened on a change from TRENDING to CHOPPY
+        ("governor_order", "i8"),  # GovernorOrder, obeyed at the next point
+        ("defensive_done", "i8"),  # 1: DEFENSIVE_EXIT has reduced it
         ("path_doubt", "i8"),  # 1: another order of some bar's extremes would have left another state
         ("path_dependent", "i8"),  # exit fills made in doubt
     ],
@@ -186,17 +219,20 @@ plan_dt = np.dtype(
         ("raw_leverage", "f8"),  # before cap and floor
         ("leverage_factors", "f8", (7,)),  # ilf2: base vol pnl symbol margin divergence funding; kelly: w r f*
         ("lsf", "f8"),
-        ("tp", "f8", (3,)),  # ratios; inf none
+        ("tp", "f8", (LEGS_MAX,)),  # ratios; inf none
         ("sl", "f8"),  # ratio; inf none
         ("hard", "f8"),  # ratio; inf none
         ("liq_distance", "f8"),
-        ("fractions", "f8", (3,)),
+        ("fractions", "f8", (LEGS_MAX,)),
         ("n_legs", "i8"),
         ("trail_mode", "i8"),
         ("trail_multiple", "f8"),
         ("trail_distance", "f8"),
         ("round_trip", "f8"),  # cost ratio used
         ("slippage", "f8"),  # ratio of one market fill of this notional
+        ("base_tp", "f8"),  # what the levels were planned from; NaN where the policy has no such levels
+        ("base_sl", "f8"),
+        ("avg_pnl", "f8"),
         ("notional", "f8"),
         ("lots", "i8"),
         ("margin", "f8"),
@@ -205,6 +241,10 @@ plan_dt = np.dtype(
         ("capped_by", "i8"),
         ("flags", "i8"),
         ("tag", "i8"),
+        ("regime", "i8"),
+        ("leader_regime", "i8"),
+        ("mode", "i8"),
+        ("size_factor", "f8"),  # product of the factors of regimes, symbol performance, mode and governor
     ],
     align=True,
 )
@@ -221,9 +261,76 @@ exit_decision_dt = np.dtype(
         ("trail_active", "i8"),
         ("peak", "f8"),
         ("breakeven_done", "i8"),
+        ("regime_done", "i8"),
+        ("seen_regime", "i8"),
+        ("tp_price", "f8", (LEGS_MAX,)),
+        ("plan_ts", "i8"),
+        ("plan", plan_dt),  # room to plan again in
     ],
     align=True,
 )
+
+governor_dt = np.dtype(
+    [
+        ("started", "i8"),
+        ("day", "i8"),  # UTC day, since 1970
+        ("day_equity", "f8"),  # equity at its 00:00
+        ("base_equity", "f8"),  # the session's base
+        ("equity", "f8"),  # at the last evaluation
+        ("losing_streak", "i8"),  # account-wide, reset at the UTC day
+        ("paused_until", "i8"),  # ns; NEVER: not active
+        ("defensive_until", "i8"),
+        ("half_size", "i8"),  # 1: after DEFENSIVE_EXIT, until the next win
+        ("halted", "i8"),  # 1: NO_NEW_TRADES until the next UTC day
+        ("resume_at", "i8"),  # of a shutdown, ns; NEVER: not active
+        ("shutdowns", "i8"),
+        ("health", "i8"),
+        ("history_first", "i8"),  # counts of rows ever written into the ring of evaluations
+        ("history_end", "i8"),
+        ("n_events", "i8"),  # waiting in `events`
+    ],
+    align=True,
+)
+"""State of the Safety Governor."""
+evaluation_dt = np.dtype([("ts", "i8"), ("equity", "f8")], align=True)
+"""One evaluation of the equity; a ring of them covers the last hour."""
+
+symbol_stats_dt = np.dtype(
+    [
+        ("won", "i1", (RECENT_TRADES,)),  # ring of the last closed trades: 1 won
+        ("closed", "i8"),
+        ("wins", "i8"),  # all-time
+        ("losing_streak", "i8"),
+        ("is_poor", "i8"),  # 1: the win rate is below the minimum
+        ("disabled_until", "i8"),  # ns; NEVER: not
+        ("probation_left", "i8"),  # trades
+        ("blacklisted_at", "i8"),  # ns; NEVER: not
+    ],
+    align=True,
+)
+"""How one symbol has been doing."""
+
+crowd_dt = np.dtype(
+    [
+        ("positions", "i8"),
+        ("longs", "i8"),
+        ("shorts", "i8"),
+        ("notional", "f8"),  # at mark
+        ("initial_margin", "f8"),
+        ("sector_notional", "f8"),  # of the candidate's sector
+        ("correlation", "f8"),  # the largest with an open position of the same direction; -inf none
+    ],
+    align=True,
+)
+"""What is open beside a candidate."""
+
+close_dt = np.dtype([("ts", "i8"), ("log_return", "f8")], align=True)
+"""One closed bar of `regime.timeframe`: when it closed, and ln(close / previous close)."""
+
+span_dt = np.dtype([("first", "i8"), ("known", "i8"), ("end", "i8")], align=True)
+"""Where one symbol's rows lie among the closes: the first, one past the last that has closed, one past the last."""
+outage_dt = np.dtype([("ts", "i8"), ("health", "i8")], align=True)
+"""From `ts` on the program's health is this (Health); injected into a backtest."""
 
 # Journals: what a run writes down, in the order it happened. ---------------------------------------------------------
 
@@ -294,6 +401,17 @@ funding_row_dt = np.dtype(
     ],
     align=True,
 )
+governor_row_dt = np.dtype(
+    [
+        ("ts", "i8"),
+        ("decision", "i4"),  # GovernorDecision
+        ("begins", "i4"),  # 1 fires, 0 ends
+        ("value", "f8"),
+        ("limit", "f8"),
+        ("equity", "f8"),
+    ],
+    align=True,
+)
 trade_row_dt = np.dtype(
     [
         ("trade_id", "i8"),
@@ -327,8 +445,9 @@ trade_row_dt = np.dtype(
         ("planned_stop", "f8"),  # ratio; inf none
         ("init_stop_price", "f8"),
         ("hard_price", "f8"),
+        ("backup_price", "f8"),  # limit of the backup stop; NaN none
         ("liq_price", "f8"),  # at entry
-        ("tp_price", "f8", (3,)),
+        ("tp_price", "f8", (TARGETS,)),  # of the first legs
         ("legs_hit", "i4"),
         ("flags", "i4"),
         ("capped_by", "i4"),
@@ -337,6 +456,9 @@ trade_row_dt = np.dtype(
         ("lsf", "f8"),
         ("stop_price", "f8"),  # internal stop when it ended
         ("peak", "f8"),
+        ("regime", "i4"),  # at entry
+        ("leader_regime", "i4"),
+        ("mode", "i4"),
     ],
     align=True,
 )

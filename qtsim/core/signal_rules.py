@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import OnOppositeSignal, Reason, Rule
+from qtsim.core.enums import LeaderRegime, OnOppositeSignal, Reason, Rule, Side
 from qtsim.core.records import Record
 
 
@@ -48,7 +48,12 @@ def request_rule_nb(request: int, held_side: int, side_now: int, bars_since_exit
 
 @kernel
 def ranks_before_nb(plan: Record, other: Record) -> bool:
-    """Is `plan` walked before `other`? Largest notional, then highest confidence; symbol order decides the rest."""
+    """Is `plan` walked before `other`? Largest notional, then in a DOWNTREND shorts, then highest confidence.
+
+    Symbol order decides the rest.
+    """
     if plan["notional"] != other["notional"]:
         return plan["notional"] > other["notional"]
+    if plan["leader_regime"] == LeaderRegime.DOWNTREND and plan["side"] != other["side"]:
+        return plan["side"] == Side.SHORT
     return plan["confidence"] > other["confidence"]

@@ -63,7 +63,8 @@ def set_size_nb(plan: Record, balance: float, atr_pct: float, price: float, inst
     else:
         notional = sizing["fixed_qty"] * price
 
-    # the clips
+    # the factors of regimes, symbol performance, mode and governor; then the clips
+    notional *= plan["size_factor"]
     if notional / leverage > limits["per_trade_margin"] * balance:
         notional = limits["per_trade_margin"] * balance * leverage
         plan["capped_by"] = CappedBy.LIMIT_MARGIN.value
@@ -72,7 +73,7 @@ def set_size_nb(plan: Record, balance: float, atr_pct: float, price: float, inst
         plan["capped_by"] = CappedBy.LIMIT_NOTIONAL.value
     qty = max(0.0, notional / price)
     if model == SizingModel.FIXED_QTY and plan["capped_by"] == CappedBy.NONE:
-        qty = sizing["fixed_qty"]
+        qty = sizing["fixed_qty"] * plan["size_factor"]
     if qty > instrument["max_qty"]:
         qty = instrument["max_qty"]
         plan["capped_by"] = CappedBy.MARKET_MAX.value

@@ -6,6 +6,7 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.enums import TrailMode
+from qtsim.core.profit_lock import locked_price_nb
 from qtsim.core.records import Record
 
 
@@ -18,9 +19,14 @@ def trail_starts_nb(position: Record, price: float) -> bool:
 
 
 @kernel
-def trail_price_nb(position: Record, peak: float, atr: float) -> float:
-    """peak - m·ATR of a long, or peak·(1 - distance); NaN where ATR is zero or unknown: the trail does not move."""
+def trail_price_nb(position: Record, peak: float, atr: float, exits: Record) -> float:
+    """peak - m·ATR of a long, peak·(1 - distance), or what the ladder locks; NaN: the trail does not move.
+
+    It does not where ATR is zero or unknown.
+    """
     side = float(position["side"])
+    if position["trail_mode"] == TrailMode.LADDER:
+        return locked_price_nb(position, peak, exits)
     if position["trail_mode"] == TrailMode.PERCENT:
         return peak * (1.0 - side * position["trail_distance"])
     if not atr > 0.0:
