@@ -59,7 +59,7 @@ class SimBroker:
         self._fills.append(Fill(i, record, is_entry=False, is_leg=intent.is_leg))
 
     def place_stop(self, intent: StopIntent) -> None:
-        """Rest the hard stop."""
+        """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do."""
         self.stops[intent.symbol] = intent.trigger_price
 
     def cancel_stop(self, symbol: int) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from qtsim.core.records import Records
+import numpy as np
+
+from qtsim.core.records import Records, governor_row_dt
 
 
 @dataclass(frozen=True)
@@ -24,4 +26,5 @@ class Journals:
     equity: Records  # equity_row_dt: one row per boundary of the timeline
     positions: Records  # position_dt, one row per symbol: what is still open at the end
     account: Records  # account_dt, shape (1,)
+    governor: Records = field(default_factory=lambda: np.zeros(0, governor_row_dt))  # its decisions, fired and ended
     counts: dict[str, int] = field(default_factory=dict)  # signals, holds, nan_points, ...

@@ -6,7 +6,15 @@ At one instant, each step over all symbols in name order before the next. Time i
 from __future__ import annotations
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import equity_nb, initial_margin_nb, margin_used_nb, mark_to_market_nb, set_point_nb
+from qtsim.core.accounting import (
+    equity_nb,
+    initial_margin_nb,
+    margin_used_nb,
+    mark_to_market_nb,
+    set_point_nb,
+    show_signal_nb,
+)
+from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
 from qtsim.core.entry import plan_entry_nb
 from qtsim.core.enums import (
     Action,
@@ -19,16 +27,21 @@ from qtsim.core.enums import (
     Rule,
     Side,
 )
+from qtsim.core.gates import judge_again_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, requested_side_nb, signal_exit_reason_nb
 from qtsim.core.sizing import deny_unaffordable_nb
+from qtsim.core.symbol_stats import clear_blacklist_nb
 from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
     DENIALS,
     EQUITIES,
     FILLS,
+    GOVERNOR,
+    NEXT_OUTAGE,
     NO_BAR,
+    NO_CORRELATION,
     PENDING_AT_END,
     TRADES,
     Book,
@@ -38,6 +51,7 @@ from qtsim.sim.market import (
 from qtsim.sim.steps import (
     charge_funding_nb,
     enter_nb,
+    evaluate_nb,
     exit_at_market_nb,
     is_observable_nb,
     write_decision_nb,
@@ -66,6 +80,7 @@ def has_room_nb(journal: Journal, n_symbols: int) -> bool:
         and journal.counts[FILLS] + room <= len(journal.fills)
         and journal.counts[DECISIONS] + room <= len(journal.decisions)
         and journal.counts[DENIALS] + room <= len(journal.denials)
+        and journal.counts[GOVERNOR] + room <= len(journal.governor)
     )
 
 
@@ -96,8 +111,7 @@ def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
 @kernel
 def show_bar_nb(tape: Tape, book: Book, i: int, row: int) -> None:
     """What a bar's close makes known is in force from now on."""
-    book.points[i]["atr"] = tape.signals[row]["atr"]
-    book.points[i]["volatility_factor"] = tape.signals[row]["volatility_factor"]
+    show_signal_nb(book.points[i], tape.signals[row], tape.bars[row]["ts_open"] + tape.timeframe_ns)
 
 
 @kernel
@@ -191,7 +205,7 @@ def obey_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: R
 
 @kernel
 def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
-    """Step 7, first pass: every request alone on the state after step 6."""
+    """Step 7, first pass: every request alone on the state after step 6, through the approval chain."""
     account = book.account[0]
     equity = equity_nb(account, book.positions, book.points)
     available = account["wallet"] - margin_used_nb(book.positions)
@@ -219,6 +233,7 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NO_PRICE.value)
             continue
         plan = book.plans[i]
+        measure_candidate_nb(tape, book, i, request, ts, params)
         plan_entry_nb(
             plan,
             account,
@@ -228,6 +243,10 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
             equity,
             initial_margin,
             available,
+            ts,
+            book.crowd[0],
+            book.governor[0],
+            book.stats[i],
             tape.instruments[i],
             params,
         )
@@ -235,6 +254,25 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
             book.slots[i]["candidate"] = 1
         else:
             deny_plan_nb(book, journal, plan, i, row, ts)
+
+
+@kernel
+def measure_candidate_nb(tape: Tape, book: Book, i: int, side: int, ts: int, params: Record) -> None:
+    """What is open beside the candidate, and how alike it is."""
+    measure_crowd_nb(book.crowd[0], book.positions, book.points, tape.instruments, i)
+    if params["gates"]["enabled"] == 0:
+        return
+    book.counters[NO_CORRELATION] += measure_correlation_nb(
+        book.crowd[0],
+        book.positions,
+        tape.closes,
+        book.spans,
+        i,
+        side,
+        ts,
+        tape.regime_ns,
+        params["limits"],
+    )
 
 
 @kernel
@@ -256,7 +294,8 @@ def deny_plan_nb(book: Book, journal: Journal, plan: Record, i: int, row: int, t
 
 @kernel
 def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
-    """Step 7, second pass: candidates in rank order, what is available re-checked after each fill."""
+    """Step 7, second pass: candidates in rank order, every cumulative limit re-checked after each fill."""
+    balance = equity_nb(book.account[0], book.positions, book.points)
     while True:
         best = -1
         for i in range(len(book.slots)):
@@ -267,7 +306,10 @@ def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, param
         book.slots[best]["candidate"] = 0
         plan = book.plans[best]
         available = book.account[0]["wallet"] - margin_used_nb(book.positions)
-        deny_unaffordable_nb(plan, available, params)
+        measure_candidate_nb(tape, book, best, plan["side"], ts, params)
+        judge_again_nb(plan, book.crowd[0], balance, available, params)
+        if plan["gate"] == Gate.NONE:
+            deny_unaffordable_nb(plan, available, params)
         if plan["gate"] == Gate.NONE:
             enter_nb(tape, book, journal, best, params)
         else:
@@ -306,6 +348,19 @@ def act_at_close_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: R
         if is_last_bar_nb(book, i, book.slots[i]["acting"]):
             book.slots[i]["acting"] = NO_BAR
     act_on_signals_nb(tape, book, journal, ts, params)
+
+
+@kernel
+def judge_account_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Step 3 for gates and governor: health, the operator's clearing of symbols, the evaluation of the equity."""
+    if params["gates"]["enabled"] == 0:
+        return
+    while book.counters[NEXT_OUTAGE] < len(tape.outages) and tape.outages[book.counters[NEXT_OUTAGE]]["ts"] <= ts:
+        book.governor[0]["health"] = tape.outages[book.counters[NEXT_OUTAGE]]["health"]
+        book.counters[NEXT_OUTAGE] += 1
+    for i in range(len(book.stats)):
+        clear_blacklist_nb(book.stats[i], ts, params["governor"]["shutdown_operator_hours"])
+    evaluate_nb(book, journal, ts, params)
 
 
 @kernel
@@ -379,10 +434,12 @@ def run_nb(
         end_data_nb(tape, book, journal, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
-        # 3. equity marked
+        # 3. equity marked, UTC day rolled, governor
         mark_to_market_nb(book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES]])
         journal.counts[EQUITIES] += 1
-        # 4. closed bars and their signals become visible
+        judge_account_nb(tape, book, journal, ts, params)
+        # 4. closed bars, regimes and statistics become visible, and their signals pending
+        show_closes_nb(tape.closes, book.spans, ts)
         if at_close:
             act_at_close_nb(tape, book, journal, ts, params)
         close_bars_nb(tape, book, journal, ts, params)
@@ -393,6 +450,8 @@ def run_nb(
         open_bars_nb(tape, book, ts)
         expire_signals_nb(tape, book, journal, ts)
         settle_point_nb(tape, book, journal, 0, n, has_cycle_at_open_nb(ts, params), params)
+        if params["exit"]["monitoring"] != Monitoring.CONTINUOUS:
+            evaluate_nb(book, journal, ts, params)
         # 6. signal exits, 7. pending entries
         for i in range(n):
             book.slots[i]["acting"] = NO_BAR

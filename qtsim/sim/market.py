@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from qtsim.core.records import (
+    EVALUATIONS_MAX,
     Records,
     account_dt,
     bar_dt,
+    close_dt,
+    crowd_dt,
     decision_row_dt,
     denial_row_dt,
     equity_row_dt,
+    evaluation_dt,
     exit_decision_dt,
     fill_row_dt,
     funding_dt,
     funding_row_dt,
+    governor_dt,
+    governor_row_dt,
     instrument_dt,
+    outage_dt,
     plan_dt,
     point_dt,
     position_dt,
     signal_dt,
+    span_dt,
+    symbol_stats_dt,
     trade_row_dt,
 )
+from qtsim.core.safety_governor import reset_governor_nb
+from qtsim.core.symbol_stats import reset_stats_nb
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, CURSOR = range(6)
-COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end")
-TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, ADVANCE = range(7)
+HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE = range(8)
+COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end", "no_correlation")
+TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, GOVERNOR, ADVANCE = range(8)
 NO_BAR = -1
+EVENTS_MAX = 16
+"""More events than the governor can raise between two moments at which they are written down."""
 
 slot_dt = np.dtype(
     [
@@ -78,6 +91,10 @@ class Market(NamedTuple):
     instruments: Records  # instrument_dt, one per symbol
     has_mark: Ints  # 1: mark history
     timeframe_ns: int
+    closes: Records  # close_dt: bars of regime.timeframe
+    close_offsets: Ints
+    outages: Records  # outage_dt, ascending
+    regime_ns: int
 
 
 class Tape(NamedTuple):
@@ -89,6 +106,9 @@ class Tape(NamedTuple):
     funding: Records
     instruments: Records
     timeframe_ns: int
+    closes: Records
+    outages: Records
+    regime_ns: int
 
 
 class Book(NamedTuple):
@@ -100,7 +120,13 @@ class Book(NamedTuple):
     points: Records  # point_dt: the last observation of each symbol
     slots: Records  # slot_dt
     decision: Records  # exit_decision_dt[1]
-    counters: Ints  # COUNTERS, then the next boundary
+    governor: Records  # governor_dt[1]
+    history: Records  # evaluation_dt, a ring
+    events: Records  # governor_row_dt: of the last call
+    stats: Records  # symbol_stats_dt, one per symbol
+    spans: Records  # span_dt, one per symbol
+    crowd: Records  # crowd_dt[1]
+    counters: Ints  # COUNTERS, then the next boundary and the next outage
 
 
 class Journal(NamedTuple):
@@ -112,12 +138,18 @@ class Journal(NamedTuple):
     denials: Records
     funding: Records
     equity: Records
+    governor: Records
     counts: Ints
+
+
+def no_closes() -> Records:
+    """No bars of the regime's timeframe: correlations are then unknown."""
+    return np.zeros(0, close_dt)
 
 
 @dataclass(frozen=True)
 class SymbolInput:
-    """One symbol's arrays: bars and signals row by row, funding events, and its instrument record."""
+    """One symbol's arrays: bars and signals row by row, funding events, instrument, closes of the regime's bars."""
 
     symbol: str
     bars: Records
@@ -125,10 +157,16 @@ class SymbolInput:
     funding: Records
     instrument: Records
     has_mark: bool
+    closes: Records = field(default_factory=no_closes)
 
 
-def build_market(inputs: list[SymbolInput], timeframe_ns: int) -> Market:
-    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the timeframe."""
+def build_market(
+    inputs: list[SymbolInput], timeframe_ns: int, *, regime_ns: int | None = None, outages: Records | None = None
+) -> Market:
+    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the timeframe.
+
+    regime_ns: length of the bars behind `closes`, the timeframe's by default. outages: outage_dt, ascending.
+    """
     if [item.symbol for item in inputs] != sorted(item.symbol for item in inputs):
         raise ValueError("symbols must be in name order")
     opens = np.concatenate([item.bars["ts_open"] for item in inputs]).astype(np.int64)
@@ -144,7 +182,34 @@ def build_market(inputs: list[SymbolInput], timeframe_ns: int) -> Market:
         instruments=_join([item.instrument for item in inputs], instrument_dt),
         has_mark=np.array([int(item.has_mark) for item in inputs], dtype=np.int64),
         timeframe_ns=timeframe_ns,
+        closes=_join([item.closes for item in inputs], close_dt),
+        close_offsets=_offsets([len(item.closes) for item in inputs]),
+        outages=np.zeros(0, outage_dt) if outages is None else outages,
+        regime_ns=regime_ns or timeframe_ns,
     )
+
+
+def new_governor() -> Records:
+    """A governor before its first evaluation, shape (1,)."""
+    governor = np.zeros(1, governor_dt)
+    reset_governor_nb(governor[0])
+    return governor
+
+
+def new_stats(n: int) -> Records:
+    """Symbols before their first trade, shape (n,)."""
+    stats = np.zeros(n, symbol_stats_dt)
+    for row in stats:
+        reset_stats_nb(row)
+    return stats
+
+
+def new_spans(market: Market) -> Records:
+    """Where each symbol's closes lie; none is known yet. Shape (symbols,)."""
+    spans = np.zeros(len(market.instruments), span_dt)
+    spans["first"] = spans["known"] = market.close_offsets[:-1]
+    spans["end"] = market.close_offsets[1:]
+    return spans
 
 
 def new_book(market: Market, balance: float) -> Book:
@@ -157,6 +222,7 @@ def new_book(market: Market, balance: float) -> Book:
     points["price"] = np.nan
     points["mark"] = np.nan
     points["atr"] = np.nan
+    points["leader_24h"] = np.nan
     slots = np.zeros(n, slot_dt)
     slots["bars_first"] = slots["next_bar"] = market.bar_offsets[:-1]
     slots["bars_end"] = market.bar_offsets[1:]
@@ -176,13 +242,29 @@ def new_book(market: Market, balance: float) -> Book:
         points=points,
         slots=slots,
         decision=np.zeros(1, exit_decision_dt),
-        counters=np.zeros(len(COUNTERS) + 1, dtype=np.int64),
+        governor=new_governor(),
+        history=np.zeros(EVALUATIONS_MAX, evaluation_dt),
+        events=np.zeros(EVENTS_MAX, governor_row_dt),
+        stats=new_stats(n),
+        spans=new_spans(market),
+        crowd=np.zeros(1, crowd_dt),
+        counters=np.zeros(len(COUNTERS) + 2, dtype=np.int64),
     )
 
 
 def tape_of(market: Market) -> Tape:
     """The part of a market that kernels read."""
-    return Tape(market.boundaries, market.bars, market.signals, market.funding, market.instruments, market.timeframe_ns)
+    return Tape(
+        market.boundaries,
+        market.bars,
+        market.signals,
+        market.funding,
+        market.instruments,
+        market.timeframe_ns,
+        market.closes,
+        market.outages,
+        market.regime_ns,
+    )
 
 
 def new_journal(market: Market, rows: int, *, keep: bool = True) -> Journal:
@@ -194,6 +276,7 @@ def new_journal(market: Market, rows: int, *, keep: bool = True) -> Journal:
         denials=np.zeros(4 * rows, denial_row_dt),
         funding=np.zeros(2 * len(market.funding) + 8 if keep else 1, funding_row_dt),
         equity=np.zeros(len(market.boundaries) if keep else 1, equity_row_dt),
+        governor=np.zeros(rows, governor_row_dt),
         counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),
     )
 
@@ -205,6 +288,7 @@ def grown(journal: Journal) -> Journal:
         fills=_doubled(journal.fills),
         decisions=_doubled(journal.decisions),
         denials=_doubled(journal.denials),
+        governor=_doubled(journal.governor),
     )
 
 

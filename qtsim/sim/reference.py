@@ -23,10 +23,12 @@ from qtsim.core.enums import (
     Rule,
 )
 from qtsim.core.exit_brain import exchange_triggers_nb
+from qtsim.core.exit_policies import is_replan_due_nb
+from qtsim.core.guards import is_stale_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import requested_side_nb
 from qtsim.sim.broker import SimBroker
-from qtsim.sim.market import Market
+from qtsim.sim.market import Market, new_spans
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -77,7 +79,9 @@ class ReferenceBacktest:
         self.params: Record = params[0]
         self.diagnose = diagnose
         self.n = len(market.instruments)
-        self.session = Session(market.instruments, params, balance)
+        spans = new_spans(market)
+        self.session = Session(market.instruments, params, balance, market.closes, spans, market.regime_ns)
+        self.next_outage = 0
         self.broker = SimBroker(self.session)
         self.session.connect(self.broker)
         self.paths: dict[int, BarPath] = {}
@@ -110,12 +114,16 @@ class ReferenceBacktest:
             self._end_data()  # 1, its last point was settled by the walk
             self._charge_boundary_funding(range(self.n), ts)  # 2
             self.session.mark(ts)  # 3
+            self._judge_account(ts)
+            self.session.show_closes(ts)  # 4
             if self.fill_at == FillAt.CLOSE:
                 self._act_at_close(ts)
-            self._close_bars(ts)  # 4
+            self._close_bars(ts)
             self._open_bars(ts)  # 5
             self._expire_signals(ts)
             self._settle(sorted(self.paths), cycles=self._looks_at(ts))
+            if self.monitoring != Monitoring.CONTINUOUS:
+                self.session.evaluate(ts)
             self._act_on_signals(ts)  # 6 and 7
             if self.both_ends:
                 self._charge_entries(ts)
@@ -125,6 +133,13 @@ class ReferenceBacktest:
                 self._walk(ts, boundaries[b + 1])
         if end == len(boundaries):
             self.pending_at_end = sum(requested_side_nb(self.market.signals[row]) != 0 for row in self.pending.values())
+
+    def _judge_account(self, ts: int) -> None:
+        outages = self.market.outages
+        while self.session.has_gates and self.next_outage < len(outages) and outages[self.next_outage]["ts"] <= ts:
+            self.session.set_health(int(outages[self.next_outage]["health"]))
+            self.next_outage += 1
+        self.session.judge_account(ts)
 
     def _end_data(self) -> None:
         if self.end_of_data != EndOfData.CLOSE:
@@ -143,7 +158,7 @@ class ReferenceBacktest:
 
     def _act_at_close(self, ts: int) -> None:
         for i, path in self.paths.items():
-            self.session.close_bar(i, self.market.signals[path.row])
+            self.session.close_bar(i, self.market.signals[path.row], ts)
         may_last = self.end_of_data == EndOfData.OPEN
         rows = {i: path.row for i, path in self.paths.items() if may_last or not self._is_last(i, path.row)}
         self._decide(rows, ts)
@@ -152,7 +167,7 @@ class ReferenceBacktest:
         for i in sorted(self.paths):
             row = self.paths[i].row
             signal = self.market.signals[row]
-            self.session.close_bar(i, signal)
+            self.session.close_bar(i, signal, ts)
             if self._is_last(i, row) and self.end_of_data != EndOfData.OPEN:
                 if requested_side_nb(signal) != 0:
                     self.session.deny_request(i, self._relative(i, row), signal, Rule.END_OF_DATA, ts)
@@ -234,7 +249,10 @@ class ReferenceBacktest:
         self._unfold(i, high_first)
 
     def _bar_may_act(self, i: int, close: int) -> bool:
-        if self.session.positions[i]["trail_active"] == 1 or self._funding_times(i, close):
+        position = self.session.positions[i]
+        if position["trail_active"] == 1 or is_stale_nb(position, close) or self._funding_times(i, close):
+            return True
+        if is_replan_due_nb(position, self.session.points[i], self.params):
             return True
         bar = self.market.bars[self.paths[i].row]
         last_below, last_above, mark_below, mark_above = self.session.nearest_triggers(i)
@@ -246,8 +264,10 @@ class ReferenceBacktest:
     def _try_path(self, i: int, high_first: bool, ts: int) -> tuple[float, tuple[float, ...]]:
         """Equity and exit state at the close in one order of the extremes; everything is put back afterwards."""
         kept = self._snapshot()
+        self.session.is_trial = True
         self._unfold(i, high_first)
         self._walk_bars([i], ts)
+        self.session.is_trial = False
         position = self.session.positions[i]
         result = trade_equity_nb(position, float(self.session.points[i]["mark"])), exit_state_nb(position)
         self._restore(kept)
@@ -312,6 +332,8 @@ class ReferenceBacktest:
                 self._charge_boundary_funding(walking, close)  # before what the last point closes
             if horizon == end:
                 self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
+                if self.monitoring == Monitoring.POINTS:
+                    self.session.evaluate(end)
                 if self.monitoring == Monitoring.INTERVAL and end == close:
                     self._look_at_last_close(walking, close)
             if horizon < close:
@@ -397,6 +419,7 @@ class ReferenceBacktest:
             if self.session.can_judge(i):
                 self.session.remember_extremes(i)
             self.session.run_cycles(i, once=True)
+            self.session.evaluate(event.ts)
             return
         self.broker.act(i, Reason.LIQUIDATION)
         self.broker.act(i, Reason.HARD_STOP)

@@ -16,6 +16,7 @@ from qtsim.sim.market import (
     EQUITIES,
     FILLS,
     FUNDINGS,
+    GOVERNOR,
     TRADES,
     Book,
     Journal,
@@ -32,7 +33,8 @@ Progress = Callable[[int, int], None]
 CHUNK = 20_000
 """Boundaries between two progress reports; Ctrl-C is obeyed there."""
 FIRST_ROWS = 512
-COMPARED = ("trades", "fills", "decisions", "denials", "funding", "equity", "positions", "account")
+JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor")
+COMPARED = (*JOURNALLED, "positions", "account")
 
 
 @dataclass
@@ -90,6 +92,7 @@ class CompiledRun:
             denials=journal.denials[: counts[DENIALS]].copy(),
             funding=journal.funding[: counts[FUNDINGS]].copy(),
             equity=journal.equity[: counts[EQUITIES]].copy(),
+            governor=journal.governor[: counts[GOVERNOR]].copy(),
             positions=self.book.positions.copy(),
             account=self.book.account.copy(),
             counts=counters,
@@ -137,7 +140,7 @@ def run_reference(
     session = reference.session
     counters = {name: int(session.counts[name]) for name in COUNTERS}
     counters["pending_at_end"] = reference.pending_at_end
-    tables = {kind: session.journal.table(kind) for kind in COMPARED[:6]}
+    tables = {kind: session.journal.table(kind) for kind in JOURNALLED}
     return Journals(
         symbols=symbols,
         timeframe_ns=market.timeframe_ns,

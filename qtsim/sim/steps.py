@@ -6,6 +6,7 @@ from qtsim.core._jit import kernel
 from qtsim.core.accounting import (
     apply_funding_nb,
     close_trade_nb,
+    equity_nb,
     hit_leg_nb,
     note_margin_use_nb,
     observe_nb,
@@ -13,9 +14,16 @@ from qtsim.core.accounting import (
     reduce_position_nb,
 )
 from qtsim.core.costs import funding_amount_nb
-from qtsim.core.enums import Action, Reason, Side
+from qtsim.core.enums import Action, GovernorOrder, Reason, Side
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
 from qtsim.core.records import Record
+from qtsim.core.safety_governor import (
+    evaluate_governor_nb,
+    note_losing_fill_nb,
+    note_trade_nb,
+    order_positions_nb,
+)
+from qtsim.core.symbol_stats import note_symbol_trade_nb
 from qtsim.sim.fills import exchange_event_nb, fill_entry_nb, fill_exit_nb, fill_liquidation_nb
 from qtsim.sim.market import (
     ADVANCE,
@@ -24,6 +32,7 @@ from qtsim.sim.market import (
     DENIALS,
     FILLS,
     FUNDINGS,
+    GOVERNOR,
     HOLDS,
     NAN_POINTS,
     TRADES,
@@ -81,6 +90,43 @@ def write_denial_nb(
 
 
 @kernel
+def write_events_nb(book: Book, journal: Journal) -> None:
+    """Journal what the governor has fired and ended since the last time."""
+    governor = book.governor[0]
+    for k in range(governor["n_events"]):
+        journal.governor[journal.counts[GOVERNOR]] = book.events[k]
+        journal.counts[GOVERNOR] += 1
+    governor["n_events"] = 0
+
+
+@kernel
+def evaluate_nb(book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Let the governor evaluate the equity at the symbols' points; a shutdown closes everything at the next ones."""
+    if journal.counts[ADVANCE] == 0 or params["gates"]["enabled"] == 0:
+        return
+    equity = equity_nb(book.account[0], book.positions, book.points)
+    if evaluate_governor_nb(book.governor[0], book.history, book.events, ts, equity, params):
+        order_positions_nb(book.positions, GovernorOrder.CLOSE.value)
+    write_events_nb(book, journal)
+
+
+@kernel
+def tell_governor_nb(
+    book: Book, journal: Journal, i: int, ts: int, lost: bool, is_flat: bool, won: bool, params: Record
+) -> None:
+    """After a closing fill: equity, a losing fill, and the trade once it is flat, in this order."""
+    governor = book.governor[0]
+    evaluate_nb(book, journal, ts, params)
+    if lost:
+        note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
+    if is_flat:
+        if note_trade_nb(governor, book.events, ts, won, params):
+            order_positions_nb(book.positions, GovernorOrder.REDUCE.value)
+        note_symbol_trade_nb(book.stats[i], ts, won, params["orchestrator"])
+    write_events_nb(book, journal)
+
+
+@kernel
 def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, is_leg: bool, params: Record) -> None:
     """Apply the exit that stands in the next fill row: cash, quantity, legs; and the trade, once flat."""
     position = book.positions[i]
@@ -89,12 +135,19 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     reduce_position_nb(book.account[0], position, fill, instrument)
     if is_leg:
         hit_leg_nb(position, instrument, params)
-    if position["lots"] == 0:
+    is_flat = position["lots"] == 0
+    won = False
+    if is_flat:
         trade = journal.trades[journal.counts[TRADES]]
         close_trade_nb(book.account[0], position, fill, i, bar, trade)
+        won = trade["pnl"] > 0.0
         journal.counts[TRADES] += journal.counts[ADVANCE]
         book.slots[i]["last_exit_bar"] = bar
+    lost = fill["pnl"] - fill["fee"] - fill["liq_fee"] < 0.0
+    ts = fill["ts"]
     journal.counts[FILLS] += journal.counts[ADVANCE]
+    if journal.counts[ADVANCE] == 1 and params["gates"]["enabled"] == 1:
+        tell_governor_nb(book, journal, i, ts, lost, is_flat, won, params)
 
 
 @kernel
@@ -171,7 +224,8 @@ def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
         if decision["lots"] == 0:
             hit_leg_nb(position, tape.instruments[i], params)
         else:
-            exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], True, params)
+            is_leg = decision["leg"] > 0
+            exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], is_leg, params)
     return True
 
 

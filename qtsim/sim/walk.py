@@ -8,6 +8,8 @@ from qtsim.core._jit import kernel
 from qtsim.core.accounting import set_point_nb, trade_equity_nb
 from qtsim.core.enums import FundingInclusive, Monitoring, PathModel, Reason, Side
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
+from qtsim.core.exit_policies import is_replan_due_nb
+from qtsim.core.guards import is_stale_nb
 from qtsim.core.records import Record
 from qtsim.sim.market import AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import (
@@ -22,6 +24,7 @@ from qtsim.sim.paths import (
 from qtsim.sim.steps import (
     charge_funding_nb,
     check_exchange_nb,
+    evaluate_nb,
     is_observable_nb,
     observe_point_nb,
     run_cycles_nb,
@@ -36,10 +39,10 @@ CYCLE_RANK = 1
 
 
 @kernel
-def watched_band_nb(position: Record, params: Record) -> tuple[float, float, float, float]:
+def watched_band_nb(position: Record, point: Record, params: Record) -> tuple[float, float, float, float]:
     """Triggers that act along the path: all of them, or with `interval` only the exchange's."""
     if params["exit"]["monitoring"] == Monitoring.CONTINUOUS:
-        return nearest_triggers_nb(position, params)
+        return nearest_triggers_nb(position, point, params)
     on_last, on_mark = exchange_triggers_nb(position, params)
     if position["side"] > 0:
         return on_last, np.inf, on_mark, np.inf
@@ -53,7 +56,7 @@ def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) 
     A trigger already met fires where the walk stands. The trigger's own price is exact; the other series is linear.
     Where either price is missing nothing can be judged, so nothing may be announced: it would be announced for ever.
     """
-    last_below, last_above, mark_below, mark_above = watched_band_nb(book.positions[i], params)
+    last_below, last_above, mark_below, mark_above = watched_band_nb(book.positions[i], book.points[i], params)
     price = book.points[i]["price"]
     mark = book.points[i]["mark"]
     book.slots[i]["event_share"] = NO_EVENT
@@ -180,6 +183,7 @@ def fire_next_event_nb(
         if is_observable_nb(book, i):
             observe_point_nb(book, i)
         run_cycles_nb(tape, book, journal, i, True, params)
+        evaluate_nb(book, journal, chosen_ts, params)
         return True
     book.slots[i]["share"] = book.slots[i]["event_share"]
     set_point_nb(book.points[i], chosen_ts, book.slots[i]["event_price"], book.slots[i]["event_mark"])
@@ -304,6 +308,8 @@ def walk_segment_nb(
             charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
         if horizon == end:
             settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
+            if monitoring == Monitoring.POINTS:
+                evaluate_nb(book, journal, end, params)
             if monitoring == Monitoring.INTERVAL and end == close:
                 look_at_last_close_nb(tape, book, journal, close, first, last, params)
         if due == horizon and due < close:
@@ -395,14 +401,16 @@ def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, 
 
 @kernel
 def bar_may_act_nb(tape: Tape, book: Book, i: int, close: int, params: Record) -> bool:
-    """Can this bar reach any trigger, move a trail that it then reaches, or be charged funding on its path?"""
+    """Can this bar reach any trigger, move a trail, make the position stale, plan it again, or be charged funding?"""
     position = book.positions[i]
-    if position["trail_active"] == 1:
+    if position["trail_active"] == 1 or is_stale_nb(position, close):
+        return True
+    if is_replan_due_nb(position, book.points[i], params):
         return True
     if next_funding_time_nb(tape, book, i, i + 1, close) < close:
         return True
     bar = tape.bars[book.slots[i]["bar"]]
-    last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, params)
+    last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, book.points[i], params)
     if bar["low"] <= last_below or bar["high"] >= last_above:
         return True
     if book.slots[i]["has_mark"] == 1:

@@ -11,6 +11,7 @@ from qtsim.core.records import (
     equity_row_dt,
     fill_row_dt,
     funding_row_dt,
+    governor_row_dt,
     trade_row_dt,
 )
 
@@ -21,6 +22,7 @@ KINDS: dict[str, np.dtype[np.void]] = {
     "denials": denial_row_dt,
     "funding": funding_row_dt,
     "equity": equity_row_dt,
+    "governor": governor_row_dt,
 }
 
 

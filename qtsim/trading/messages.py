@@ -29,11 +29,15 @@ class ExitIntent:
 
 @dataclass(frozen=True)
 class StopIntent:
-    """Rest a stop on the exchange that closes the whole position."""
+    """Rest a stop on the exchange that closes the whole position.
+
+    backup_limit: where there is one, beside it a reduce-only STOP with the same trigger and this limit price.
+    """
 
     symbol: int
     trade_id: int
     trigger_price: float
+    backup_limit: float | None = None
 
 
 @dataclass(frozen=True)

@@ -24,32 +24,70 @@ from qtsim.core.accounting import (
     open_position_nb,
     reduce_position_nb,
     set_point_nb,
+    show_signal_nb,
 )
+from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
 from qtsim.core.entry import plan_entry_nb
-from qtsim.core.enums import Action, Gate, Reason, Rule
+from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
+from qtsim.core.gates import judge_again_nb
 from qtsim.core.records import (
+    EVALUATIONS_MAX,
     Record,
     Records,
     account_dt,
+    crowd_dt,
+    evaluation_dt,
     exit_decision_dt,
+    governor_dt,
+    governor_row_dt,
     plan_dt,
     point_dt,
     position_dt,
+    symbol_stats_dt,
+)
+from qtsim.core.safety_governor import (
+    evaluate_governor_nb,
+    note_losing_fill_nb,
+    note_trade_nb,
+    order_positions_nb,
+    reset_governor_nb,
 )
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, requested_side_nb, signal_exit_reason_nb
 from qtsim.core.sizing import deny_unaffordable_nb
+from qtsim.core.symbol_stats import clear_blacklist_nb, note_symbol_trade_nb, reset_stats_nb
 from qtsim.trading.broker import Broker
 from qtsim.trading.journal import SessionJournal
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
+
+EVENTS_MAX = 16
+"""More events than the governor can raise between two moments at which they are written down."""
 
 
 class Session:
     """One account, several symbols in name order, one broker."""
 
-    def __init__(self, instruments: Records, params: Records, balance: float) -> None:
-        """instruments: instrument_dt, one per symbol; params: params_dt[1]; balance: starting wallet, quote."""
+    def __init__(
+        self, instruments: Records, params: Records, balance: float, closes: Records, spans: Records, regime_ns: int
+    ) -> None:
+        """instruments: instrument_dt, one per symbol; params: params_dt[1]; balance: starting wallet, quote.
+
+        closes: close_dt, the bars of regime.timeframe of all symbols; spans: span_dt, where each symbol's lie;
+        regime_ns: their length.
+        """
         n = len(instruments)
+        self.closes = closes
+        self.spans = spans
+        self.regime_ns = regime_ns
+        self.governor = np.zeros(1, governor_dt)
+        reset_governor_nb(self.governor[0])
+        self.history = np.zeros(EVALUATIONS_MAX, evaluation_dt)
+        self.events = np.zeros(EVENTS_MAX, governor_row_dt)
+        self.stats = np.zeros(n, symbol_stats_dt)
+        for row in self.stats:
+            reset_stats_nb(row)
+        self.crowd = np.zeros(1, crowd_dt)
+        self.is_trial = False
         self.instruments = instruments
         self.params: Record = params[0]
         self.account = np.zeros(1, account_dt)
@@ -58,7 +96,7 @@ class Session:
         self.positions = np.zeros(n, position_dt)
         self.plans = np.zeros(n, plan_dt)
         self.points = np.zeros(n, point_dt)
-        for field in ("price", "mark", "atr"):
+        for field in ("price", "mark", "atr", "leader_24h"):
             self.points[field] = np.nan
         self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
@@ -77,10 +115,13 @@ class Session:
         """A price point of symbol `i`."""
         set_point_nb(self.points[i], ts, price, mark)
 
-    def close_bar(self, i: int, signal: Record) -> None:
-        """A bar ended: what its close makes known is in force from the next point on."""
-        self.points[i]["atr"] = signal["atr"]
-        self.points[i]["volatility_factor"] = signal["volatility_factor"]
+    def close_bar(self, i: int, signal: Record, ts: int) -> None:
+        """A bar ended at `ts`: what its close makes known is in force from the next point on."""
+        show_signal_nb(self.points[i], signal, ts)
+
+    def show_closes(self, ts: int) -> None:
+        """Bars of the regime's timeframe that have closed by `ts` are known from now on."""
+        show_closes_nb(self.closes, self.spans, ts)
 
     def is_open(self, i: int) -> bool:
         """Does symbol `i` hold a position?"""
@@ -101,7 +142,54 @@ class Session:
 
     def nearest_triggers(self, i: int) -> tuple[float, float, float, float]:
         """(last below, last above, mark below, mark above) of the open position."""
-        return nearest_triggers_nb(self.positions[i], self.params)
+        return nearest_triggers_nb(self.positions[i], self.points[i], self.params)
+
+    # the Safety Governor ---------------------------------------------------------------------------------------------
+
+    @property
+    def has_gates(self) -> bool:
+        """Are gates and governor on?"""
+        return bool(self.params["gates"]["enabled"] == 1)
+
+    def set_health(self, health: int) -> None:
+        """The program's health changed."""
+        self.governor["health"] = health
+
+    def judge_account(self, ts: int) -> None:
+        """At a boundary: the operator's clearing of symbols, then the evaluation of the equity."""
+        if not self.has_gates:
+            return
+        for row in self.stats:
+            clear_blacklist_nb(row, ts, float(self.params["governor"]["shutdown_operator_hours"]))
+        self.evaluate(ts)
+
+    def evaluate(self, ts: int) -> None:
+        """Let the governor evaluate the equity; a shutdown closes everything at the next points."""
+        if self.is_trial or not self.has_gates:
+            return
+        equity = equity_nb(self.account[0], self.positions, self.points)
+        if evaluate_governor_nb(self.governor[0], self.history, self.events, ts, equity, self.params):
+            order_positions_nb(self.positions, GovernorOrder.CLOSE.value)
+        self._write_events()
+
+    def _tell_governor(self, i: int, ts: int, *, lost: bool, is_flat: bool, won: bool) -> None:
+        """After a closing fill: equity, a losing fill, and the trade once it is flat."""
+        if self.is_trial or not self.has_gates:
+            return
+        governor = self.governor[0]
+        self.evaluate(ts)
+        if lost:
+            note_losing_fill_nb(governor, self.history, self.events, ts, float(governor["equity"]), self.params)
+        if is_flat:
+            if note_trade_nb(governor, self.events, ts, won, self.params):
+                order_positions_nb(self.positions, GovernorOrder.REDUCE.value)
+            note_symbol_trade_nb(self.stats[i], ts, won, self.params["orchestrator"])
+        self._write_events()
+
+    def _write_events(self) -> None:
+        for k in range(int(self.governor[0]["n_events"])):
+            self.journal.keep("governor", self.events[k : k + 1])
+        self.governor["n_events"] = 0
 
     # exit cycles -----------------------------------------------------------------------------------------------------
 
@@ -185,6 +273,7 @@ class Session:
             if np.isnan(self.points[i]["price"]):
                 self.deny_request(i, bar, signal, Rule.NO_PRICE, ts)
                 continue
+            self._measure(i, request, ts)
             plan_entry_nb(
                 self.plans[i],
                 self.account[0],
@@ -194,6 +283,10 @@ class Session:
                 equity,
                 initial_margin,
                 available,
+                ts,
+                self.crowd[0],
+                self.governor[0],
+                self.stats[i],
                 self.instruments[i],
                 self.params,
             )
@@ -203,7 +296,25 @@ class Session:
                 self._deny_plan(i, bar, ts)
         return candidates
 
+    def _measure(self, i: int, side: int, ts: int) -> None:
+        """What is open beside the candidate, and how alike it is."""
+        measure_crowd_nb(self.crowd[0], self.positions, self.points, self.instruments, i)
+        if not self.has_gates:
+            return
+        self.counts["no_correlation"] += measure_correlation_nb(
+            self.crowd[0],
+            self.positions,
+            self.closes,
+            self.spans,
+            i,
+            side,
+            ts,
+            self.regime_ns,
+            self.params["limits"],
+        )
+
     def _enter_candidates(self, candidates: dict[int, int], ts: int) -> None:
+        balance = equity_nb(self.account[0], self.positions, self.points)
         waiting = sorted(candidates)
         while waiting:
             best = waiting[0]
@@ -211,8 +322,12 @@ class Session:
                 if ranks_before_nb(self.plans[i], self.plans[best]):
                     best = i
             waiting.remove(best)
-            deny_unaffordable_nb(self.plans[best], self.broker.available(), self.params)
-            if self.plans[best]["gate"] == Gate.NONE:
+            plan, available = self.plans[best], self.broker.available()
+            self._measure(best, int(plan["side"]), ts)
+            judge_again_nb(plan, self.crowd[0], balance, available, self.params)
+            if plan["gate"] == Gate.NONE:
+                deny_unaffordable_nb(plan, available, self.params)
+            if plan["gate"] == Gate.NONE:
                 trade_id = int(self.account[0]["next_trade_id"])
                 self.account[0]["next_trade_id"] += 1
                 self.broker.submit(EntryIntent(best, trade_id, self.plans[best]))
@@ -245,7 +360,8 @@ class Session:
         note_margin_use_nb(self.account[0], self.positions, self.points)
         self.journal.keep("fills", record)
         if not np.isnan(position["hard_price"]):
-            self.broker.place_stop(StopIntent(i, int(position["trade_id"]), float(position["hard_price"])))
+            limit = None if np.isnan(position["backup_price"]) else float(position["backup_price"])
+            self.broker.place_stop(StopIntent(i, int(position["trade_id"]), float(position["hard_price"]), limit))
         self._fill_in_decision(i, Action.INIT_NEW_POSITION, Reason.ENTRY)
         self._write_decision(i)
 
@@ -255,14 +371,18 @@ class Session:
         reduce_position_nb(self.account[0], position, record[0], self.instruments[i])
         if fill.is_leg:
             hit_leg_nb(position, self.instruments[i], self.params)
-        if position["lots"] == 0:
+        is_flat, won = bool(position["lots"] == 0), False
+        if is_flat:
             bar = int(record[0]["bar"])
             trade = self.journal.new("trades")
             close_trade_nb(self.account[0], position, record[0], i, bar, trade[0])
             self.journal.keep("trades", trade)
+            won = bool(trade["pnl"][0] > 0.0)
             self.last_exit_bar[i] = bar
             self.broker.cancel_stop(i)
         self.journal.keep("fills", record)
+        lost = bool(record["pnl"][0] - record["fee"][0] - record["liq_fee"][0] < 0.0)
+        self._tell_governor(i, int(record["ts"][0]), lost=lost, is_flat=is_flat, won=won)
 
     def collect_funding(self) -> None:
         """Book the funding payments that the broker reports."""
