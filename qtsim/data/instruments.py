@@ -45,6 +45,10 @@ CAUTIOUS_BRACKET = Bracket(float("inf"), 0.015, 0.0, 50.0)
 """For symbols that only the user knows: the most cautious first bracket of the shipped table."""
 
 
+AMOUNT_TOLERANCE = 1e-6
+"""Published amounts are rounded to cents; relative."""
+
+
 @dataclass(frozen=True)
 class Instrument:
     """Trading rules of one symbol. Quantities are base currency, money quote currency, ratios decimals."""
@@ -67,6 +71,10 @@ class Instrument:
     assumed: tuple[str, ...] = ()
     """Fields that are assumptions rather than stated figures."""
 
+    def __post_init__(self) -> None:
+        """Raise UsageError where the brackets are none, out of order, or leave a hole."""
+        _check_brackets(self.symbol, self.brackets)
+
     @property
     def continuous(self) -> bool:
         """Whether prices have no step."""
@@ -76,6 +84,30 @@ class Instrument:
     def max_leverage(self) -> float:
         """Highest leverage of the first bracket."""
         return self.brackets[0].leverage
+
+
+def _check_brackets(symbol: str, brackets: Sequence[Bracket]) -> None:
+    """Caps and rates rise, leverages do not, and maintenance margin is continuous where one bracket meets the next.
+
+    The deduction of a bracket follows from the one before: amount + cap · (rate - rate before).
+    """
+    if not brackets:
+        raise UsageError(f"{symbol}: it has no brackets; give at least one (cap, rate, amount, leverage)")
+    for k in range(1, len(brackets)):
+        before, now = brackets[k - 1], brackets[k]
+        where = f"{symbol}: bracket {k + 1}"
+        if not now.cap > before.cap:
+            raise UsageError(f"{where} has the cap {now.cap:,.0f}, not above {before.cap:,.0f} of the one before")
+        if now.rate < before.rate or now.leverage > before.leverage:
+            raise UsageError(
+                f"{where} has the rate {now.rate:g} and leverage {now.leverage:g}x after {before.rate:g} and "
+                f"{before.leverage:g}x; rates must not fall and leverage must not rise with the notional"
+            )
+        amount = before.amount + before.cap * (now.rate - before.rate)
+        if abs(now.amount - amount) > AMOUNT_TOLERANCE * max(1.0, amount):
+            raise UsageError(
+                f"{where} has the amount {now.amount:,.2f}; {amount:,.2f} would continue the bracket before it"
+            )
 
 
 @cache

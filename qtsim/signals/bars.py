@@ -126,6 +126,10 @@ class Sources:
         """Tell whether there are bars of a symbol."""
         return any(known == symbol for known, _ in self._given)
 
+    def can_make(self, symbol: str, length: int) -> bool:
+        """Tell whether bars of a symbol and length in ns are there or can be made of finer ones."""
+        return any(known == symbol and (own == length or divides(own, length)) for known, own in self._given)
+
     def series(self, symbol: str, length: int) -> Series:
         """Return bars of a symbol and length in ns: as given, else made of the coarsest given ones that divide it.
 

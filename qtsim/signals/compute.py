@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qtsim.core.records import Records
+from qtsim.core.records import Records, close_dt
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import format_ts
 from qtsim.errors import StrategyError
 from qtsim.signals.bars import END_OF_TIME, START_OF_TIME, Bars, Market, Sources, column_remedy
 from qtsim.signals.market_columns import fill_market_columns, regime_length
+from qtsim.signals.regimes import LeaderRules, closes_of, fill_regime_columns
 from qtsim.signals.strategy import Strategy, is_cross_sectional, require_valid
 from qtsim.signals.table import RowError, SignalTable, TagTable, as_signals, empty_rows
 
@@ -30,13 +31,16 @@ class SignalSet:
     """One symbol's signals.
 
     `rows`: `signal_dt` of shape (n_bars,), market columns filled in; `tags`: the run's table of tags, one list shared
-    by all symbols; `both_sides`: bars that asked for both sides; `states_confidence`: whether any bar has a confidence.
+    by all symbols; `both_sides`: bars that asked for both sides; `states_confidence`: whether any bar has a confidence;
+    `closes`: close_dt of the regime's bars, which are `regime_ns` long.
     """
 
     rows: Records
     tags: list[str] = field(default_factory=list)
     both_sides: int = 0
     states_confidence: bool = False
+    closes: Records = field(default_factory=lambda: np.zeros(0, close_dt))
+    regime_ns: int = 0
 
 
 def compute_signals(
@@ -46,6 +50,7 @@ def compute_signals(
     *,
     regime_timeframe: str = "1h",
     leader: str | None = None,
+    leader_rules: LeaderRules | None = None,
     mark_frames: Mapping[str, pd.DataFrame] | None = None,
     funding_frames: Mapping[str, pd.DataFrame] | None = None,
     column_frames: Mapping[str, Any] | None = None,
@@ -61,7 +66,8 @@ def compute_signals(
     regime_timeframe : str
         Bars of the ATR; the run's own where that is coarser.
     leader : str or None
-        Symbol that `symbol_risk` compares with.
+        Symbol that `symbol_risk` compares with, and whose daily closes are the global regime.
+    leader_rules : LeaderRules
     mark_frames, funding_frames, column_frames, other_frames
         As in `Sources`.
 
@@ -92,6 +98,8 @@ def compute_signals(
     leading = None if leader is None else normalize_symbol(leader)
     for symbol, answer in answers.items():
         fill_market_columns(answer.rows, sources, symbol, length, leading)
+        fill_regime_columns(answer.rows, sources, symbol, length, leading, leader_rules or LeaderRules())
+        answer.closes, answer.regime_ns = closes_of(sources, symbol, length), length
     return answers
 
 

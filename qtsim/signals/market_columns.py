@@ -66,7 +66,7 @@ def fill_market_columns(rows: Records, sources: Sources, symbol: str, length: in
     rows["atr_ratio"] = np.where(np.isnan(ratio), 1.0, ratio)
     rows["volatility_factor"] = np.clip(rows["atr_ratio"] - 1.0, 0.0, VOLATILITY_MAX)
     rows["symbol_risk"] = 1.0
-    if leader is not None and leader != symbol and sources.has_bars(leader):
+    if leader is not None and leader != symbol and sources.can_make(leader, length):
         leading = sources.series(leader, length)
         rows["symbol_risk"] = symbol_risk(rows["atr_pct"], last_known(leading.known, atr_columns(leading)[1], at))
     funding = sources.column("funding_rate", symbol)

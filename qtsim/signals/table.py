@@ -224,7 +224,7 @@ def empty_rows(n_bars: int) -> Records:
     """Return `signal_dt` rows that ask for nothing and know nothing of the market."""
     rows = np.zeros(n_bars, signal_dt)
     rows["tag"] = -1
-    for name in (*NUMBERS, "atr", "atr_pct"):
+    for name in (*NUMBERS, "atr", "atr_pct", "leader_24h"):
         rows[name] = np.nan
     rows["atr_ratio"] = 1.0
     rows["symbol_risk"] = 1.0
