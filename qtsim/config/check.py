@@ -158,16 +158,23 @@ class _Check:
         self.findings: list[Finding] = []
 
     def all(self) -> list[Finding]:
-        if self.settings.exit.policy == "exit_brain":
+        policy = self.settings.exit.policy
+        if policy in ("exit_brain", "profit_lock"):
             self._stop_is_too_near()
             self._guard_behind_hard_stop()
             self._stop_is_clamped()
             self._hard_stop_is_pulled_in()
+        if policy == "exit_brain":
             self._targets()
             self._trail()
             self._breakeven()
-        elif self.settings.exit.policy == "bracket":
+        elif policy == "bracket":
             self._bracket()
+        elif policy == "profit_lock":
+            self._lock_costs()
+        if policy != "bracket":
+            self._margin_emergency()
+            self._backup_stop()
         self._target_costs()
         self._leverage()
         self._size()
@@ -269,6 +276,75 @@ class _Check:
             "exit.guard.loss.max",
             f"cannot fire while the hard stop stands{where}: exit.guard.loss.max ({stated}), beyond its {own}",
         )
+
+    def _final_stop(self, plan: Levels) -> float:
+        """The internal stop of the policy with modifiers at rest; inf where a market's ATR sets it."""
+        if self.settings.exit.policy != "legacy":
+            return plan.sl
+        legacy, safety = self.settings.exit.legacy, self.settings.exit.levels.sl_safety
+        if legacy.levels == "math":
+            return math.inf
+        stop = min(legacy.sl, safety.max_hard_share * self._hard_stop(plan))
+        return min(stop, safety.max_margin_loss / plan.leverage)
+
+    def _hard_stop(self, plan: Levels) -> float:
+        if self.settings.exit.policy != "legacy":
+            return plan.hard
+        share = self.settings.exit.levels.sl_safety.max_liquidation_share
+        return min(self.settings.exit.legacy.hard, share * plan.liquidation)
+
+    def _margin_emergency(self) -> None:
+        """A limit inside leverage × (stop + round trip) fires before the stop; one behind the hard stop never."""
+        limit = self.settings.exit.guard.loss.emergency_margin
+        if math.isinf(limit):
+            return
+        key = "exit.guard.loss.emergency_margin"
+        found = self._where(lambda plan: limit < plan.leverage * (self._final_stop(plan) + self.round_trip) < math.inf)
+        if found:
+            plan = self._example(found)
+            stop = self._final_stop(plan)
+            self._add(
+                BINDS,
+                key,
+                f"{key} ({percent(limit)}) fires before the stop and inside the costs {self._at(found)}{AT_REST}: "
+                f"{plan.leverage} × (stop {percent(stop)} + round-trip costs {percent(self.round_trip)}) = "
+                f"{percent(plan.leverage * (stop + self.round_trip))} of margin",
+            )
+        if self.settings.exit.stops.hard.working_type != "mark":
+            return
+        found = self._where(lambda plan: limit / plan.leverage >= self._hard_stop(plan))
+        if found:
+            plan = self._example(found)
+            self._add(
+                UNREACHABLE,
+                key,
+                f"cannot fire while the hard stop stands {self._at(found)}: {key} ({percent(limit)} of margin, "
+                f"{percent(limit / plan.leverage)} of price at {plan.leverage}x), beyond its "
+                f"{percent(self._hard_stop(plan))}",
+            )
+
+    def _backup_stop(self) -> None:
+        if self.settings.exit.stops.backup.enabled:
+            self._add(
+                UNREACHABLE,
+                "exit.stops.backup.enabled",
+                "cannot fire in a backtest: exit.stops.backup.enabled rests a second stop at the hard stop's trigger, "
+                "and the simulated exchange never refuses the first",
+            )
+
+    def _lock_costs(self) -> None:
+        """Returns on margin are net of costs; here is how much of what a leg must earn goes into them."""
+        first = self.settings.exit.profit_lock.legs[0][0]
+        found = self._where(lambda plan: self.round_trip * plan.leverage > COST_SHARE_TOP * first)
+        if found:
+            plan = self._example(found)
+            self._add(
+                COSTS,
+                "exit.profit_lock.legs",
+                f"costs are {percent(self.round_trip * plan.leverage)} of margin {self._at(found)}, beside the "
+                f"{percent(first)} that the first leg earns after them: {plan.leverage} × round trip "
+                f"{percent(self.round_trip)}",
+            )
 
     def _stop_is_clamped(self) -> None:
         levels, base = self.settings.exit.levels, self.settings.exit.base_sl
@@ -548,7 +624,10 @@ class _Check:
 
     def _fixed_risk(self) -> None:
         sizing, limit, first = self.settings.sizing, self.settings.limits.per_trade, self.span.first
-        stop = self.plans[first].sl if self.settings.exit.policy == "exit_brain" else self.settings.exit.bracket.sl
+        bracket = self.settings.exit.policy == "bracket"
+        stop = self.settings.exit.bracket.sl if bracket else self._final_stop(self.plans[first])
+        if math.isinf(stop) and not bracket:
+            return
         if math.isinf(stop):
             self._add(
                 DENIED,
@@ -571,8 +650,12 @@ class _Check:
     def _unread(self) -> None:
         """Name changed settings that belong to a model or mode other than the chosen one."""
         exit_settings = self.settings.exit
-        brain = exit_settings.policy == "exit_brain"
+        policy = exit_settings.policy
+        brain = policy == "exit_brain"
+        planned = policy in ("exit_brain", "profit_lock")
         style = exit_settings.stops.trail.style
+        backup = exit_settings.stops.backup.enabled
+        own_levels = exit_settings.legacy.levels if policy == "legacy" else ""
         trail = exit_settings.stops.trail.mode
         rules: tuple[tuple[str, bool, str], ...] = (
             *(
@@ -580,29 +663,61 @@ class _Check:
                 for name in ("fixed", "simple", "ilf2", "kelly")
             ),
             *(
-                (f"sizing.{name}", self.settings.sizing.model == name, "sizing.model")
+                (f"sizing.{name}", self.settings.sizing.model == name or name == own_levels, "sizing.model")
                 for name in ("math", "notional", "fixed_risk", "fraction", "fixed_qty")
             ),
-            ("exit.bracket", exit_settings.policy == "bracket", "exit.policy"),
+            *((f"exit.{name}", policy == name, "exit.policy") for name in ("bracket", "legacy", "profit_lock")),
             *(
                 (name, brain, "exit.policy")
                 for name in (
                     "exit.base_tp",
-                    "exit.base_sl",
-                    "exit.levels",
+                    "exit.replan",
+                    "exit.levels.tp",
                     "exit.harvest",
-                    "exit.stops",
-                    "exit.guard",
+                    "exit.stops.ratchet.preset",
+                    "exit.stops.breakeven",
+                    "exit.stops.trail.mode",
+                    "exit.stops.trail.distance",
+                    "exit.stops.trail.choppy",
                 )
             ),
             *(
-                (
-                    f"exit.stops.trail.{name}",
-                    not brain or (trail == "atr" and style == name),
-                    "exit.stops.trail.mode, style",
+                (name, planned, "exit.policy")
+                for name in (
+                    "exit.base_sl",
+                    "exit.levels.adaptive",
+                    "exit.levels.lsf_sensitivity",
+                    "exit.levels.sl",
+                    "exit.levels.feedback",
+                    "exit.stops.hard.distance",
+                    "exit.stops.trail.activate",
+                    "exit.guard.stale",
                 )
+            ),
+            *(
+                (name, policy in ("exit_brain", "legacy"), "exit.policy")
+                for name in (
+                    "exit.stops.ratchet.fee_buffer",
+                    "exit.stops.trail.style",
+                    "exit.stops.trail.suspend_volatility",
+                )
+            ),
+            *(
+                (name, policy != "bracket", "exit.policy")
+                for name in (
+                    "exit.levels.sl_safety",
+                    "exit.stops.hard.working_type",
+                    "exit.stops.backup",
+                    "exit.guard.loss",
+                )
+            ),
+            *(
+                (f"exit.stops.trail.{name}", trail == "atr" and style == name, "exit.stops.trail.mode, style")
+                if brain
+                else (f"exit.stops.trail.{name}", policy == "legacy" and style == name, "exit.policy")
                 for name in ("aggressive", "balanced", "loose")
             ),
+            ("exit.stops.backup.limit_offset_bps", policy == "bracket" or backup, "exit.stops.backup.enabled"),
             ("exit.stops.trail.distance", not brain or trail == "percent", "exit.stops.trail.mode"),
             ("exit.stops.trail.activate", not brain or trail != "off", "exit.stops.trail.mode"),
             (
@@ -615,10 +730,15 @@ class _Check:
                 not brain or exit_settings.harvest.scheme.by == "static",
                 "exit.harvest.scheme.by",
             ),
-            ("exit.levels.sl.leverage_factor", not brain or self._adaptive_stop(), "exit.levels.adaptive, sl.model"),
+            ("exit.levels.sl.leverage_factor", not planned or self._adaptive_stop(), "exit.levels.adaptive, sl.model"),
             *(
-                (f"exit.levels.{name}", not brain or exit_settings.levels.adaptive, "exit.levels.adaptive")
-                for name in ("lsf_sensitivity", "tp.progression", "tp.lsf_weights", "sl.model")
+                (f"exit.levels.{name}", not reads or exit_settings.levels.adaptive, "exit.levels.adaptive")
+                for name, reads in (
+                    ("lsf_sensitivity", planned),
+                    ("tp.progression", brain),
+                    ("tp.lsf_weights", brain),
+                    ("sl.model", planned),
+                )
             ),
             ("exit.check_interval_s", exit_settings.monitoring == "interval", "exit.monitoring"),
             *(

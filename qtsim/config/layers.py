@@ -17,6 +17,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from qtsim.config.contradictions import refuse_contradictions
 from qtsim.config.kinds import PerCent, Ratio, Switch, read_toml_value, show
 from qtsim.config.settings import (
     FREE_SECTION,
@@ -409,13 +410,12 @@ def resolve(
             places[entry.path] = entry.place
 
     settings = _build_with_sources(values, sources, places)
-    predecessors = {f"environment {name}" for name in predecessor_variables()}
-    lenient = frozenset(path for path, source in sources.items() if source in predecessors)
     said = _tell_changes(values, sources, from_profile, chosen)
     if available_only:
         known = {path: value for path, value in values.items() if path in keys()}
         exact = {path: places.get(path, source) for path, source in sources.items()}
-        said += refuse_unavailable(known, exact, chosen, lenient)
+        refuse_unavailable(known, exact, chosen)
+    refuse_contradictions(values, sources)
     base = {path: key.default for path, key in keys().items()} | from_profile
     n_overrides = sum(
         1

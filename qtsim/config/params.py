@@ -6,6 +6,7 @@ stands behind each field; `READ_ELSEWHERE` tells of the settings in those sectio
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from functools import cache
 from typing import Any
@@ -15,12 +16,14 @@ import numpy as np
 from qtsim.config.settings import Settings, flatten, keys
 from qtsim.config.unavailable import missing
 from qtsim.core import enums
-from qtsim.core.params import HARVEST_TIERS_MAX, SECTIONS, params_dt
+from qtsim.core.params import HARVEST_TIERS_MAX, LADDER_MAX, LEGS_MAX, SECTIONS, params_dt
 from qtsim.errors import SettingError
 
 ENUMS: dict[str, type[IntEnum]] = {
     "leverage.model": enums.LeverageModel,
     "exit.policy": enums.ExitPolicy,
+    "exit.legacy.levels": enums.LegacyLevels,
+    "exit.replan": enums.Replan,
     "exit.on_opposite_signal": enums.OnOppositeSignal,
     "exit.monitoring": enums.Monitoring,
     "exit.trigger_price": enums.PriceKind,
@@ -38,6 +41,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "sim.end_of_data": enums.EndOfData,
     "costs.slippage.model": enums.SlippageModel,
     "costs.funding.inclusive": enums.FundingInclusive,
+    "limits.exposure.basis": enums.ExposureBasis,
 }
 """Choices that become codes: the member is the option's name in capitals."""
 
@@ -50,6 +54,11 @@ READ_ELSEWHERE: dict[str, str] = {
     "sim.diagnostics.range": "decides which further runs are made",
     "sim.diagnostics.optimism": "decides which further runs are made",
     "sim.volume.warn_share": "is read by the report",
+    "regime.leader.symbol": "decides the regime columns",
+    "regime.leader.timeframe": "decides the regime columns",
+    "regime.leader.ema_bars": "decides the regime columns",
+    "regime.leader.band": "decides the regime columns",
+    "regime.timeframe": "decides the regime columns",
 }
 """Settings of the sections with records that no kernel reads, and why. The parts that are not built are not listed."""
 
@@ -92,6 +101,9 @@ def to_params(settings: Settings, timeframe_ns: int) -> np.ndarray:
     values["costs.fees.maker"], values["costs.fees.taker"] = settings.costs.fees.rates()
     tiers = list(values["exit.harvest.scheme.tiers"])
     values["exit.harvest.scheme.tiers"] = tiers + [tiers[-1]] * (HARVEST_TIERS_MAX - len(tiers))
+    for name, most in (("legs", LEGS_MAX), ("ladder", LADDER_MAX)):
+        rows = list(values[f"exit.profit_lock.{name}"])
+        values[f"exit.profit_lock.{name}"] = rows + [(math.inf, 0.0)] * (most - len(rows))
     checks = timeframe_ns / 1e9 / settings.exit.check_interval_s
     if values["exit.monitoring"] == "interval" and checks > CHECKS_PER_BAR_TOP:
         raise SettingError(

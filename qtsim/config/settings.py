@@ -43,6 +43,10 @@ WINDOW_TOP = 256
 """Longest look-back over closed trades; equals `qtsim.core.params.WINDOW_MAX`."""
 TIERS_TOP = 8
 """Most rows of harvest tiers; equals `qtsim.core.params.HARVEST_TIERS_MAX`."""
+LEGS_TOP = 5
+"""Most legs of profit_lock; equals `qtsim.core.params.LEGS_MAX`."""
+LADDER_TOP = 8
+"""Most rungs of profit_lock's ladder; equals `qtsim.core.params.LADDER_MAX`."""
 PROFILES = ("exitbrain-v35", "tight", "small-account", "profit-lock-30x", "plain")
 FREE_SECTION = "strategy"
 """The section whose keys are the strategy's own parameters; the strategy checks them."""
@@ -269,6 +273,7 @@ class ProfitLockExit(Section):
             "Once-only legs: return on margin reached, share of what remains to close",
             bound=Ratio("", above=True, high=10.0),
             item=Ratio("", above=True),
+            most=LEGS_TOP,
         ),
     ] = ((0.08, 0.25), (0.15, 0.25), (0.25, 0.30), (0.35, 0.30), (0.50, 0.20))
     ladder: Annotated[
@@ -277,6 +282,7 @@ class ProfitLockExit(Section):
             "Locked profit: peak return on margin from which, share of the peak locked",
             bound=Ratio("", above=True, high=10.0),
             item=Ratio("", above=True),
+            most=LADDER_TOP,
             steady=True,
         ),
     ] = ((0.10, 0.20), (0.20, 0.40), (0.35, 0.60), (0.60, 0.70))
@@ -469,7 +475,7 @@ class HardStop(Section):
 class BackupStop(Section):
     """A second stop on the exchange, a limit order beyond the hard stop."""
 
-    enabled: Annotated[bool, Switch("Place it")] = False
+    enabled: Annotated[bool, Switch("Place it; a simulated exchange never needs it")] = False
     limit_offset_bps: Annotated[
         float, Number("Distance of its limit price beyond the trigger", unit="bps", high=1000.0)
     ] = 50.0

@@ -1,0 +1,34 @@
+"""Settings that contradict each other: each is sane alone, together they ask for nothing or for two things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qtsim.config.kinds import show
+from qtsim.errors import SettingError
+
+POSITIONS = "limits.positions"
+
+
+def refuse_contradictions(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+    """Raise SettingError that names the keys, their values and what would be right.
+
+    A default is no wish: `limits.positions.long` contradicts a smaller total only where somebody has set it.
+    """
+    errors: list[str] = []
+    total = values[f"{POSITIONS}.total"]
+    if total == 0:
+        source = sources.get(f"{POSITIONS}.total", "default")
+        errors.append(f"{POSITIONS}.total = 0 ({source}): nothing would ever be opened; set 1 or more")
+    if values[f"{POSITIONS}.long"] == 0 and values[f"{POSITIONS}.short"] == 0:
+        errors.append(f"{POSITIONS}.long and {POSITIONS}.short = 0: nothing would ever be opened; set one to 1 or more")
+    for name in ("long", "short"):
+        path = f"{POSITIONS}.{name}"
+        if values[path] > total and sources.get(path, "default") != "default":
+            errors.append(
+                f"{path} = {show(values[path])} ({sources[path]}) exceeds {POSITIONS}.total = {show(total)}; "
+                f"set it to {show(total)} or less"
+            )
+    if errors:
+        raise SettingError("\n".join(errors))
