@@ -20,6 +20,7 @@ from qtsim.core.enums import RULE_TEXT, Gate, PlanFlag, Rule, TrailMode
 from qtsim.core.harvest import set_fractions_nb
 from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb, set_levels_nb
 from qtsim.core.margin import bracket_liquidation_price_nb
+from qtsim.core.params import TARGETS
 from qtsim.core.records import plan_dt, signal_dt
 from qtsim.data.sample import sample_store
 from qtsim.data.store import Store
@@ -99,13 +100,15 @@ def backtest(
     verify: bool = False,
     fast: bool = False,
     check: bool = True,
+    outages: Sequence[tuple[str, str, str]] = (),
 ) -> Result:
     """Backtest a strategy and return a Result.
 
     strategy: a name, a path, a class, an instance, or a ready signal table. data: a frame, a dict of frames by symbol,
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
-    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. Errors: UsageError, DataError, StrategyError.
+    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. outages: (from, to, "degraded" or "critical")
+    in UTC, what the program's health is taken to have been. Errors: UsageError, DataError, StrategyError.
 
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
@@ -156,7 +159,7 @@ def backtest(
         inputs,
         workspace,
         store=store,
-        options=BacktestOptions(verify=verify, fast=fast, check=check, instruments=instruments or {}),
+        options=BacktestOptions(verify=verify, fast=fast, check=check, instruments=instruments or {}, outages=outages),
         save=save,
     )
 
@@ -306,6 +309,7 @@ def levels(
         float(funding_delta),
         float(divergence),
         float(avg_pnl_20),
+        False,
         params["levels"],
     )
     plan["n_legs"] = 3
@@ -320,8 +324,8 @@ def levels(
 
 def _levels_of(plan: Any) -> Levels:
     flags = int(plan["flags"])
-    tp1, tp2, tp3 = (float(x) for x in plan["tp"])
-    f1, f2, f3 = (float(x) for x in plan["fractions"])
+    tp1, tp2, tp3 = (float(x) for x in plan["tp"][:TARGETS])
+    f1, f2, f3 = (float(x) for x in plan["fractions"][:TARGETS])
     return Levels(
         leverage=float(plan["leverage"]),
         lsf=float(plan["lsf"]),

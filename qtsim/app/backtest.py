@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,17 +30,20 @@ from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
 from qtsim.config.settings import Settings, flatten
 from qtsim.core._jit import DIGEST
-from qtsim.core.enums import PathModel, SlippageModel
-from qtsim.core.records import Records, funding_dt
+from qtsim.core.enums import Health, PathModel, SlippageModel
+from qtsim.core.records import Records, funding_dt, outage_dt
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import to_record
+from qtsim.data.sectors import sector_numbers
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
-from qtsim.errors import QtsimError
+from qtsim.data.timeframes import parse_timerange
+from qtsim.errors import QtsimError, UsageError
 from qtsim.results.result import Result, RunInfo
 from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
 from qtsim.signals.loading import strategy_fingerprint
+from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.strategy import Strategy
 from qtsim.signals.table import SignalTable
 from qtsim.sim.journals import Journals
@@ -61,6 +64,7 @@ class BacktestOptions:
     fast: bool = False
     check: bool = True
     instruments: Mapping[str, Any] = field(default_factory=dict)
+    outages: Sequence[tuple[str, str, str]] = ()  # (from, to, degraded or critical), injected
 
 
 @dataclass
@@ -95,7 +99,7 @@ def run_backtest(
     settings = resolved.settings
     add_strategy_needs(inputs, strategy, store, settings)
     add_instruments(inputs, settings, options.instruments, plain=resolved.profile == "plain")
-    prepared = prepare(inputs, strategy, settings, check=options.check, tell=tell)
+    prepared = prepare(inputs, strategy, settings, check=options.check, outages=options.outages, tell=tell)
     symbols = list(inputs.symbols)
     balance = float(settings.account.balance)
 
@@ -141,19 +145,26 @@ def run_backtest(
 
 
 def prepare(
-    inputs: RunInputs, strategy: Strategy, settings: Settings, *, check: bool = True, tell: Stage | None = None
+    inputs: RunInputs,
+    strategy: Strategy,
+    settings: Settings,
+    *,
+    check: bool = True,
+    outages: Sequence[tuple[str, str, str]] = (),
+    tell: Stage | None = None,
 ) -> Prepared:
     """Ask the strategy about every bar and join everything that a driver reads."""
     report = tell or (lambda what, done, total: None)
     report("signals", 0, 1)
     leader = leader_symbol(settings)
-    known = leader in inputs.symbols or leader in inputs.others
+    rules = settings.regime.leader
     signals = compute_signals(
         strategy,
         inputs.frames(),
         inputs.timeframe,
         regime_timeframe=settings.regime.timeframe,
-        leader=leader if known else None,
+        leader=leader,
+        leader_rules=LeaderRules(rules.timeframe, rules.ema_bars, rules.band),
         mark_frames=inputs.mark_frames(),
         funding_frames=inputs.funding_frames(),
         column_frames=inputs.columns,
@@ -174,6 +185,7 @@ def prepare(
             other_frames=inputs.others,
         ).text
     arrays: list[SymbolInput] = []
+    sectors = sector_numbers(list(inputs.symbols))
     funding_kinds: set[str] = set()
     marked: list[bool] = []
     for symbol, item in inputs.symbols.items():
@@ -182,22 +194,49 @@ def prepare(
         funding_kinds.add(kind)
         marked.append(has_mark)
         assert item.instrument is not None
-        arrays.append(
-            SymbolInput(symbol, bars, signals[symbol].rows[item.first :], funding, to_record(item.instrument), has_mark)
-        )
+        instrument = to_record(item.instrument)
+        instrument["sector"] = sectors[symbol]
+        own = signals[symbol]
+        arrays.append(SymbolInput(symbol, bars, own.rows[item.first :], funding, instrument, has_mark, own.closes))
     if isinstance(strategy, SignalTable):
         inputs.warnings += strategy.remarks
     both = sum(found.both_sides for found in signals.values())
     if both:
         inputs.warnings.append(f"{both:,} bars asked for both sides at once; neither was used")
     return Prepared(
-        market=build_market(arrays, inputs.timeframe_ns),
+        market=build_market(
+            arrays,
+            inputs.timeframe_ns,
+            regime_ns=next(iter(signals.values())).regime_ns,
+            outages=outage_rows(outages),
+        ),
         params=to_params(settings, inputs.timeframe_ns),
         signals=signals,
         causality=causality,
         funding=" and ".join(sorted(funding_kinds, reverse=True)),
         mark="history" if all(marked) else "history for some" if any(marked) else "off",
     )
+
+
+def outage_rows(outages: Sequence[tuple[str, str, str]]) -> Records:
+    """The program's health over time, outage_dt: from each outage's start until its end, then HEALTHY again.
+
+    Errors: UsageError names an outage that is not understood, ends before it starts, or overlaps another.
+    """
+    rows: list[tuple[int, int]] = []
+    for start, end, health in sorted(outages):
+        begins, ends = parse_timerange(f"{start}:{end}")
+        if health.upper() not in ("DEGRADED", "CRITICAL"):
+            raise UsageError(f"outage {start} to {end}: {health!r} must be degraded or critical")
+        if begins is None or ends is None or begins >= ends:
+            raise UsageError(f"outage {start} to {end}: it must have a start before its end")
+        if rows and begins < rows[-1][0]:
+            raise UsageError(f"outage {start} to {end} overlaps the one before it")
+        rows += [(begins, int(Health[health.upper()])), (ends, int(Health.HEALTHY))]
+    table = np.zeros(len(rows), outage_dt)
+    for row, (ts, code) in zip(table, rows, strict=True):
+        row["ts"], row["health"] = ts, code
+    return table
 
 
 def _wants_optimism(settings: Settings, inputs: RunInputs) -> bool:
@@ -297,6 +336,7 @@ def _describe(
         bracket_date=next((i.instrument.bracket_date for i in items if i.instrument and i.instrument.bracket_date), ""),
         funding=prepared.funding,
         mark=prepared.mark,
+        leader_known=any(bool(own.rows["leader_regime"].any()) for own in prepared.signals.values()),
         causality=prepared.causality,
         taker=taker,
         maker=maker,

@@ -16,8 +16,10 @@ from qtsim.app.workspace import Workspace, settings_of
 from qtsim.config.layers import Resolved
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
+from qtsim.results.reach import NORMAL, Span, denied_by_gate, reach_of
 from qtsim.results.result import Result
-from qtsim.results.summary import LEGS, flow, money, optimism_gains, verdict_text
+from qtsim.results.summary import LEGS, flow, gates_are_on, governor_text, money, optimism_gains, verdict_text
+from qtsim.results.tables import times_ns
 from qtsim.signals.causality import CheckReport, check_strategy
 from qtsim.signals.loading import load_strategy
 from qtsim.signals.strategy import Strategy
@@ -85,6 +87,7 @@ UNITS = {
     "optimism": "Total Return without the assumption, a decimal ratio",
     "optimism_gains_pp": "what lifting the assumption adds to Total Return, percentage points",
     "period": "UTC; end is exclusive",
+    "governor": "shares are decimals of the period; value, limit and equity are those of the evaluation; times UTC",
 }
 """What the figures of the JSON answer are measured in."""
 
@@ -118,6 +121,8 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "money": {**dict(money(result).terms), "net": money(result).net, "unit": info.quote},
         "verdict": verdict_text(result),
         "flow": [{"step": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
+        "denials": [{"gate": one.gate, "rule": one.rule, "count": one.count} for one in denied_by_gate(result.denials)],
+        "governor": governor_as_dict(result),
         "exits": dict(Counter(map(str, result.trades["exit_reason"]))),
         "legs": {leg: int((result.fills["reason"] == leg).sum()) for leg in LEGS},
         "open": len(result.positions),
@@ -125,6 +130,54 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "findings": info.findings,
         "warnings": result.warnings,
         "headlines": info.headlines,
+    }
+
+
+def governor_as_dict(result: Result) -> dict[str, Any]:
+    """What the Safety Governor did: each state, each shutdown, and every event in order."""
+    reach = reach_of(result)
+    governor = result.governor
+    columns = (governor[name].tolist() for name in ("decision", "event", "value", "limit", "equity"))
+    return {
+        "on": gates_are_on(result),
+        "leader_known": result.info.leader_known,
+        "text": governor_text(result, reach),
+        "share_without_entries": reach.shut_share,
+        "states": [
+            {
+                "decision": state.decision,
+                "fired": None if state.decision == NORMAL else state.fired,
+                "hours": state.hours,
+                "longest_hours": state.longest_hours,
+                "share": state.share,
+                "denied": state.denied,
+            }
+            for state in reach.states
+        ],
+        "shutdowns": [_shutdown_as_dict(span) for span in reach.shutdowns],
+        "events": [
+            {
+                "time": _utc(int(ts)),
+                "decision": decision,
+                "event": event,
+                "value": value,
+                "limit": limit,
+                "equity": equity,
+            }
+            for ts, decision, event, value, limit, equity in zip(times_ns(governor["time"]), *columns, strict=True)
+        ],
+    }
+
+
+def _shutdown_as_dict(span: Span) -> dict[str, Any]:
+    """When it fired, on what loss, and when a person let trading resume; null where nobody did."""
+    return {
+        "time": _utc(span.begin_ns),
+        "resumed": _utc(span.end_ns) if span.has_ended else None,
+        "hours": span.hours,
+        "value": span.value,
+        "limit": span.limit,
+        "equity": span.equity,
     }
 
 

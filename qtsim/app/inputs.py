@@ -219,6 +219,10 @@ def add_strategy_needs(inputs: RunInputs, strategy: Strategy, store: Store | Non
             inputs.others[symbol] = check_bars(
                 frame, inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows
             )[0]
+    own = settings.regime.leader.timeframe
+    if store is not None and own != inputs.timeframe and store.find(leader, own) is not None:
+        # the history of its own timeframe, which may be longer than that of the run's
+        inputs.others[leader, own] = closed_by(store.read_bars(leader, own), timeframe_ns(own), inputs.end_ns)
     if settings.regime.leader.symbol != "auto" and leader not in (*inputs.symbols, *inputs.others):
         raise UsageError(
             f"regime.leader.symbol = {settings.regime.leader.symbol}: there are no {inputs.timeframe} bars of it; "
@@ -396,11 +400,17 @@ def fingerprints(inputs: RunInputs) -> dict[str, str]:
         if item.funding is not None:
             prints[f"funding {symbol}"] = fingerprint(until(item.funding, end + 1))
     for key, frame in inputs.others.items():
-        prints[f"bars {key} {inputs.timeframe}"] = fingerprint(until(frame, end))
+        symbol, timeframe = key if isinstance(key, tuple) else (key, inputs.timeframe)
+        prints[f"bars {symbol} {timeframe}"] = fingerprint(closed_by(frame, timeframe_ns(timeframe), end))
     for name, owners in inputs.columns.items():
         for owner, frame in owners.items():
             prints[f"column {name} {owner or 'all'}"] = fingerprint(until(frame, end))
     return prints
+
+
+def closed_by(frame: pd.DataFrame, length: int, end_ns: int) -> pd.DataFrame:
+    """The bars of `length` ns that had closed by `end_ns`."""
+    return until(frame, end_ns - length + 1)
 
 
 def until(frame: pd.DataFrame, end_ns: int) -> pd.DataFrame:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtsim.app.api import open_store
-from qtsim.app.inputs import until
+from qtsim.app.inputs import closed_by, until
 from qtsim.app.workspace import Workspace, settings_of
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.quality import check_bars
 from qtsim.data.store import Store
+from qtsim.data.timeframes import timeframe_ns
 from qtsim.errors import QtsimError
 from qtsim.results.result import RunInfo
 
@@ -56,9 +57,9 @@ def _now(store: Store, name: str, info: RunInfo) -> str:
         if kind == "column":
             return fingerprint(until(store.read_column(words[0], None if words[1] == "all" else words[1]), end))
         frame = store.read_bars(words[0], words[1], kind=kind)
-        if kind in ("bars", "mark"):
-            drop = str(info.settings.get("data.on_bad_rows", "error"))
-            frame, _ = check_bars(frame, info.timeframe_ns, symbol=words[0], on_bad_rows=drop)
-        return fingerprint(until(frame, end))
+        length = timeframe_ns(words[1])
+        drop = str(info.settings.get("data.on_bad_rows", "error"))
+        frame, _ = check_bars(frame, length, symbol=words[0], on_bad_rows=drop)
+        return fingerprint(closed_by(frame, length, end))
     except QtsimError:
         return ""

@@ -8,7 +8,6 @@ for at most `MAX_INSPECTED` trades, the largest results first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -17,15 +16,19 @@ import numpy as np
 import pandas as pd
 
 from qtsim.data.instruments import load_instruments
+from qtsim.report.breakdown import cost_table, margin_curve, regime_table, symbol_table
+from qtsim.report.flow import flow_picture
 from qtsim.report.stop_path import TradeBars, TrailRule, stop_path
 from qtsim.report.story import trade_story
+from qtsim.report.thinning import SECOND_NS, compact, printed, printed_one, short, thin
+from qtsim.report.timeline import governor_timeline, shutdown_banners
 from qtsim.report.words import METRIC_GROUPS, figure_text, price_text, significant_decimals
+from qtsim.results.reach import reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import (
-    GOVERNOR_TEXT,
     assumptions_text,
     exits_text,
-    flow,
+    governor_text,
     heading,
     money,
     optimism_gains,
@@ -39,11 +42,8 @@ from qtsim.results.summary import (
 )
 from qtsim.results.tables import times_ns
 
-SECOND_NS = 1_000_000_000
 SUMMED = 8
 """Digits after the point of figures that the page adds up or averages."""
-MAX_CURVE = 3_000
-"""Points of a drawn curve."""
 MAX_OVERVIEW = 1_500
 """Candles of one symbol in the overview."""
 MAX_INSPECTED = 2_000
@@ -70,9 +70,14 @@ def report_content(result: Result) -> dict[str, Any]:
         "verdict": {"text": verdict_text(result), "tone": _verdict_tone(result)},
         "money": _money(result),
         "optimism": _optimism(result),
-        "flow": [{"name": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
+        "flow": flow_picture(result),
+        "governor": governor_timeline(result),
+        "symbols": symbol_table(result),
+        "costs": cost_table(result),
+        "regimes": regime_table(result),
+        "margin": margin_curve(result),
         "size": size_text(result),
-        "exits": {"lines": exit_lines(result), "rows": _exit_rows(result)},
+        "exits": {"legs": legs_text(result), "rows": _exit_rows(result)},
         "notes": _notes(result),
         "equity": _equity(result),
         "hold": _hold(result),
@@ -142,19 +147,6 @@ def overview_timeframe(timeframe_ns: int, timeframe: str, frame: pd.DataFrame) -
     return NICE_NS[-1], NICE_NAMES[-1]
 
 
-def thin(ts: np.ndarray, values: np.ndarray, limit: int = MAX_CURVE) -> np.ndarray:
-    """Indexes of the points that a drawn curve needs: first, lowest, highest and last of each of `limit / 4` parts."""
-    if ts.size <= limit:
-        return np.arange(ts.size)
-    edges = np.linspace(0, ts.size, limit // 4 + 1).astype(np.int64)
-    starts, ends = edges[:-1], edges[1:]
-    kept = [starts, ends - 1]
-    for begin, end in zip(starts, ends, strict=True):
-        part = values[begin:end]
-        kept.append(np.array([begin + int(part.argmin()), begin + int(part.argmax())]))
-    return np.unique(np.concatenate(kept))
-
-
 def price_decimals(result: Result, symbol: str) -> int:
     """Digits after the point of the symbol's tick; where it has none, those of six significant digits."""
     info = result.info
@@ -169,31 +161,6 @@ def price_decimals(result: Result, symbol: str) -> int:
         return max(-int(exponent), 0)
     frame = result.bars.get(symbol)
     return significant_decimals(float(frame["close"].median()) if frame is not None and len(frame) else 0.0)
-
-
-def printed(values: Any, decimals: int) -> list[float | None]:
-    """Figures rounded to what the page prints of them; NaN and infinities are None."""
-    return [_printed(float(value), decimals) for value in values]
-
-
-def _printed(value: float, decimals: int) -> float | None:
-    if not np.isfinite(value):
-        return None
-    rounded = round(value, decimals) + 0.0  # no -0.0
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def compact(values: Any, digits: int = 8) -> list[float | None]:
-    """Floats with so many significant digits; NaN and infinities are None."""
-    array = np.asarray(values, dtype=np.float64)
-    return [_short(value, digits) for value in array.tolist()]
-
-
-def _short(value: float, digits: int = 8) -> float | None:
-    if not np.isfinite(value):
-        return None
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() else short
 
 
 def _seconds(ts_ns: int) -> float:
@@ -213,6 +180,7 @@ def _head(result: Result) -> dict[str, Any]:
         "line": heading(result),
         "assumptions": assumptions_text(result),
         "headlines": list(info.headlines),
+        "shutdowns": shutdown_banners(result),
         "warnings": warnings,
         "run_id": result.run_id,
         "started_at": info.started_at,
@@ -289,12 +257,9 @@ def _optimism(result: Result) -> dict[str, Any]:
     return {"rows": rows, "text": optimism_text(result) if rows else "", "base": round(100.0 * base, 4)}
 
 
-def exit_lines(result: Result) -> list[str]:
-    """How trades ended, and which legs were filled: one line each."""
-    if not len(result.trades):
-        return []
-    ended, *legs = re.split(r"\s{2,}", exits_text(result))
-    return [f"ended by: {ended}", *legs]
+def legs_text(result: Result) -> str:
+    """legs filled: TP1 149, TP2 71; nothing without trades."""
+    return exits_text(result).rsplit("     ", 1)[1] if len(result.trades) else ""
 
 
 def _exit_rows(result: Result) -> list[dict[str, Any]]:
@@ -314,11 +279,14 @@ def _exit_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _notes(result: Result) -> list[list[str]]:
-    notes = [["Governor", GOVERNOR_TEXT]]
+    notes = [["Governor", governor_text(result, reach_of(result))]]
     notes.extend(["Check", text] for text in result.info.findings)
     notes.extend(["Warning", text] for text in result.info.warnings)
     if result.verified is not None:
         notes.append(["Verified", verified_text(result)])
+    if uncompared := result.info.counts.get("no_correlation", 0):
+        text = f"did not apply to {uncompared:,} pairs of a signal and an open position: too few bars in common"
+        notes.append(["Correlation", text])
     share = path_share(result)
     if np.isfinite(share):
         exits = f"{100.0 * share:.1f} % of the exits" if share > 0.0 else "no exit"
@@ -357,9 +325,9 @@ def _months(result: Result) -> dict[str, Any]:
     table = growth.groupby(day.year * 12 + day.month - 1).prod() - 1.0
     years = sorted({int(year) for year in day.year}, reverse=True)
     by_month = {int(month): 100.0 * float(value) for month, value in zip(table.index, table, strict=True)}
-    rows = [[_short(by_month.get(12 * year + month, float("nan")), 5) for month in range(12)] for year in years]
+    rows = [[short(by_month.get(12 * year + month, float("nan")), 5) for month in range(12)] for year in years]
     by_year = growth.groupby(day.year).prod() - 1.0
-    return {"years": years, "rows": rows, "totals": [_short(100.0 * float(by_year[year]), 5) for year in years]}
+    return {"years": years, "rows": rows, "totals": [short(100.0 * float(by_year[year]), 5) for year in years]}
 
 
 def _metric_groups(result: Result) -> list[dict[str, Any]]:
@@ -429,7 +397,7 @@ def _assumptions(result: Result) -> list[list[str]]:
         ["Mark price (liquidation, hard stop, equity)", _mark_text(result)],
         ["Margin", "isolated; each position can lose its own margin and no more"],
         ["Positions at the end of the data", end],
-        ["Gates and governor", GOVERNOR_TEXT],
+        ["Gates and governor", governor_text(result, reach_of(result))],
         ["Look-ahead", info.causality],
     ]
 
@@ -494,7 +462,7 @@ def _data_passport(result: Result) -> dict[str, Any]:
         ["code", info.code_digest],
         ["core", info.core_digest],
         ["strategy", info.strategy_digest],
-        ["result (decisions, fills, equity)", result.digest],
+        ["result (decisions, fills, equity, governor)", result.digest],
         ["seed", str(info.seed)],
         ["date of the exchange's brackets", info.bracket_date],
         *([f"version of {name}", value] for name, value in info.versions.items()),
@@ -565,7 +533,7 @@ def _trades(result: Result) -> dict[str, Any]:
     decimals = [price_decimals(result, symbol) for symbol in texts["symbol"]]
 
     def prices(column: pd.Series[float]) -> list[float | None]:
-        return [_printed(float(at), decimals[code]) for at, code in zip(column, codes["symbol"], strict=True)]
+        return [printed_one(float(at), decimals[code]) for at, code in zip(column, codes["symbol"], strict=True)]
 
     return {
         "n_all": len(result.trades),
@@ -645,16 +613,22 @@ def _inspections(result: Result, inspected: Sequence[int]) -> dict[str, Any]:
         story = trade_story(trade, own_fills, own_decisions, payments, result.info.quote, digits)
         inspections[str(row)] = {
             "fills": [
-                [_seconds(fill.ts), _printed(fill.price, digits), _short(fill.qty), fill.reason, _printed(fill.pnl, 2)]
+                [
+                    _seconds(fill.ts),
+                    printed_one(fill.price, digits),
+                    short(fill.qty),
+                    fill.reason,
+                    printed_one(fill.pnl, 2),
+                ]
                 for fill in own_fills
             ],
             "stop": [
-                [_seconds(ts), _printed(stop, digits)]
+                [_seconds(ts), printed_one(stop, digits)]
                 for ts, stop in _stop_steps(trade, entry_ts, own_fills, own_decisions, rule, arrays[trade.symbol])
             ],
             "targets": _targets(trade, own_decisions, digits),
-            "hard": _printed(trade.hard_price, digits),
-            "liq": _printed(trade.liq_price, digits),
+            "hard": printed_one(trade.hard_price, digits),
+            "liq": printed_one(trade.liq_price, digits),
             "story": [[_seconds(ts), kind, text] for ts, kind, text in story],
         }
     return inspections
@@ -732,7 +706,7 @@ def _targets(trade: Any, decisions: list[Any], decimals: int) -> list[list[Any]]
     for name, price in (("tp1", trade.tp1_price), ("tp2", trade.tp2_price), ("tp3", trade.tp3_price)):
         if np.isfinite(price):
             until = _seconds(hit_at.get(name, trade.exit_ts))
-            rows.append([name, _printed(price, decimals), until, int(name in hit_at)])
+            rows.append([name, printed_one(price, decimals), until, int(name in hit_at)])
     return rows
 
 

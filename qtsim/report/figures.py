@@ -16,6 +16,8 @@ REASON_COLOURS = {
     "tp1": "#5cb85c",
     "tp2": "#2e9e5b",
     "tp3": "#1c8f5e",
+    "tp4": "#147a52",
+    "tp5": "#0d6644",
     "trail": "#2f7ed8",
     "ratchet": "#e0a100",
     "breakeven": "#16a3a3",

@@ -6,14 +6,14 @@
   const quote = content.head.quote;
   const byId = (id) => document.getElementById(id);
   const REASON_COLOURS = {
-    tp1: "#5cb85c", tp2: "#2e9e5b", tp3: "#1c8f5e", trail: "#2f7ed8", ratchet: "#e0a100", breakeven: "#16a3a3",
+    tp1: "#5cb85c", tp2: "#2e9e5b", tp3: "#1c8f5e", tp4: "#177a6b", tp5: "#136a75", trail: "#2f7ed8", ratchet: "#e0a100", breakeven: "#16a3a3",
     stop: "#d9534f", hard_stop: "#c2407a", backup_stop: "#c2407a", liquidation: "#8e44ad", loss_guard: "#b0413e",
-    margin_emergency: "#b0413e", stale: "#8a6d3b", crash: "#8a6d3b", regime: "#c77dba", signal: "#7b8794",
+    margin_emergency: "#b0413e", stale: "#8a6d3b", crash: "#8a6d3b", regime: "#c77dba", replan: "#a06cc0", signal: "#7b8794",
     reverse: "#5d6d7e", governor: "#34495e", end_of_data: "#9aa5b1",
   };
   const STORY_WORDS = { entry: "Entry", plan: "Plan", leg: "Target", move: "Stop moves", funding: "Funding", exit: "Exit", result: "Result" };
   const LONG = "#26a269", SHORT = "#d64541";
-  const LABELS = { hard_stop: "hard stop", backup_stop: "backup stop", loss_guard: "loss guard", margin_emergency: "margin emergency", end_of_data: "end of data", tp1: "TP1", tp2: "TP2", tp3: "TP3" };
+  const LABELS = { hard_stop: "hard stop", backup_stop: "backup stop", loss_guard: "loss guard", margin_emergency: "margin emergency", end_of_data: "end of data", tp1: "TP1", tp2: "TP2", tp3: "TP3", tp4: "TP4", tp5: "TP5" };
   const label = (reason) => LABELS[reason] || reason;
   const colourOf = (reason) => REASON_COLOURS[reason] || "#7b8794";
 
@@ -27,7 +27,7 @@
     return made;
   }
   /** A figure and its unit stay on one line. */
-  const together = (text) => text.replace(/ (%|R|pp)(?![\w])/g, "\u00a0$1");
+  const together = (text) => text.replace(/ (%|R|pp|h|days|×)(?![\w])/g, "\u00a0$1");
   const put = (parent, ...children) => { parent.append(...children); return parent; };
   const fixed = (value, digits) => value === null || value === undefined ? "–" : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const signed = (value, digits) => {
@@ -87,6 +87,7 @@
     byId("kicker").textContent = `qtsim ${head.version}${head.run_id ? ` · run ${head.run_id}` : ""}${head.params ? ` · ${head.params}` : ""}`;
     byId("title").textContent = `${head.title}, ${head.timeframe}`;
     byId("assumption-line").textContent = `${head.line.split(" · ").slice(2).join(" · ")} · ${head.assumptions}`;
+    for (const text of head.shutdowns) put(byId("banners"), element("p", "banner bad", together(text)));
     for (const text of head.warnings) put(byId("banners"), element("p", "banner warn", text));
     for (const text of head.headlines) put(byId("banners"), element("p", "sub", text));
     byId("verdict").className = `verdict ${content.verdict.tone}`;
@@ -125,23 +126,100 @@
     put(byId("money"), line(`net, ${quote}`, 0, net, net, true));
   }
 
+  const GATE_COLOURS = {
+    "before the gates": "#9aa5b1", confidence: "#8a6d3b", orchestrator: "#7a6fb0", balancer: "#3f8f9b", governor: "#c46a1b", leverage: "#5d6d7e", plan: "#4f7a5b",
+    sizing: "#5d6d7e", "risk guard": "#a8455d", exchange: "#6b6b6b",
+  };
+  const LINE = 18;  // height of a label
+
+  /** Signals, what stopped them, entries, exits: one picture, drawn for the width there is. */
   function flow() {
-    const steps = content.flow, all = steps[0].count || 1;
-    let left = steps[0].count;
-    steps.forEach((step, i) => {
-      const isEnd = i === 0 || i === steps.length - 1;
-      if (!isEnd) left -= step.count;
-      const bar = element("i", isEnd ? "plain" : "lost");
-      bar.style.left = isEnd ? "0" : `${100 * left / all}%`;
-      bar.style.width = `${100 * step.count / all}%`;
-      const track = element("div", "track");
-      if (step.count) put(track, bar);
-      put(byId("flow"), put(element("div", `row bars${i === steps.length - 1 ? " total" : ""}`), element("div", "", step.name), track, element("div", "amount", `${isEnd ? "" : "-"}${fixed(step.count, 0)}`)));
-      if (step.detail) put(byId("flow"), element("p", "detail", step.detail));
-    });
+    const picture = element("div");
+    put(byId("flow"), picture);
+    let drawnAt = 0;
+    const draw = () => {
+      const width = Math.max(picture.clientWidth, 320);
+      if (width === drawnAt) return;
+      drawnAt = width;
+      picture.replaceChildren(content.flow.signals ? flowPicture(width) : element("p", "empty", "The strategy gave no entry signal."));
+    };
+    draw();
+    new ResizeObserver(draw).observe(picture);
     if (content.size) put(byId("flow"), element("p", "detail", content.size));
-    for (const line of content.exits.lines) put(byId("flow"), element("p", "detail", line));
+    if (content.exits.legs) put(byId("flow"), element("p", "detail", content.exits.legs));
     for (const row of content.open) put(byId("flow"), element("p", "detail", `still open: ${row.join(", ")}`));
+  }
+
+  function flowPicture(width) {
+    const { signals, stopped, entries, exits, open } = content.flow;
+    const scale = 300 / signals, thick = (count) => Math.max(scale * count, 1.5), share = (number) => `${fixed(100 * number / signals, 1)} %`;
+    const ends = [...exits.map(([reason, number]) => ({ name: label(reason), count: number, colour: colourOf(reason) })), ...(open ? [{ name: "still open", count: open, colour: "#7b8794" }] : [])];
+    const pitch = (count) => Math.max(thick(count) + 4, LINE);
+    const narrow = width < 700, bar = 14, top = 24, middle = Math.round(width * 0.27), right = width - (narrow ? 140 : 230);
+    const endsHeight = ends.reduce((sum, end) => sum + pitch(end.count), 0);
+    const parts = [], targets = [];
+    targets.push({ y: top, count: entries, colour: "var(--accent)" });
+    let y = top + Math.max(endsHeight, thick(entries)) + 22;
+    for (const group of stopped) {
+      parts.push(svgText(middle, y, `${group.name} ${fixed(group.count, 0)}`, "strong"));
+      y += 8;
+      for (const [rule, number] of group.rows) {
+        const height = pitch(number), at = y + (height - thick(number)) / 2;
+        targets.push({ y: at, count: number, colour: GATE_COLOURS[group.name] || "#7b8794" });
+        parts.push(svgText(middle + bar + 6, y + height / 2 + 4, label(rule) + " ", "", fixed(number, 0), narrow ? "" : `  ${share(number)} of the signals`));
+        y += height;
+      }
+      y += LINE + 2;
+    }
+    const height = Math.max(y - LINE + 4, top + 306);
+    const links = [], nodes = [];
+    let from = top;
+    nodes.push(svgBar(0, from, bar, 300, "var(--muted)"));
+    parts.push(svgText(0, top - 8, `${counted(signals, "signal")}`, "strong"));
+    for (const target of targets) {
+      const own = scale * target.count;
+      if (!target.count) continue;
+      links.push(svgLink(bar, from, own, middle, target.y, thick(target.count), target.colour));
+      nodes.push(svgBar(middle, target.y, bar, thick(target.count), target.colour));
+      from += own;
+    }
+    parts.push(svgText(middle, top - 8, `${fixed(entries, 0)} ${entries === 1 ? "entry" : "entries"}`, "strong", "", `  ${share(entries)}`));
+    let leaves = top, reaches = top;
+    const unit = thick(entries) / Math.max(entries, 1);
+    for (const end of ends) {
+      const place = reaches + (pitch(end.count) - thick(end.count)) / 2;
+      links.push(svgLink(middle + bar, leaves, unit * end.count, right, place, thick(end.count), end.colour));
+      nodes.push(svgBar(right, place, bar, thick(end.count), end.colour));
+      parts.push(svgText(right + bar + 6, reaches + pitch(end.count) / 2 + 4, `${end.name} `, "", fixed(end.count, 0), narrow ? "" : `  ${fixed(100 * end.count / entries, 1)} % of the entries`));
+      leaves += unit * end.count;
+      reaches += pitch(end.count);
+    }
+    const made = svg("svg", { viewBox: `0 0 ${width} ${Math.ceil(height)}`, class: "flow", role: "img", "aria-label": `${signals} signals, ${entries} entries` });
+    return put(made, ...links, ...nodes, ...parts);
+  }
+
+  function svg(tag, attributes) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  }
+  const svgBar = (x, y, width, height, colour) => svg("rect", { x, y, width, height, rx: 1.5, style: `fill: ${colour}` });
+  /** A ribbon from one bar to another, each end as thick as its bar has room for it. */
+  function svgLink(x0, y0, thick0, x1, y1, thick1, colour) {
+    const bend = (x0 + x1) / 2;
+    return svg("path", { d: `M${x0},${y0}C${bend},${y0} ${bend},${y1} ${x1},${y1}L${x1},${y1 + thick1}C${bend},${y1 + thick1} ${bend},${y0 + thick0} ${x0},${y0 + thick0}Z`, style: `fill: ${colour}; opacity: 0.32` });
+  }
+  /** A label: plain words, a strong figure, soft words. */
+  function svgText(x, y, words, className, figure, soft) {
+    const made = svg("text", { x, y, class: className || "", "xml:space": "preserve" });
+    made.textContent = words;
+    for (const [text, kind] of [[figure, "strong"], [soft, "soft"]]) {
+      if (!text) continue;
+      const part = svg("tspan", { class: kind });
+      part.textContent = text;
+      put(made, part);
+    }
+    return made;
   }
 
   function optimism() {
@@ -161,6 +239,89 @@
 
   // Account ----------------------------------------------------------------------------------------------------------
 
+  const DECISION_COLOURS = { EMERGENCY_SHUTDOWN: "#c4342d", PAUSE_1H: "#d98a1f", DEFENSIVE_EXIT: "#8e5bb5", NO_NEW_TRADES: "#4f7fa8" };
+  const LANE_NAMES = { EMERGENCY_SHUTDOWN: "SHUTDOWN", DEFENSIVE_EXIT: "DEFENSIVE", NO_NEW_TRADES: "NO NEW" };
+  const laneName = (decision) => LANE_NAMES[decision] || decision;
+
+  /** One decision over time: a bar while it was in force, and a tick where it fired, which is seen from any distance. */
+  function lane(decision) {
+    const bars = content.governor.bars[decision], colour = DECISION_COLOURS[decision] || css("--muted"), y = bars.map(() => laneName(decision));
+    const times = (fired) => fired > 1 ? `, fired ${fired} times` : "";
+    return [
+      { type: "bar", orientation: "h", xaxis: "x", yaxis: "y3", base: bars.map(([begin]) => ms(begin)), x: bars.map(([begin, end]) => ms(end - begin)), y, width: 0.72, marker: { color: colour, opacity: 0.75 }, hoverinfo: "skip", showlegend: false },
+      { type: "scatter", mode: "markers", xaxis: "x", yaxis: "y3", x: bars.map(([begin]) => ms(begin)), y, marker: { symbol: "line-ns-open", size: 14, color: colour, line: { width: 1.4, color: colour } }, text: bars.map(([begin, end, fired]) => `${duration(end - begin)}${times(fired)}`), hovertemplate: `%{text}<extra>${decision}</extra>`, showlegend: false },
+    ];
+  }
+
+  function margin() {
+    const { t, used, max, exit, distance, rows, nearest, liquidations } = content.margin;
+    if (t.length < 2) { nothing("chart-margin", "There is no account to draw."); return; }
+    const words = [`At most ${fixed(max, 2)} % of the equity was bound as margin, entries inside bars included.`];
+    if (nearest !== null) words.push(liquidations ? `${counted(liquidations, "position")} ended in a liquidation.` : `The mark price came no nearer to a liquidation price than ${fixed(nearest, 2)} % of itself.`);
+    byId("margin-note").textContent = words.join(" ");
+    const near = exit.length > 0;
+    byId("chart-margin").style.height = near ? "400px" : "240px";
+    const made = chart("chart-margin", () => ({
+      traces: [
+        { x: t.map(ms), y: used, type: "scatter", mode: "lines", name: "margin in use", line: { color: css("--accent"), width: 1, shape: "hv" }, fill: "tozeroy", fillcolor: "rgba(43,108,176,0.16)", hovertemplate: "%{y:.2f} % of equity<extra>%{x|%Y-%m-%d %H:%M}</extra>" },
+        ...(near ? [{ x: exit.map(ms), y: distance, yaxis: "y2", type: "scatter", mode: "markers", customdata: rows, marker: { size: 5, opacity: 0.75, color: rows.map((row) => row < count && trades.pnl[row] > 0 ? LONG : SHORT) }, hovertemplate: "nearest %{y:.2f} %<extra>trade that ended %{x|%Y-%m-%d %H:%M}</extra>" }] : []),
+      ],
+      layout: {
+        hovermode: "closest", margin: { l: 74, r: 16, t: 12, b: 36 }, xaxis: { type: "date", anchor: near ? "y2" : "y", range: [ms(t[0]), ms(t[t.length - 1])] },
+        yaxis: { domain: near ? [0.53, 1] : [0, 1], title: { text: "margin, %" }, rangemode: "tozero" },
+        ...(near ? { yaxis2: { domain: [0, 0.45], title: { text: "to liquidation, %" }, rangemode: "tozero" } } : {}),
+      },
+      config: { displayModeBar: false },
+    }));
+    made.on("plotly_click", openFrom);
+  }
+
+  // Governor, symbols, regimes ---------------------------------------------------------------------------------------
+
+  /** A table of figures; `texts` are the columns that hold words. */
+  function numbers(id, head, rows, texts, totalAt) {
+    const kind = (i) => texts.includes(i) ? "text" : "";
+    put(byId(id), put(element("tr"), ...head.map((text, i) => element("th", kind(i), text))));
+    rows.forEach((row, n) => put(byId(id), put(element("tr", n === totalAt ? "total" : ""), ...row.map((cell, i) => Array.isArray(cell) ? element("td", `${kind(i)} ${cell[1]}`, cell[0]) : element("td", kind(i), cell)))));
+  }
+
+  function governor() {
+    const { on, text, head, states, shutdowns, event_head, events, n_events } = content.governor;
+    byId("governor-text").textContent = together(text.charAt(0).toUpperCase() + text.slice(1) + ".");
+    if (!on) { byId("governor-card").remove(); return; }
+    put(byId("shutdowns"), ...shutdowns.map((line) => element("li", "", together(line))));
+    byId("shutdowns").hidden = !shutdowns.length;
+    numbers("states", head, states, [0], states.length - 1);
+    if (!n_events) { byId("events-box").remove(); return; }
+    byId("events-title").textContent = n_events > events.length ? `The latest ${fixed(events.length, 0)} of ${fixed(n_events, 0)} events` : counted(n_events, "event");
+    numbers("events", event_head, events, [0, 1, 2]);
+  }
+
+  function breakdown() {
+    const last = (rows) => rows.length > 1 ? rows.length - 1 : -1;
+    const money = (value) => [signed(value, 2), tone(value)];
+    const per = (value) => value === null ? "–" : `${fixed(value, 1)} %`;
+    const symbols = content.symbols.rows, judged = content.symbols.judged;
+    numbers("symbols", ["Symbol", "Signals", "Trades", "Wins", "Win rate", `Result, ${quote}`, "Mean R", "Streak", ...(judged ? ["Denied: off", "Denied: blacklisted", "At the end"] : [])],
+      symbols.map((row) => [row.symbol, fixed(row.signals, 0), fixed(row.trades, 0), fixed(row.wins, 0), per(row.win_rate), money(row.pnl), signed(row.r, 2), String(row.streak),
+        ...(judged ? [fixed(row.disabled, 0), fixed(row.blacklisted, 0), [row.state, "wide"]] : [])]), [0, 10], last(symbols));
+    byId("costs-title").textContent = `What trading each symbol cost, ${quote}`;
+    numbers("costs", ["Symbol", "Traded value", "Fees", "Slippage", "Funding", "Liquidation fees", "Liquidations", "Cost"],
+      content.costs.map((row) => [row.symbol, fixed(row.turnover, 0), fixed(row.fees, 2), fixed(row.slippage, 2), money(row.funding), fixed(row.liquidation, 2), String(row.liquidations), fixed(row.cost, 2)]), [0], last(content.costs));
+    const { rows, columns, cells } = content.regimes;
+    if (!rows.length) { byId("regimes-card").remove(); return; }
+    const inner = cells.slice(0, -1).flatMap((line) => line.slice(0, -1)).map((one) => Math.abs(one.pnl || 0)), bound = Math.max(...inner, 0.01);
+    const cell = (one, total) => {
+      const made = element("td", total ? "total" : "", one.trades ? signed(one.pnl, 1) : "");
+      if (!one.trades) return made;
+      if (one.pnl) made.classList.add(one.pnl > 0 ? "up" : "down");
+      made.style.setProperty("--share", `${Math.round(60 * Math.min(Math.abs(one.pnl) / bound, 1) * (total ? 0.4 : 1))}%`);
+      return put(made, element("span", "", `${fixed(one.trades, 0)}, ${fixed(one.win_rate, 0)} %`), element("span", "", one.r === null ? "" : `${signed(one.r, 2)} R`));
+    };
+    put(byId("regimes"), put(element("tr"), element("th"), ...columns.map((name) => element("th", "", name))));
+    cells.forEach((line, i) => put(byId("regimes"), put(element("tr"), element("th", "", rows[i]), ...line.map((one, j) => cell(one, i === rows.length - 1 || j === columns.length - 1)))));
+  }
+
   function equity() {
     const { t, equity: values, drawdown, start } = content.equity;
     if (t.length < 2) { nothing("chart-equity", "There is no equity to draw."); return; }
@@ -168,17 +329,25 @@
     const reach = Math.max(...values.map((value) => Math.abs(value - start)));
     const holdReach = hold.length ? Math.max(...hold.map((value) => Math.abs(value - start))) : 0;
     const flattens = reach > 0 && holdReach > 6 * reach;
+    const lanes = Object.keys(content.governor.bars).reverse();  // the gravest on top
+    const room = lanes.length ? 26 * lanes.length + 14 : 0, whole = 520 + room, below = room / whole;
+    byId("lanes-lead").hidden = !lanes.length;
+    byId("chart-equity").style.height = `${whole}px`;
+    const shut = (content.governor.bars.EMERGENCY_SHUTDOWN || []).slice(0, 50);
     chart("chart-equity", () => ({
       traces: [
+        ...lanes.flatMap(lane),
         { x: t.map(ms), y: values, type: "scatter", mode: "lines", name: "equity", line: { color: css("--accent"), width: 1.6 }, hovertemplate: `%{y:,.2f} ${inert(quote)}<extra>equity</extra>` },
         { x: content.hold.t.map(ms), y: hold, type: "scatter", mode: "lines", name: flattens ? "buy and hold (click to show: it would flatten the rest)" : "buy and hold, 1x, no costs", visible: flattens ? "legendonly" : true, line: { color: css("--muted"), width: 1.2, dash: "dot" }, hovertemplate: "%{y:,.2f}<extra>buy and hold</extra>" },
         { x: t.map(ms), y: drawdown, type: "scatter", mode: "lines", name: "drawdown", xaxis: "x", yaxis: "y2", showlegend: false, fill: "tozeroy", line: { color: css("--bad"), width: 1 }, fillcolor: "rgba(214,69,65,0.18)", hovertemplate: "%{y:.2f} %<extra>drawdown</extra>" },
       ],
       layout: {
         showlegend: true, hovermode: "x unified", margin: { l: 74, r: 16, t: 34, b: 36 },
-        xaxis: { type: "date", anchor: "y2" }, yaxis: { domain: [0.33, 1], title: { text: `equity, ${inert(quote)}` }, tickformat: ",.6~g" },
-        yaxis2: { domain: [0, 0.27], title: { text: "drawdown, %" } },
-        shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: start, y1: start, line: { color: css("--muted"), width: 1, dash: "dash" } }],
+        xaxis: { type: "date", anchor: room ? "y3" : "y2", range: [ms(t[0]), ms(t[t.length - 1])] }, barmode: "overlay",
+        ...(room ? { yaxis3: { domain: [0, below - 0.02], type: "category", categoryorder: "array", categoryarray: lanes.map(laneName), tickfont: { size: 10, color: css("--muted") }, fixedrange: true } } : {}),
+        yaxis: { domain: [below + 0.33 * (1 - below), 1], title: { text: `equity, ${inert(quote)}` }, tickformat: ",.6~g" },
+        yaxis2: { domain: [below, below + 0.27 * (1 - below)], title: { text: "drawdown, %" } },
+        shapes: [...shut.map(([begin]) => ({ type: "line", x0: ms(begin), x1: ms(begin), yref: "paper", y0: 0, y1: 1, line: { color: DECISION_COLOURS.EMERGENCY_SHUTDOWN, width: 1, dash: "dot" } })), { type: "line", xref: "paper", x0: 0, x1: 1, y0: start, y1: start, line: { color: css("--muted"), width: 1, dash: "dash" } }],
       },
     }));
   }
@@ -644,7 +813,7 @@
 
   overview();
   figures();
-  const turns = [equity, list, inspector, () => {
+  const turns = [equity, governor, breakdown, margin, list, inspector, () => {
     if (!symbolNames.length) { byId("market").remove(); return; }
     for (const name of symbolNames) { const option = element("option", "", name); option.value = name; put(byId("symbol"), option); }
     byId("symbol").addEventListener("change", (event) => market(event.target.value));

@@ -28,8 +28,11 @@ class TrailRule:
         path = "exit.stops.trail"
         style = settings.get(f"{path}.style", "balanced")
         mode = settings.get(f"{path}.mode", "atr")
-        if settings.get("exit.policy", "exit_brain") == "bracket":
-            mode = "off"
+        policy = settings.get("exit.policy", "exit_brain")
+        if policy == "legacy":
+            mode = "atr"
+        elif policy != "exit_brain":
+            mode = "off"  # profit_lock: the stop is drawn where decisions and the end show it
         return cls(
             mode=str(mode),
             multiple=float(settings.get(f"{path}.{style}", 1.0)),

@@ -72,6 +72,9 @@ EXIT_WORDS = {
     "tp1": "The first target closed all",
     "tp2": "The second target closed all",
     "tp3": "The third target closed all that was left",
+    "tp4": "The fourth target closed all that was left",
+    "tp5": "The fifth target closed all that was left",
+    "replan": "The price reached the stop that the plan's last renewal had set",
     "loss_guard": "The loss guard closed the position",
     "margin_emergency": "The margin emergency rule closed the position",
     "stale": "The position had gone stale",
@@ -87,6 +90,7 @@ MOVE_WORDS = {
     "trail": "The trail starts: from here the stop follows the best price",
     "regime": "The market turned choppy: the stop was tightened",
     "governor": "The governor tightened the stop",
+    "replan": "A bar closed: targets and stop were planned again on what it showed",
 }
 FLAG_WORDS = {
     "sl_min": "the stop was lifted to its minimum distance",

@@ -52,6 +52,7 @@ class RunInfo:
     bracket_date: str = ""  # of the instrument table
     funding: str = "off"  # history, default, off
     mark: str = "off"  # history; off: the last price stands in
+    leader_known: bool = True  # False: no data of the leader, the global regime is UNKNOWN throughout
     causality: str = "not checked"  # verdict of the look-ahead check
     taker: float = float("nan")  # fee rates in force
     maker: float = float("nan")
@@ -100,12 +101,14 @@ class Result:
     funding: pd.DataFrame
     equity: pd.DataFrame
     positions: pd.DataFrame  # still open at the end
+    governor: pd.DataFrame  # decisions of the Safety Governor, each time one fires or ends
     bars: dict[str, pd.DataFrame]  # what the report draws, per symbol: bars and market columns
     buy_and_hold: pd.Series[float]  # equity of holding, by day
-    digest: str  # sha256 of decisions, fills and equity
+    digest: str  # sha256 of decisions, fills, equity and governor
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared
+    has_governor: bool = True  # False: saved by a version without gates and governor
     run_id: str = ""
     path: Path | None = None  # of its run folder, once saved
 
@@ -140,6 +143,7 @@ class Result:
             funding=frames.funding,
             equity=frames.equity,
             positions=frames.positions,
+            governor=frames.governor,
             bars=dict(bars),
             buy_and_hold=held,
             digest=journals_digest(journals),
@@ -237,9 +241,9 @@ def account_totals(journals: Journals) -> Totals:
 
 
 def journals_digest(journals: Journals) -> str:
-    """sha256 over symbols, decisions, fills and equity: equal runs have equal digests."""
+    """sha256 over symbols, decisions, fills, equity and governor: equal runs have equal digests."""
     digest = hashlib.sha256(",".join(journals.symbols).encode())
-    for rows in (journals.decisions, journals.fills, journals.equity):
+    for rows in (journals.decisions, journals.fills, journals.equity, journals.governor):
         for name in rows.dtype.names:  # by field: padding between fields is not part of a record
             digest.update(np.ascontiguousarray(rows[name]).tobytes())
     return digest.hexdigest()

@@ -4,7 +4,7 @@
         manifest.json                   what was run, schema number, digests of the files below
         metrics.json                    metrics, range and optimism
         trades.parquet  fills.parquet  orders.parquet  decisions.parquet  denials.parquet  funding.parquet
-        equity.parquet  positions.parquet  buy_and_hold.parquet  bars.parquet
+        equity.parquet  positions.parquet  governor.parquet  buy_and_hold.parquet  bars.parquet
         settings.json                   path -> value, every setting
         report.html                     where one was made
 
@@ -37,12 +37,12 @@ from qtsim.data.atomic import sync_file, sync_folder
 from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.results.metrics import Totals
 from qtsim.results.result import Result, RunInfo
-from qtsim.results.tables import times_ns
+from qtsim.results.tables import EMPTY_GOVERNOR, REGIME_COLUMNS, times_ns
 
 SCHEMA = 1
 """Raised whenever a reader of the previous number would misread the folder."""
 MANIFEST = "manifest.json"
-FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions")
+FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions", "governor")
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
 BARS_BEFORE, BARS_AFTER = 60, 30
@@ -111,7 +111,7 @@ def load_run(path: str | Path) -> Result:
     manifest = verify_run(folder)
     try:
         metrics = _decode(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-        frames = {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES}
+        frames = _read_frames(folder, manifest)
         held = _read_frame(folder / "buy_and_hold.parquet")["equity"]
         bars = _split_bars(_read_frame(folder / "bars.parquet"))
         return Result(
@@ -124,6 +124,7 @@ def load_run(path: str | Path) -> Result:
             ranges=metrics["ranges"],
             optimism=metrics["optimism"],
             verified=manifest["verified"],
+            has_governor=_has_governor(manifest),
             run_id=folder.name,
             path=folder,
             **frames,
@@ -299,6 +300,23 @@ def _read_frame(file: Path) -> pd.DataFrame:
     if isinstance(frame.index, pd.DatetimeIndex):
         frame.index = frame.index.as_unit("ns")
     return frame
+
+
+def _has_governor(manifest: Mapping[str, Any]) -> bool:
+    """Whether the folder is of a version that had gates and governor."""
+    return "governor.parquet" in manifest["files"]
+
+
+def _read_frames(folder: Path, manifest: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Every frame by its name; what a folder of a version without gates and governor lacks is empty."""
+    if _has_governor(manifest):
+        return {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES}
+    frames = {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES if name != "governor"}
+    frames["trades"] = (
+        frames["trades"].assign(**dict.fromkeys(REGIME_COLUMNS, "")).astype(dict.fromkeys(REGIME_COLUMNS, "str"))
+    )
+    frames["governor"] = EMPTY_GOVERNOR.copy()
+    return frames
 
 
 def _split_bars(bars: pd.DataFrame) -> dict[str, pd.DataFrame]:

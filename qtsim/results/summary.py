@@ -12,19 +12,23 @@ import numpy as np
 import pandas as pd
 
 from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Rule
+from qtsim.results.reach import SHUTDOWN, Reach, Span, denied_by_gate, reach_of, shutdown_headline, shutdown_text
 from qtsim.results.tables import times_ns
 
 if TYPE_CHECKING:
     from qtsim.results.result import Result, RunInfo
 
-GOVERNOR_TEXT = "gates and governor off (not in this version), regime UNKNOWN"
-LEGS = ("tp1", "tp2", "tp3")
+LEGS = ("tp1", "tp2", "tp3", "tp4", "tp5")
 PRE_CHAIN_RULES = (Rule.EXPIRED, Rule.NO_PRICE, Rule.END_OF_DATA, Rule.SIDE_HELD, Rule.OPPOSITE_IGNORED, Rule.COOLDOWN)
 """Rules that end a signal before any gate is asked, in the order in which Flow names them."""
 CAPPED_SETTING = {
     CAPPED_BY_TEXT[CappedBy.SIZING_MARGIN]: ("margin cap", "sizing.math.max_margin"),
     CAPPED_BY_TEXT[CappedBy.LIMIT_MARGIN]: ("limits.per_trade.margin", "limits.per_trade.margin"),
 }
+NAMED_RULES = 3
+"""Denying rules that Flow names, the largest first; the rest together are "other"."""
+NAMED_SHUTDOWNS = 3
+"""Shutdowns that head the screen or stand in its Governor line one by one."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -62,7 +66,9 @@ class Money:
 def summarize(result: Result) -> Summary:
     """The first screen of a result."""
     info = result.info
+    reach = reach_of(result)
     lines = [
+        *(Line("", text) for text in shutdown_warnings(reach.shutdowns)),
         Line("", heading(result)),
         Line("", assumptions_text(result)),
         *(Line("", text) for text in info.headlines),
@@ -75,7 +81,7 @@ def summarize(result: Result) -> Summary:
     lines.append(Line("Flow", flow_text(result)))
     if len(result.trades):
         lines.append(Line("Exits", exits_text(result)))
-    lines.append(Line("Governor", GOVERNOR_TEXT))
+    lines.append(Line("Governor", governor_text(result, reach)))
     lines.extend(Line("Check", text) for text in info.findings)
     lines.extend(Line("Warning", text) for text in info.warnings)
     if result.verified is not None:
@@ -204,10 +210,54 @@ def flow(result: Result) -> list[tuple[str, int, str]]:
     steps.extend(sorted((str(rule), count, "") for rule, count in named.items()))
     denied = denials[denials["gate"] != GATE_TEXT[Gate.SIGNAL]]
     if len(denied):
-        reasons = Counter(f"{gate}: {rule}" for gate, rule in zip(denied["gate"], denied["rule"], strict=True))
-        steps.append(("denied", len(denied), ", ".join(f"{rule} {n:,}" for rule, n in reasons.most_common())))
+        steps.append(("denied", len(denied), largest_rules_text(Counter(denied["rule"]))))
     steps.append(("entries", entries, ""))
     return steps
+
+
+def largest_rules_text(counts: Counter[str]) -> str:
+    """CHOPPY 96, PAUSE_1H 88, other 30: the three largest, and the rest together."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    named, rest = ordered[:NAMED_RULES], sum(n for _, n in ordered[NAMED_RULES:])
+    return ", ".join(f"{rule} {n:,}" for rule, n in named) + (f", other {rest:,}" if rest else "")
+
+
+def denied_text(result: Result) -> str:
+    """orchestrator: CHOPPY 96, short in an UPTREND 12; governor: PAUSE_1H 88: every rule under its gate."""
+    by_gate: dict[str, list[str]] = {}
+    for one in denied_by_gate(result.denials):
+        by_gate.setdefault(one.gate, []).append(f"{one.rule} {one.count:,}")
+    return "; ".join(f"{gate.replace('_', ' ')}: {', '.join(rules)}" for gate, rules in by_gate.items())
+
+
+def gates_are_on(result: Result) -> bool:
+    """Whether the run had gates and a governor at all."""
+    return result.has_governor and bool(result.info.settings.get("gates.enabled", True))
+
+
+def governor_text(result: Result, reach: Reach) -> str:
+    """PAUSE_1H 149 ×, shutdown 1 × (2024-08-05 06:00; operator resumed after 24 h): 0.8 % of the period without
+    entries"""
+    if not result.has_governor:
+        return "gates and governor off (this run is of a version without them)"
+    if not gates_are_on(result):
+        return "gates and governor off (gates.enabled = false)"
+    fired = [
+        f"{state.decision} {state.fired:,} ×" for state in reach.states if state.fired and state.decision != SHUTDOWN
+    ]
+    if reach.shutdowns:
+        fired.append(f"shutdown {len(reach.shutdowns):,} × ({_shutdowns_text(reach.shutdowns)})")
+    text = "no decision in force at any time"
+    if fired:
+        text = f"{', '.join(fired)}: {_share(reach.shut_share)} of the period without entries"
+    return text if result.info.leader_known else f"{text}; global gate off: no data of the leader, regime UNKNOWN"
+
+
+def shutdown_warnings(shutdowns: Sequence[Span]) -> list[str]:
+    """The first lines of the screen: each shutdown, and from the fourth on how many more there were."""
+    texts = [shutdown_headline(span) for span in shutdowns[:NAMED_SHUTDOWNS]]
+    more = len(shutdowns) - len(texts)
+    return [*texts, f"EMERGENCY SHUTDOWN {more:,} more ×: the report lists them"] if more else texts
 
 
 def flow_text(result: Result) -> str:
@@ -430,6 +480,15 @@ def _range_of(result: Result, name: str) -> list[float]:
         return []
     values = [metrics.get(name, float("nan")) for metrics in result.ranges.values()]
     return [value for value in [*values, result.metrics[name]] if np.isfinite(value)]
+
+
+def _shutdowns_text(shutdowns: Sequence[Span]) -> str:
+    """The first few in words."""
+    texts = [shutdown_text(span) for span in shutdowns[:NAMED_SHUTDOWNS]]
+    if len(shutdowns) > 1:
+        texts = [text.replace("; ", ", ") for text in texts]
+    more = len(shutdowns) - len(texts)
+    return "; ".join(texts) + (f"; {more:,} more" if more else "")
 
 
 def _bound_name(result: Result, bound: str) -> str:

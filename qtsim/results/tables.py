@@ -18,14 +18,19 @@ import pandas as pd
 from qtsim.core.enums import (
     CAPPED_BY_TEXT,
     GATE_TEXT,
+    GOVERNOR_TEXT,
     REASON_TEXT,
     RULE_TEXT,
     Action,
     CappedBy,
     FillKind,
     Gate,
+    GovernorDecision,
+    LeaderRegime,
+    Mode,
     PlanFlag,
     Reason,
+    Regime,
     Rule,
     Side,
 )
@@ -42,6 +47,12 @@ FILL_COLUMNS = ("time", "symbol", "side", "kind", "qty", "price", "fee", "pnl", 
 """The documented columns of `fills`, in order."""
 EQUITY_COLUMNS = ("equity", "wallet", "unrealized_pnl", "drawdown")
 """The documented columns of `equity`, in order; its index is the time."""
+GOVERNOR_COLUMNS = ("time", "decision", "event", "value", "limit", "equity")
+"""The documented columns of `governor`, in order."""
+REGIME_COLUMNS = ("regime", "leader_regime", "mode")
+"""Columns of `trades`: what the symbol's market, the leader's and the Orchestrator's mode were at entry."""
+FIRES, ENDS = "fires", "ends"
+"""The events of `governor`."""
 
 Code = TypeVar("Code", bound=IntEnum)
 
@@ -60,6 +71,7 @@ class Frames:
     funding: pd.DataFrame
     equity: pd.DataFrame
     positions: pd.DataFrame
+    governor: pd.DataFrame
 
 
 def build_frames(journals: Journals, tags: Sequence[str]) -> Frames:
@@ -77,6 +89,7 @@ def build_frames(journals: Journals, tags: Sequence[str]) -> Frames:
         funding=funding_frame(journals),
         equity=equity_frame(journals),
         positions=positions,
+        governor=governor_frame(journals),
     )
 
 
@@ -127,6 +140,7 @@ def trades_frame(journals: Journals, tags: Sequence[str]) -> pd.DataFrame:
         "init_stop_price": rows["init_stop_price"],
         "stop_price": rows["stop_price"],
         "hard_price": rows["hard_price"],
+        "backup_price": rows["backup_price"],
         "liq_price": rows["liq_price"],
         "tp1_price": rows["tp_price"][:, 0],
         "tp2_price": rows["tp_price"][:, 1],
@@ -140,8 +154,11 @@ def trades_frame(journals: Journals, tags: Sequence[str]) -> pd.DataFrame:
         "min_liq_distance": rows["min_liq_distance"],
         "entry_bar": rows["entry_bar"],
         "exit_bar": rows["exit_bar"],
+        "regime": _texts(rows["regime"], Regime, _names(Regime)),
+        "leader_regime": _texts(rows["leader_regime"], LeaderRegime, _names(LeaderRegime)),
+        "mode": _texts(rows["mode"], Mode, _names(Mode)),
     }
-    return _frame(frame, ("symbol", "side", "exit_reason", "tag", "flags", "capped_by"))
+    return _frame(frame, ("symbol", "side", "exit_reason", "tag", "flags", "capped_by", *REGIME_COLUMNS))
 
 
 def fills_frame(journals: Journals) -> pd.DataFrame:
@@ -177,7 +194,7 @@ def decisions_frame(journals: Journals) -> pd.DataFrame:
         "time": utc_times(rows["ts"]),
         "symbol": _symbols(journals, rows["symbol"]),
         "side": _texts(rows["side"], Side, _SIDE_TEXT),
-        "action": _texts(rows["action"], Action, {action: action.name for action in Action}),
+        "action": _texts(rows["action"], Action, _names(Action)),
         "reason": _texts(rows["reason"], Reason, REASON_TEXT),
         "leg": rows["leg"],
         "qty": rows["lots"] * _lot_sizes(journals, rows["trade_id"]),
@@ -207,6 +224,24 @@ def denials_frame(journals: Journals) -> pd.DataFrame:
         "bar": rows["bar"],
     }
     return _frame(frame, ("symbol", "side", "gate", "rule"))
+
+
+def governor_frame(journals: Journals) -> pd.DataFrame:
+    """One row each time a decision of the Safety Governor fires or ends: `GOVERNOR_COLUMNS`.
+
+    `value` and `limit` are what was compared when it fired, NaN where it ends; `equity` is that of the evaluation.
+    """
+    rows = journals.governor
+    fires = np.asarray(rows["begins"] != 0)
+    frame = {
+        "time": utc_times(rows["ts"]),
+        "decision": _texts(rows["decision"], GovernorDecision, GOVERNOR_TEXT),
+        "event": np.where(fires, FIRES, ENDS),
+        "value": np.where(fires, rows["value"], np.nan),
+        "limit": np.where(fires, rows["limit"], np.nan),
+        "equity": rows["equity"],
+    }
+    return _frame(frame, ("decision", "event"))
 
 
 def funding_frame(journals: Journals) -> pd.DataFrame:
@@ -276,6 +311,7 @@ def positions_frame(journals: Journals, tags: Sequence[str]) -> pd.DataFrame:
         "funding": rows["funding"],
         "stop_price": rows["stop_price"],
         "hard_price": rows["hard_price"],
+        "backup_price": rows["backup_price"],
         "liq_price": rows["liq_price"],
         "tag": _tags(rows["tag"], tags),
         "capped_by": _texts(rows["capped_by"], CappedBy, CAPPED_BY_TEXT),
@@ -292,7 +328,8 @@ def orders_frame(
 
     MARKET orders are filled at once. Each trade with a hard stop has one STOP_MARKET order, which closes the position
     and so has no quantity of its own (`qty` NaN): sent with the entry, FILLED when it ended the trade, EXPIRED when a
-    liquidation did, CANCELED when anything else did, NEW while the position is open. A liquidation is the exchange's
+    liquidation did, CANCELED when anything else did, NEW while the position is open. A backup stop is a STOP order of
+    the trade's quantity with the same trigger, which nothing fills in a backtest. A liquidation is the exchange's
     own order. Entries that the exchange refuses are REJECTED.
     """
     columns = (
@@ -325,6 +362,7 @@ def orders_frame(
             )
         )
     parts.extend(_hard_stop_orders(trades, fills[is_hard]))
+    parts.extend(_backup_stop_orders(trades, positions))
     standing = positions[positions["hard_price"].notna()]
     if len(standing):
         parts.append(_stop_orders(standing, "NEW", pd.NaT, 0.0, np.nan))
@@ -408,6 +446,25 @@ def _stop_orders(rows: pd.DataFrame, status: str, done_time: object, filled_qty:
     return frame
 
 
+def _backup_stop_orders(trades: pd.DataFrame, positions: pd.DataFrame) -> list[pd.DataFrame]:
+    """STOP orders, reduce-only, beside the hard stops: none is ever refused here, so that no backup is filled."""
+    parts = []
+    ended = trades[trades["backup_price"].notna()]
+    is_liquidated = ended["exit_reason"] == REASON_TEXT[Reason.LIQUIDATION]
+    for rows, status in ((ended[is_liquidated], "EXPIRED"), (ended[~is_liquidated], "CANCELED")):
+        if len(rows):
+            parts.append(_stop_orders(rows, status, rows["exit_time"], 0.0, np.nan))
+    standing = positions[positions["backup_price"].notna()]
+    if len(standing):
+        parts.append(_stop_orders(standing, "NEW", pd.NaT, 0.0, np.nan))
+    quantities = pd.concat([trades.set_index("trade_id")["qty"], positions.set_index("trade_id")["qty"]])
+    for part in parts:
+        part["type"] = "STOP"
+        part["qty"] = part["trade_id"].map(quantities)
+        part["reason"] = REASON_TEXT[Reason.BACKUP_STOP]
+    return parts
+
+
 def _lot_sizes(journals: Journals, trade_ids: Records) -> np.ndarray:
     """Base currency per lot of each trade id: every fill states both."""
     fills = journals.fills
@@ -430,6 +487,11 @@ def _texts(codes: Records, kind: type[Code], texts: Mapping[Code, str]) -> np.nd
     return result
 
 
+def _names(kind: type[Code]) -> dict[Code, str]:
+    """The members of an enum by their own names."""
+    return {member: member.name for member in kind}
+
+
 def _symbols(journals: Journals, codes: Records) -> np.ndarray:
     result: np.ndarray = np.array([*journals.symbols, ""], dtype=object)[np.asarray(codes, dtype=np.int64)]
     return result
@@ -445,3 +507,10 @@ def _frame(columns: dict[str, object], texts: Sequence[str]) -> pd.DataFrame:
     """A frame whose text columns have one string type, also when it is empty."""
     frame = pd.DataFrame(columns)
     return frame.astype(dict.fromkeys(texts, "str"))
+
+
+EMPTY_GOVERNOR = _frame(
+    {name: utc_times(np.empty(0, np.int64)) if name == "time" else np.empty(0) for name in GOVERNOR_COLUMNS},
+    ("decision", "event"),
+)
+"""A governor that wrote nothing down."""
