@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.records import Records, bar_dt, funding_dt, instrument_dt, signal_dt
+from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, signal_dt
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Market, SymbolInput, build_market
 from qtsim.sim.run import run_compiled, run_reference
@@ -74,7 +74,7 @@ def params_of(overrides: dict[str, Any], profile: str | None = None) -> Records:
 def empty_signals(n: int) -> Records:
     """Rows that ask for nothing in a calm market."""
     rows = np.zeros(n, signal_dt)
-    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta"):
+    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta", "leader_24h"):
         rows[name] = np.nan
     rows["tag"] = -1
     rows["atr_ratio"] = 1.0
@@ -130,6 +130,12 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
     signals["volatility_factor"] = np.clip(signals["atr_ratio"] - 1.0, 0, 5)
     signals["symbol_risk"] = rng.uniform(0.5, 1.5, n)
     signals["funding_rate"] = rng.normal(0, 0.0005, n)
+    signals["regime"] = np.repeat(rng.integers(0, 5, n // 5 + 1), 5)[:n]
+    signals["leader_24h"] = np.where(rng.random(n) < 0.2, np.nan, np.round(rng.normal(-0.02, 0.06, n), 2))
+    signals["leader_regime"] = np.repeat(rng.integers(0, 4, n // 20 + 1), 20)[:n]
+    closes = np.zeros(n, close_dt)
+    closes["ts"] = bars["ts_open"] + HOUR
+    closes["log_return"] = np.concatenate([[np.nan], np.diff(np.log(bars["close"]))])
     keep = np.ones(n, dtype=bool)
     if knobs["gaps"]:
         keep = rng.random(n) > 0.08
@@ -149,7 +155,8 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
         rate=knobs["rate"],
         min_notional=knobs.get("min_notional", 5.0),
     )
-    return SymbolInput(name, bars, signals, events, rules, has_mark)
+    rules["sector"] = int(rng.integers(2))
+    return SymbolInput(name, bars, signals, events, rules, has_mark, closes)
 
 
 def make_inputs(seed: int, n_symbols: int, n_bars: int, knobs: dict[str, Any]) -> list[SymbolInput]:
@@ -174,7 +181,23 @@ KNOBS: dict[str, list[Any]] = {
 }
 
 SETTINGS: dict[str, list[Any]] = {
-    "exit.policy": ["exit_brain", "exit_brain", "bracket"],
+    "exit.policy": ["exit_brain", "exit_brain", "bracket", "legacy", "profit_lock"],
+    "exit.replan": ["entry", "bar"],
+    "exit.legacy.tp": [0.06, 0.012],
+    "exit.legacy.sl": [0.03, 0.008],
+    "exit.legacy.breakeven": [0.01, 0.002],
+    "exit.legacy.half_close": [0.04, 0.006],
+    "exit.legacy.trail_activate": [0.02, 0.004],
+    "exit.legacy.stale_hours": [48.0, 2.5],
+    "exit.legacy.stale_loss": [0.02, 0.001],
+    "exit.legacy.levels": ["fixed", "math"],
+    "exit.profit_lock.breakeven": [0.05, 0.01],
+    "exit.profit_lock.legs": [
+        "[[0.08, 0.25], [0.15, 0.25], [0.25, 0.3], [0.35, 0.3], [0.5, 0.2]]",
+        "[[0.01, 0.5], [0.02, 0.3], [0.03, 0.5], [0.05, 0.2], [0.08, 0.9]]",
+    ],
+    "exit.profit_lock.ladder": ["[[0.1, 0.2], [0.2, 0.4], [0.35, 0.6], [0.6, 0.7]]", "[[0.01, 0.5]]"],
+    "exit.stops.backup.enabled": [False, True],
     "exit.monitoring": ["continuous", "points", "interval"],
     "exit.check_interval_s": [240.0, 700.0, 3600.0],
     "sim.path": ["nearest", "adverse", "favourable"],
@@ -200,8 +223,13 @@ SETTINGS: dict[str, list[Any]] = {
     "exit.levels.sl.max": [0.02, 0.05],
     "exit.guard.loss.max": [0.02, 0.125],
     "exit.guard.loss.basis": ["notional", "margin"],
+    "exit.guard.loss.emergency_margin": ["inf", 0.05, 0.3],
+    "exit.guard.stale.hours": [48.0, 3.3, 9.0],
+    "exit.guard.stale.stop_share": [0.5, 0.1],
+    "exit.guard.stale.crash_volatility": [3.0, 1.5],
+    "exit.guard.stale.crash_leader_24h": [-0.1, -0.04],
     "leverage.model": ["fixed", "simple", "ilf2", "kelly"],
-    "leverage.fixed": [1.0, 5.0, 40.0],
+    "leverage.fixed": [1.0, 5.0, 55.0],
     "leverage.ilf2.min": [5.0, 1.0],
     "leverage.ilf2.max": [80.0, 10.0],
     "leverage.kelly.prior_trades": [3, 20],
@@ -214,6 +242,26 @@ SETTINGS: dict[str, list[Any]] = {
     "costs.slippage.large_notional": [300.0, 10_000.0],
     "costs.funding.inclusive": ["open", "both"],
     "entry.cooldown_bars": [0, 0, 2],
+    "gates.enabled": [True, True, False],
+    "entry.confidence.min": [0.2, 0.5],
+    "orchestrator.symbol.min_trades": [4, 20],
+    "orchestrator.symbol.disable_losses": [2, 3],
+    "orchestrator.symbol.disable_hours": [5.0, 48.0],
+    "orchestrator.symbol.blacklist_losses": [3, 20],
+    "orchestrator.defensive.daily_drawdown": [0.002, 0.015],
+    "limits.positions.total": [15, 2],
+    "limits.positions.long": [2, 1],
+    "limits.exposure.max": [1.5, 0.3, 90.0],
+    "limits.sector_share": [0.3, 0.9],
+    "limits.correlation.max": [0.8, 0.05],
+    "limits.correlation.window_days": [7.0, 0.5],
+    "governor.daily_drawdown": [0.03, 0.004],
+    "governor.hourly.loss": [0.005, 0.0005],
+    "governor.streak.losses": [5, 1],
+    "governor.streak.hours": [4.0, 1.5],
+    "governor.shutdown.drawdown": [0.05, 0.01],
+    "governor.shutdown.operator_hours": [24.0, 3.0],
+    "regime.effects.adjust_levels": [False, True],
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from qtsim.core.enums import Reason, Rule
+from qtsim.core.enums import Action, Reason, Rule
 from qtsim.sim.run import first_difference
 from tests.generated import Case, case_of_seed, cases
 
@@ -28,6 +28,7 @@ def assert_equal(case: Case, seen: Counter[str] | None = None) -> None:
     seen.update(f"exit {Reason(int(code)).name}" for code in compiled.trades["exit_reason"])
     seen.update(f"fill {Reason(int(code)).name}" for code in compiled.fills["reason"])
     seen.update(f"deny {Rule(int(code)).name}" for code in compiled.denials["rule"])
+    seen.update(f"decide {Action(int(code)).name}" for code in compiled.decisions["action"])
     seen["ambiguous"] += compiled.counts["ambiguous_bars"]
     seen["zero-lot legs"] += int(((compiled.decisions["leg"] > 0) & (compiled.decisions["lots"] == 0)).sum())
     seen["open at the end"] += int((compiled.positions["side"] != 0).sum())
@@ -60,14 +61,18 @@ def test_generated_markets_reach_every_outcome() -> None:
     seen: Counter[str] = Counter()
     for seed in range(700):
         assert_equal(case_of_seed(seed), seen)
-    exits = "LIQUIDATION HARD_STOP STOP RATCHET BREAKEVEN TRAIL TP1 TP2 TP3 LOSS_GUARD SIGNAL REVERSE END_OF_DATA"
+    exits = (
+        "LIQUIDATION HARD_STOP STOP RATCHET BREAKEVEN TRAIL REGIME TP1 TP2 TP3 LOSS_GUARD MARGIN_EMERGENCY STALE CRASH "
+        "SIGNAL REVERSE GOVERNOR END_OF_DATA"
+    )
     denials = (
         "EXPIRED SIDE_HELD OPPOSITE_IGNORED OPPOSITE_CLOSED COOLDOWN LEVERAGE_BELOW_ONE STOP_TOO_NEAR "
         "NO_LIQUIDATION_ROOM NO_ATR ZERO_LOTS MIN_QTY MIN_NOTIONAL BRACKET_LEVERAGE INSUFFICIENT_MARGIN BRACKET_TRAIL "
         "NO_STOP END_OF_DATA"
     )
     wanted = [f"exit {name}" for name in exits.split()] + [f"deny {rule}" for rule in denials.split()]
-    wanted += ["ambiguous", "zero-lot legs", "open at the end", "funding", "fill TP1", "fill TP2", "fill TP3"]
+    wanted += ["ambiguous", "zero-lot legs", "open at the end", "funding", *(f"fill TP{k}" for k in range(1, 6))]
+    wanted += ["decide UPDATE_TP_LIMITS", "decide MOVE_SL"]
     missing = [name for name in wanted if not seen[name]]
     assert not missing, f"never happened: {missing}; seen {dict(seen)}"
 
@@ -114,13 +119,22 @@ def test_real_minutes(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("monitoring", ["continuous", "points", "interval"])
-def test_five_real_symbols_on_one_account(shared_data: Path, monitoring: str) -> None:
+def test_eight_real_symbols_on_one_account(shared_data: Path, monitoring: str) -> None:
+    """Gates and governor on, and tight enough to act; real funding and mark where the folder has them."""
     real_run(
         shared_data,
-        ["BTCUSDT", "ETHUSDT", "XRPUSDT", "SOLUSDT", "BNBUSDT"],
+        ["BTCUSDT", "ETHUSDT", "XRPUSDT", "SOLUSDT", "BNBUSDT", "ATOMUSDT", "FILUSDT", "NEARUSDT"],
         "1h",
         "20240101-20240401",
-        **{"exit.monitoring": monitoring, "exit.check_interval_s": 600.0, "sim.path": "adverse"},
+        **{
+            "exit.monitoring": monitoring,
+            "exit.check_interval_s": 600.0,
+            "sim.path": "adverse",
+            "governor.hourly.loss": 0.002,
+            "governor.daily_drawdown": 0.006,
+            "governor.streak.losses": 3,
+            "governor.shutdown.drawdown": 0.03,
+        },
     )
 
 

@@ -49,7 +49,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     "columns": ("none", "confidence", "all"),
     "atr": ("plain", "holes"),
     # the settings
-    "policy": (0, 0, 1),
+    "policy": (0, 0, 1, 2, 3),
     "monitoring": (0, 1, 2),
     "path": (0, 1, 2),
     "leverage": ("low", "high", "kelly", "ilf2", "simple"),
@@ -294,7 +294,7 @@ def made_signals(random: np.random.Generator, bars: Records, knobs: dict[str, An
     rows["exit_long"] = random.random(n) < rate / 4
     rows["exit_short"] = random.random(n) < rate / 4
     rows["tag"] = random.integers(-1, 3, n)
-    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta"):
+    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta", "leader_24h"):
         rows[name] = np.nan
 
     def some(values: np.ndarray, share: float) -> np.ndarray:
@@ -329,8 +329,8 @@ def made_signals(random: np.random.Generator, bars: Records, knobs: dict[str, An
 
 @cache
 def default_params() -> Records:
-    """The parameters of the default profile."""
-    return to_params(resolve(environ={}).settings, HOUR)
+    """The parameters of the default profile, gates and governor off."""
+    return to_params(resolve(environ={}, overrides={"gates.enabled": False}).settings, HOUR)
 
 
 def made_params(random: np.random.Generator, knobs: dict[str, Any]) -> Records:
@@ -380,6 +380,10 @@ def made_params(random: np.random.Generator, knobs: dict[str, Any]) -> Records:
     if knobs["guards"] != "default":
         guard["loss_basis"] = int(knobs["guards"] == "margin")
         guard["loss_max"] = 0.006 if knobs["guards"] == "near" else 0.05
+        guard["loss_emergency_margin"] = float(random.choice([np.inf, 0.05, 0.2]))
+        guard["stale_hours"] = float(random.choice([2.5, 9.0, 48.0]))
+        guard["stale_crash_volatility"] = float(random.choice([1.0, 3.0]))
+    exits["replan"] = int(random.integers(2))
 
     set_sizing(random, row["sizing"], row["limits"], knobs)
     costs = row["costs"]

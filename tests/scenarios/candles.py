@@ -28,8 +28,9 @@ CLEAN: dict[str, Any] = {
     "limits.per_trade.leverage": 125.0,
     "exit.levels.adaptive": False,
     "exit.stops.trail.mode": "off",
+    "gates.enabled": False,
 }
-"""No costs, one unit, fixed levels: 2, 4, 6 % targets and a 1.2 % stop."""
+"""No gates, no costs, one unit, fixed levels: 2, 4, 6 % targets and a 1.2 % stop."""
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,7 @@ def test_a_first_target_on_the_entrys_tick_is_pushed_beyond_it() -> None:
     for side, targets in (("long", [101.0, 102.0, 103.0]), ("short", [100.0, 99.0, 98.0])):
         story = play(symbol([at(100.2), at(100.2)], rules=instrument(tick=(1, 1)), **{side: [0]}), **settings)
         held = story.journals.positions[0]
-        assert list(held["tp_price"]) == targets
+        assert list(held["tp_price"][:3]) == targets
         assert int(held["flags"]) & PlanFlag.LEGS_PUSHED
 
 

@@ -266,6 +266,7 @@ def test_a_zero_or_nan_atr_moves_no_trail(atr: float) -> None:
 def test_a_volatile_market_holds_the_trail_and_keeps_the_peak() -> None:
     rows = [FLAT, (100, 105, 100, 105), (105, 105, 98, 98)]
     settings: dict[str, Any] = {"exit__stops__trail__mode": "atr", "exit__base_tp": 0.3}
+    settings["exit__guard__stale__crash_volatility"] = "inf"
     story = play(symbol(rows, long=[0], atr=1.0, volatility_factor=3.0), **settings)
     assert story.reasons == ["stop"]
     assert float(story.journals.trades[0]["peak"]) == 105

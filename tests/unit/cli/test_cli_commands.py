@@ -21,7 +21,7 @@ from qtsim.cli import app
 from qtsim.cli.runs import short_names
 from qtsim.core import _jit
 from qtsim.data.store import Store
-from qtsim.results.summary import verdict_text
+from qtsim.results.summary import LEGS, verdict_text
 from tests.unit.cli.made_workspace import HEADER, Answer, Run, assert_refused, made_bars, made_rows
 
 Names = Callable[[], list[str]]
@@ -91,7 +91,7 @@ def test_json_of_a_backtest_is_python_s_result(qtsim: Run, tmp_path: Path) -> No
     assert values["period"]["start"] == "2024-01-01T00:00:00Z"
     assert values["period"]["end"] == "2024-01-13T12:00:00Z"
     assert values["exits"] == result.trades["exit_reason"].value_counts().to_dict()
-    assert values["legs"] == {leg: int((result.fills["reason"] == leg).sum()) for leg in ("tp1", "tp2", "tp3")}
+    assert values["legs"] == {leg: int((result.fills["reason"] == leg).sum()) for leg in LEGS}
     assert values["verdict"] == verdict_text(result)
     money = values["money"]
     assert money.pop("unit") == "USDT"
@@ -115,6 +115,35 @@ def test_json_of_a_saved_run_is_that_of_its_backtest(qtsim: Run) -> None:
     assert {name: shown[name] for name in ran} == ran
 
 
+def test_json_carries_the_governor_s_events_and_denials_by_gate(qtsim: Run) -> None:
+    tight = ("--set", "governor.shutdown.drawdown=0.02%", "--set", "governor.shutdown.operator_hours=48")
+    ran = as_json(qtsim(*FAST, *tight, "--json"))
+    governor, denials = ran["governor"], ran["denials"]
+    assert governor["on"]
+    shutdowns = governor["shutdowns"]
+    assert shutdowns
+    assert 0.0 < governor["share_without_entries"] < 1.0
+    fired = [event for event in governor["events"] if event["event"] == "fires"]
+    shut = [event for event in fired if event["decision"] == "EMERGENCY_SHUTDOWN"]
+    assert [event["time"] for event in shut] == [one["time"] for one in shutdowns]
+    assert all(event["value"] >= event["limit"] == 0.0002 for event in shut)
+    assert all(event["value"] is None for event in governor["events"] if event["event"] == "ends")
+    assert sum(state["fired"] or 0 for state in governor["states"]) == len(fired)
+    assert sum(state["share"] for state in governor["states"]) >= 1.0
+    assert {"gate", "rule", "count"} == set(denials[0])
+    denied = sum(step["count"] for step in ran["flow"] if step["step"] == "denied")
+    assert sum(one["count"] for one in denials) == denied > 0
+    shown = as_json(qtsim("runs", "show", "last", "--json"))
+    assert (shown["governor"], shown["denials"]) == (governor, denials)
+    assert done(qtsim("runs", "show", "last")).out.startswith("EMERGENCY SHUTDOWN 2024-01-")
+
+
+def test_json_says_that_gates_are_off(qtsim: Run) -> None:
+    governor = as_json(qtsim(*FAST, "--set", "gates.enabled=false", "--no-save", "--json"))["governor"]
+    assert (governor["on"], governor["events"], governor["shutdowns"]) == (False, [], [])
+    assert governor["text"] == "gates and governor off (gates.enabled = false)"
+
+
 def test_symbols_as_people_write_them(qtsim: Run, tmp_path: Path) -> None:
     Store(tmp_path / "data").write_bars("ETHUSDT", "1h", made_bars(), source="made for the test")
     words = ("backtest", "--fast", "--no-save", "--json")
@@ -136,9 +165,10 @@ def test_settings_from_everywhere(qtsim: Run, tmp_path: Path, monkeypatch: pytes
     assert settings["exit.levels.tp.min"]["source"] == "environment TP_MIN"
     assert settings["exit.bracket.tp"]["value"] == 0.03
     assert settings["exit.stops.breakeven.activate"]["value"] == "inf"
-    assert settings["exit.legacy.tp"]["in_force"] is False
-    shown = done(qtsim("config", "show", "exit.l", "--profile", "tight"))
-    assert re.search(r"exit\.legacy\.tp +0\.06 +default +not in force", shown.out)
+    later = as_json(qtsim("config", "show", "live", "--json"))["settings"]
+    assert later["live.session"]["in_force"] is False
+    shown = done(qtsim("config", "show", "live", "--profile", "tight"))
+    assert re.search(r'live\.session +"main" +default +not in force', shown.out)
     assert "environment TP_MIN" in shown.err
     assert "environment TP_MIN" in done(qtsim(*FAST, "--no-save")).out, "headlines are on the first screen"
 

@@ -13,7 +13,7 @@ import pytest
 from qtsim.config import Resolved, resolve
 from qtsim.config.kinds import Choice, Names, Number, Switch, Text, Timeframe
 from qtsim.config.settings import keys
-from qtsim.config.unavailable import RELEASE, TABLE, is_in_force, missing, refusal
+from qtsim.config.unavailable import RELEASE, TABLE, is_in_force, missing, refusal, refuse_unavailable
 from qtsim.errors import SettingError
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
@@ -100,18 +100,13 @@ def test_every_entry_stands_for_something(entry):
     ("overrides", "message"),
     [
         (
-            {"exit.replan": "bar"},
-            'exit.replan = "bar" is not available in qtsim 0.1: levels are planned once, at entry; leave it at "entry" '
-            "(command line)",
+            {"costs.slippage.model": "spread"},
+            'costs.slippage.model = "spread" is not available in qtsim 0.1: only fixed and size are built; choose '
+            '"fixed" or "size" (command line)',
         ),
-        (
-            {"exit.policy": "legacy"},
-            'exit.policy = "legacy" is not available in qtsim 0.1: only exit_brain and bracket are built; choose '
-            '"exit_brain" or "bracket" (command line)',
-        ),
-        ({"governor.daily_drawdown": "5%"}, "the Safety Governor is not built yet; leave it at 0.03"),
+        ({"sim.latency_ms.order": 5}, "latency is not built yet; leave it at 0.0"),
         ({"account.mode.margin": "cross"}, 'only isolated margin is built; leave it at "isolated"'),
-        ({"exit.guard.loss.emergency_margin": 0.75}, "the margin emergency is not built yet; leave it at inf"),
+        ({"sim.volume.max_share": 0.1}, "shares of volume are not built yet; leave it at inf"),
     ],
 )
 def test_refusal_says_what_would_be_right(overrides: dict, message: str):
@@ -128,38 +123,28 @@ def test_refusal_names_file_and_line(tmp_path: Path):
 
 def test_every_refusal_is_told_at_once():
     with pytest.raises(SettingError) as caught:
-        resolved(overrides={"exit.replan": "bar", "bus.url": "redis://x", "limits.positions.long": 2})
+        resolved(overrides={"sizing.model": "rl", "bus.url": "redis://x", "sim.latency_ms.order": 2})
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_profile_that_needs_what_is_missing_is_refused_in_one_sentence():
+    values = {"exit.base_tp": 0.01, "sizing.model": "rl", "sim.latency_ms.order": 5.0}
     with pytest.raises(SettingError) as caught:
-        resolved(profile="profit-lock-30x")
-    text = str(caught.value)
-    assert text.startswith('profile "profit-lock-30x" is not available in qtsim 0.1: it needs ')
-    assert 'exit.policy = "profit_lock"' in text
-    assert text.endswith("choose exitbrain-v35, tight, small-account or plain")
+        refuse_unavailable(values, dict.fromkeys(values, "profile swift"), "swift")
+    assert str(caught.value) == (
+        'profile "swift" is not available in qtsim 0.1: it needs sizing.model = "rl", sim.latency_ms.order = 5.0'
+    )
 
 
-def test_limits_of_a_profile_are_told():
-    assert resolved(profile="small-account").headlines == [
-        "not in force in qtsim 0.1: limits.positions.total = 4, limits.exposure.gross = 800.0 (profile small-account)"
-    ]
-    assert resolved(profile="plain").headlines == []
-    assert resolved(profile="tight").headlines == []
+@pytest.mark.parametrize("profile", ["exitbrain-v35", "tight", "small-account", "profit-lock-30x", "plain"])
+def test_a_profile_that_is_built_has_no_headline(profile: str):
+    assert resolved(profile=profile).headlines == []
 
 
-def test_a_limit_stated_over_a_profile_is_refused():
-    with pytest.raises(SettingError, match=r"limits\.positions\.total = 5 is not available"):
-        resolved(profile="small-account", overrides={"limits.positions.total": 5})
-
-
-def test_predecessors_limit_is_told_not_refused():
+def test_a_predecessors_limit_is_in_force():
     result = resolved(environ={"QT_MAX_POSITIONS": "5"})
     assert result.settings.limits.positions.total == 5
-    assert result.headlines[-1] == (
-        "not in force in qtsim 0.1: limits.positions.total = 5 (environment QT_MAX_POSITIONS)"
-    )
+    assert not any("not in force" in line for line in result.headlines)
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -175,7 +160,7 @@ def test_no_limit_is_what_this_version_does():
 def test_in_force():
     assert is_in_force("exit.base_tp")
     assert is_in_force("exit.policy")
-    assert not is_in_force("governor.daily_drawdown")
+    assert is_in_force("governor.daily_drawdown")
     assert not is_in_force("live.mode")
 
 

@@ -329,9 +329,9 @@ def test_levels_equal_the_cores(overrides: dict):
         plan = np.zeros(1, dtype=plan_dt)[0]
         plan["leverage"], plan["side"], plan["confidence"] = leverage, 1, stated.entry.confidence.default
         plan["hard"] = stated.exit.stops.hard.distance
-        set_levels_nb(plan, stated.exit.base_tp, stated.exit.base_sl, 0.0, 0.0, 0.0, 0.0, params["levels"])
+        set_levels_nb(plan, stated.exit.base_tp, stated.exit.base_sl, 0.0, 0.0, 0.0, 0.0, False, params["levels"])
         apply_safety_nb(plan, 0.004, 0.0, 0.0, params)
-        core = [*plan["tp"], plan["sl"], plan["hard"], plan["liq_distance"]]
+        core = [*plan["tp"][:3], plan["sl"], plan["hard"], plan["liq_distance"]]
         assert [*mine.targets, mine.sl, mine.hard, mine.liquidation] == pytest.approx(core, rel=1e-12)
 
 
@@ -354,3 +354,95 @@ def test_the_guard_is_not_behind_a_hard_stop_on_the_last_price():
     """It watches the mark, which can move where the last price does not."""
     assert GUARD in texts()
     assert not any("exit.guard.loss.max" in text for text in texts(exit__stops__hard__working_type="last"))
+
+
+LOCK = "profit-lock-30x"
+
+
+def found(key: str, *args, **overrides) -> list[str]:
+    return [finding.text for finding in check_settings(settings(*args, **overrides)) if finding.key == key]
+
+
+def test_an_emergency_inside_the_stop_and_the_costs_is_told():
+    """20x: stop 1.8 % (0.9 of the hard stop) and a round trip of 0.14 % are 38.8 % of margin."""
+    key = "exit.guard.loss.emergency_margin"
+    inside = {"exit__guard__loss__emergency_margin": 0.38, **AT_20X}
+    assert found(key, **inside) == [
+        f"{key} (38 %) fires before the stop and inside the costs at 20x with modifiers at rest: 20 × (stop 1.8 % + "
+        "round-trip costs 0.14 %) = 38.8 % of margin"
+    ]
+    assert found(key, **{**inside, "exit__guard__loss__emergency_margin": 0.389}) == []
+    assert found(key, **AT_20X) == []
+    (text,) = found(key, exit__policy="bracket", exit__guard__loss__emergency_margin=0.01)
+    assert text.startswith("has no effect")
+
+
+def test_an_emergency_behind_the_hard_stop_is_told():
+    key = "exit.guard.loss.emergency_margin"
+    assert found(key, LOCK) == [
+        f"cannot fire while the hard stop stands at 30x: {key} (75 % of margin, 2.5 % of price at 30x), beyond its 2 %"
+    ]
+    legacy = {"exit__policy": "legacy", "leverage__model": "fixed", "leverage__fixed": 3}
+    assert found(key, exit__guard__loss__emergency_margin=0.12, **legacy) == [
+        f"cannot fire while the hard stop stands at 3x: {key} (12 % of margin, 4 % of price at 3x), beyond its 4 %"
+    ]
+    (text,) = found(key, exit__guard__loss__emergency_margin=0.09, **legacy)
+    assert text.startswith(f"{key} (9 %) fires before the stop")
+    assert found(key, exit__guard__loss__emergency_margin=0.10, **legacy) == []
+
+
+def test_a_backup_stop_never_fires_in_a_backtest():
+    (text,) = found("exit.stops.backup.enabled", LOCK)
+    assert text.startswith("cannot fire in a backtest: ")
+
+
+def test_costs_of_profit_lock_are_told():
+    (text,) = found("exit.profit_lock.legs", LOCK)
+    assert text == (
+        "costs are 4.2 % of margin at 30x, beside the 8 % that the first leg earns after them: 30 × round trip 0.14 %"
+    )
+
+
+UNREAD = {
+    "legacy_reads_no_base": ({"exit__policy": "legacy", "exit__base_sl": 0.01}, "exit.base_sl"),
+    "legacy_reads_no_stale_share": (
+        {"exit__policy": "legacy", "exit__guard__stale__stop_share": 0.4},
+        "exit.guard.stale.stop_share",
+    ),
+    "legacy_reads_no_harvest": ({"exit__policy": "legacy", "exit__harvest__basis": "initial"}, "exit.harvest.basis"),
+    "legacy_reads_one_style": ({"exit__policy": "legacy", "exit__stops__trail__loose": 2.0}, "exit.stops.trail.loose"),
+    "profit_lock_reads_no_target": ({"exit__policy": "profit_lock", "exit__base_tp": 0.03}, "exit.base_tp"),
+    "profit_lock_reads_no_ratchet": (
+        {"exit__policy": "profit_lock", "exit__stops__ratchet__preset": "lock"},
+        "exit.stops.ratchet.preset",
+    ),
+    "exit_brain_reads_no_legacy": ({"exit__legacy__tp": 0.05}, "exit.legacy.tp"),
+    "exit_brain_reads_no_lock": ({"exit__profit_lock__breakeven": 0.04}, "exit.profit_lock.breakeven"),
+    "a_bracket_is_not_planned_again": ({"exit__policy": "bracket", "exit__replan": "bar"}, "exit.replan"),
+    "an_offset_without_a_backup": ({"exit__stops__backup__limit_offset_bps": 20}, "exit.stops.backup.limit_offset_bps"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "key"), UNREAD.values(), ids=UNREAD)
+def test_what_a_policy_does_not_read_is_told(overrides: dict, key: str):
+    (text,) = found(key, **overrides)
+    assert text.startswith(f"has no effect: {key} = ")
+
+
+READ = {
+    "profit_lock_reads_the_base_of_its_stop": {"exit__policy": "profit_lock", "exit__base_sl": 0.01},
+    "profit_lock_reads_the_stale_guard": {"exit__policy": "profit_lock", "exit__guard__stale__hours": 24},
+    "legacy_reads_the_sizes_levels": {
+        "exit__policy": "legacy",
+        "exit__legacy__levels": "math",
+        "sizing__model": "notional",
+        "sizing__math__stop_atr": 2.0,
+    },
+    "legacy_reads_the_loss_guard": {"exit__policy": "legacy", "exit__guard__loss__max": 0.1},
+    "legacy_reads_its_style": {"exit__policy": "legacy", "exit__stops__trail__balanced": 1.2},
+}
+
+
+@pytest.mark.parametrize("overrides", READ.values(), ids=READ)
+def test_what_a_policy_reads_is_not_told(overrides: dict):
+    assert not [text for text in texts(**overrides) if text.startswith("has no effect")]

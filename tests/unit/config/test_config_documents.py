@@ -41,12 +41,12 @@ def test_explanation_tells_all_about_a_key():
 
 
 def test_explanation_tells_what_is_not_built():
-    (told,) = explain_key(RESOLVED, "governor.daily_drawdown")
+    (told,) = explain_key(RESOLVED, "sizing.rl.alpha")
     assert not told.in_force
-    assert told.as_text().endswith("note     not in force in qtsim 0.1: the Safety Governor is not built yet")
-    (told,) = explain_key(RESOLVED, "exit.policy")
+    assert told.as_text().endswith("note     not in force in qtsim 0.1: the model rl is not built yet")
+    (told,) = explain_key(RESOLVED, "costs.slippage.model")
     assert told.in_force
-    assert told.note == 'in qtsim 0.1 only "exit_brain", "bracket": only exit_brain and bracket are built'
+    assert told.note == 'in qtsim 0.1 only "fixed", "size": only fixed and size are built'
 
 
 @pytest.mark.parametrize("path", list(keys()))

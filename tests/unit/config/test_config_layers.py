@@ -336,7 +336,10 @@ def test_empty_variables_of_the_predecessor_are_unset():
             "must be true or false (environment QTSIM_EXIT__LEVELS__ADAPTIVE)",
         ),
         ({"QTSIM_LIMITS__PER_TRADE": "5"}, "this is a table of settings, such as limits.per_trade.leverage"),
-        ({"EXIT_MODE": "LEGACY"}, 'exit.policy = "legacy" is not available in qtsim 0.1'),
+        (
+            {"EXIT_MODE": "OTHER"},
+            'must be one of "exit_brain", "bracket", "legacy", "profit_lock" (environment EXIT_MODE)',
+        ),
     ],
 )
 def test_wrong_variables_are_named(environ: dict, message: str):

@@ -18,6 +18,9 @@ NONE_SET = (
     "hard_price",
     "liq_price",
     "loss_price",
+    "emergency_price",
+    "stale_price",
+    "crash_price",
     "peak",
     "breakeven_price",
     "breakeven_activate_price",
@@ -63,7 +66,7 @@ def told(decision: Any) -> tuple[Action, Reason]:
     return Action(int(decision["action"])), Reason(int(decision["reason"]))
 
 
-LEGS: dict[str, Any] = {"tp_price": [102.0, 104.0, 106.0], "tp_lots": [250, 437, 718], "n_legs": 3}
+LEGS: dict[str, Any] = {"tp_price": [102.0, 104.0, 106.0, NAN, NAN], "tp_lots": [250, 437, 718, 0, 0], "n_legs": 3}
 HOLD = (Action.HOLD_CURRENT, Reason.NONE)
 
 
@@ -100,8 +103,8 @@ CYCLES: list[tuple[str, dict[str, Any], float, Action, Reason, int]] = [
     ("the_second_leg_closes_the_difference", SECOND, 110.0, PART, Reason.TP2, 187),
     ("the_third_leg_leaves_a_runner", THIRD, 110.0, PART, Reason.TP3, 281),
     ("after_the_last_leg_nothing", ALL_HIT, 110.0, *HOLD, 0),
-    ("a_leg_of_no_lots_is_still_a_decision", {**LEGS, "tp_lots": [0, 437, 718]}, 102.0, PART, Reason.TP1, 0),
-    ("a_leg_that_closes_all", {**LEGS, "tp_lots": [1000, 1000, 1000]}, 102.0, CLOSE, Reason.TP1, 1000),
+    ("a_leg_of_no_lots_is_still_a_decision", {**LEGS, "tp_lots": [0, 437, 718, 0, 0]}, 102.0, PART, Reason.TP1, 0),
+    ("a_leg_that_closes_all", {**LEGS, "tp_lots": [1000, 1000, 1000, 0, 0]}, 102.0, CLOSE, Reason.TP1, 1000),
     ("a_ratchet_is_reported", RATCHETED, 101.0, MOVE, Reason.RATCHET, 0),
     ("a_leg_carries_the_ratchet", {**LEGS, **RATCHETED}, 102.0, PART, Reason.TP1, 250),
     ("an_exit_has_the_reason_of_its_stop", RATCHETED, 99.0, CLOSE, Reason.RATCHET, 1000),
@@ -203,17 +206,17 @@ def test_deciding_changes_nothing_and_applying_moves_what_lives_in_the_program()
 def test_nearest_triggers() -> None:
     """(last below, last above, mark below, mark above): the program's on the last price, the exchange's on the mark."""
     levels: dict[str, Any] = {"stop_price": 98.8, "hard_price": 98.0, "liq_price": 90.0, "loss_price": 87.5, **LEGS}
-    params = params_of({})
-    assert nearest_triggers_nb(position_of(**levels)[0], params[0]) == (98.8, 102.0, 98.0, np.inf)
+    params, calm = params_of({}), np.zeros(1, point_dt)
+    assert nearest_triggers_nb(position_of(**levels)[0], calm[0], params[0]) == (98.8, 102.0, 98.0, np.inf)
     levels |= {"trail_mode": 1, "trail_activate_price": 101.5, "breakeven_activate_price": 101.0}
-    assert nearest_triggers_nb(position_of(**levels)[0], params[0]) == (98.8, 101.0, 98.0, np.inf)
+    assert nearest_triggers_nb(position_of(**levels)[0], calm[0], params[0]) == (98.8, 101.0, 98.0, np.inf)
     levels |= {"breakeven_done": 1}
-    assert nearest_triggers_nb(position_of(**levels)[0], params[0]) == (98.8, 101.5, 98.0, np.inf)
+    assert nearest_triggers_nb(position_of(**levels)[0], calm[0], params[0]) == (98.8, 101.5, 98.0, np.inf)
     levels |= {"trail_active": 1, "next_leg": 3}
-    assert nearest_triggers_nb(position_of(**levels)[0], params[0]) == (98.8, np.inf, 98.0, np.inf)
+    assert nearest_triggers_nb(position_of(**levels)[0], calm[0], params[0]) == (98.8, np.inf, 98.0, np.inf)
     on_mark = params_of({"exit.trigger_price": "mark", "exit.stops.hard.working_type": "last"})
-    assert nearest_triggers_nb(position_of(**levels)[0], on_mark[0]) == (98.0, np.inf, 98.8, np.inf)
+    assert nearest_triggers_nb(position_of(**levels)[0], calm[0], on_mark[0]) == (98.0, np.inf, 98.8, np.inf)
     short: dict[str, Any] = {"stop_price": 101.2, "hard_price": 102.0, "liq_price": 110.0, "loss_price": 112.5}
-    short |= {"tp_price": [98.0, 96.0, 94.0], "n_legs": 3}
-    assert nearest_triggers_nb(position_of(-1, **short)[0], params[0]) == (98.0, 101.2, -np.inf, 102.0)
-    assert nearest_triggers_nb(position_of()[0], params[0]) == (-np.inf, np.inf, -np.inf, np.inf)
+    short |= {"tp_price": [98.0, 96.0, 94.0, NAN, NAN], "n_legs": 3}
+    assert nearest_triggers_nb(position_of(-1, **short)[0], calm[0], params[0]) == (98.0, 101.2, -np.inf, 102.0)
+    assert nearest_triggers_nb(position_of()[0], calm[0], params[0]) == (-np.inf, np.inf, -np.inf, np.inf)

@@ -9,6 +9,7 @@ import pytest
 
 from qtsim.core.accounting import hit_leg_nb
 from qtsim.core.enums import PlanFlag, Reason
+from qtsim.core.guards import set_guard_prices_nb
 from qtsim.core.harvest import set_fractions_nb, set_leg_lots_nb
 from qtsim.core.records import plan_dt, position_dt
 from qtsim.core.sizing import min_lots_nb
@@ -25,7 +26,10 @@ def plan_of(**fields: Any) -> Any:
     plan["hard"] = np.inf
     plan["sl"] = np.inf
     for name, value in fields.items():
-        plan[name] = value
+        if name in ("tp", "fractions"):
+            plan[name][0, :3] = value
+        else:
+            plan[name] = value
     return plan
 
 
@@ -43,9 +47,9 @@ def plan_of(**fields: Any) -> Any:
 def test_fractions_by_leverage(leverage: float, fractions: tuple[float, ...]) -> None:
     plan = plan_of(leverage=leverage)
     set_fractions_nb(plan[0], params_of({})["harvest"][0])
-    assert tuple(plan["fractions"][0]) == fractions
+    assert tuple(plan["fractions"][0, :3]) == fractions
     set_fractions_nb(plan[0], params_of({"exit.harvest.scheme.by": "static"})["harvest"][0])
-    assert tuple(plan["fractions"][0]) == STATIC
+    assert tuple(plan["fractions"][0, :3]) == STATIC
 
 
 # (id, lots, fractions, basis, smallest order in lots, lots closed after each leg)
@@ -76,9 +80,9 @@ def test_lots_closed_after_each_leg(
 ) -> None:
     position = np.zeros(1, position_dt)
     position["lots"] = lots
-    harvest = params_of({"exit.harvest.basis": basis})["harvest"][0]
-    set_leg_lots_nb(position[0], plan_of(fractions=fractions)[0], harvest, smallest)
-    assert list(position["tp_lots"][0]) == closed
+    code = int(params_of({"exit.harvest.basis": basis})["harvest"]["basis"][0])
+    set_leg_lots_nb(position[0], plan_of(fractions=fractions)[0], code, smallest)
+    assert list(position["tp_lots"][0, :3]) == closed
 
 
 @pytest.mark.parametrize(
@@ -104,8 +108,8 @@ def position_with_legs(
     plan = plan_of(side=side, tp=(0.02, 0.04, 0.06), sl=0.012, hard=0.02, slippage=0.0002)
     set_stop_prices_nb(position[0], plan[0], rules[0], params[0])
     set_target_prices_nb(position[0], plan[0], rules[0])
-    position["tp1_distance"] = abs(position["tp_price"][0, 0] - entry)
     set_engine_prices_nb(position[0], plan[0], params[0])
+    set_guard_prices_nb(position[0], params[0])
     return position, rules, params
 
 
@@ -158,13 +162,13 @@ def test_stops_round_tighter_and_targets_nearer(
     position, _, _ = position_with_legs(side, entry, tick=(1, 10))
     assert position["stop_price"][0] == position["init_stop_price"][0] == stop
     assert position["hard_price"][0] == hard
-    assert list(position["tp_price"][0]) == targets
+    assert list(position["tp_price"][0, :3]) == targets
 
 
 def test_continuous_prices_are_not_rounded() -> None:
     position, _, _ = position_with_legs(entry=100.03, tick=(1, 0))
     assert position["stop_price"][0] == 100.03 * (1 - 0.012)
-    assert list(position["tp_price"][0]) == [100.03 * 1.02, 100.03 * 1.04, 100.03 * 1.06]
+    assert list(position["tp_price"][0, :3]) == [100.03 * 1.02, 100.03 * 1.04, 100.03 * 1.06]
 
 
 @pytest.mark.parametrize(("basis", "price"), [("notional", 87.5), ("margin", 98.75)])
@@ -186,5 +190,5 @@ def test_collapsed_targets_are_pushed_outward(side: int, targets: list[float]) -
     position = np.zeros(1, position_dt)
     position["side"], position["entry_price"] = side, 100.0
     set_target_prices_nb(position[0], plan_of(side=side, tp=(0.006, 0.007, 0.008))[0], instrument(tick=(1, 1))[0])
-    assert list(position["tp_price"][0]) == targets
+    assert list(position["tp_price"][0, :3]) == targets
     assert position["flags"][0] == PlanFlag.LEGS_PUSHED

@@ -16,8 +16,9 @@ from qtsim.core.floats import ceil_to_step_nb, floor_steps_nb, floor_to_step_nb,
 from qtsim.core.levels import lsf_nb
 from qtsim.core.leverage import ilf2_leverage_nb, kelly_leverage_nb, mean_of_last_nb, simple_leverage_nb
 from qtsim.core.margin import liquidation_distance_nb, liquidation_price_nb
-from qtsim.core.records import Records, account_dt, plan_dt
+from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt
 from qtsim.errors import UsageError
+from qtsim.sim.market import new_governor, new_stats
 from tests.generated import empty_signals, instrument, params_of
 
 TABLE = [
@@ -172,9 +173,11 @@ def plan_of(
     for name, value in signal.items():
         rows[name] = value
     plan = np.zeros(1, plan_dt)
-    params = params_of({"costs.slippage.bps": 0.0, "costs.fees.taker": 0.0, "costs.fees.maker": 0.0, **overrides})
+    free = {"gates.enabled": False, "costs.slippage.bps": 0.0, "costs.fees.taker": 0.0, "costs.fees.maker": 0.0}
+    params = params_of({**free, **overrides})
     account = np.zeros(1, account_dt)
-    plan_entry_nb(plan[0], account[0], 1, rows[0], 100.0, EQUITY, 0.0, EQUITY, instrument()[0], params[0])
+    around = (0, np.zeros(1, crowd_dt)[0], new_governor()[0], new_stats(1)[0])
+    plan_entry_nb(plan[0], account[0], 1, rows[0], 100.0, EQUITY, 0.0, EQUITY, *around, instrument()[0], params[0])
     return plan[0]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -164,3 +165,19 @@ def test_any_step_survives_parsing_and_the_record(decimals: int, digits: int) ->
     row = to_record(instrument)[0]
     assert row["tick_num"] / row["tick_den"] == float(step)
     assert (int(row["tick_num"]), int(row["tick_den"])) == step.as_integer_ratio()
+
+
+@pytest.mark.parametrize(
+    ("brackets", "text"),
+    [
+        ((), "has no brackets"),
+        (((50_000, 0.004, 0, 125), (50_000, 0.005, 50, 100)), "bracket 2 has the cap 50,000, not above 50,000"),
+        (((50_000, 0.005, 0, 125), (60_000, 0.004, -50, 100)), "rates must not fall"),
+        (((50_000, 0.004, 0, 100), (60_000, 0.005, 50, 125)), "leverage must not rise"),
+        (((50_000, 0.004, 0, 125), (60_000, 0.005, 70, 100)), "amount 70.00; 50.00 would continue"),
+    ],
+)
+def test_brackets_out_of_order_or_with_a_hole_are_refused(brackets: tuple[tuple[float, ...], ...], text: str) -> None:
+    known = load_instruments()["BTCUSDT"]
+    with pytest.raises(UsageError, match=text):
+        replace(known, brackets=tuple(Bracket(*row) for row in brackets))

@@ -13,8 +13,9 @@ import pytest
 from qtsim.errors import DataError, UsageError
 from qtsim.report import content as content_module
 from qtsim.report import overview_figure, report_html, write_report
-from qtsim.report.content import STOP_REASONS, report_content, thin
+from qtsim.report.content import STOP_REASONS, report_content
 from qtsim.report.page import json_in_script
+from qtsim.report.thinning import MAX_CURVE, thin
 from qtsim.results.result import Result
 from tests.unit.results import made_run
 from tests.unit.results.made_run import empty_result, made_result
@@ -203,11 +204,9 @@ def test_sums_of_the_trade_list_are_those_of_the_run(result: Result) -> None:
     assert np.mean(trades["r"]) == pytest.approx(result.metrics["Avg R"], abs=1e-7)
 
 
-def test_how_trades_ended_and_which_legs_were_filled_are_two_lines(result: Result) -> None:
-    ended, legs = report_content(result)["exits"]["lines"]
-    assert ended.startswith("ended by: ")
-    assert "legs" not in ended
-    assert legs.startswith("legs filled: TP1 ")
+def test_legs_that_were_filled_stand_beside_the_picture(result: Result) -> None:
+    assert report_content(result)["exits"]["legs"].startswith("legs filled: TP1 ")
+    assert report_content(empty_result())["exits"]["legs"] == ""
 
 
 def test_candles_cover_every_inspected_trade(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
@@ -234,7 +233,7 @@ def test_long_runs_are_thinned() -> None:
     overview = values["overview"]["BTCUSDT"]
     assert (overview["timeframe"], overview["seconds"]) == ("4h", 14_400)
     assert len(overview["t"]) == 1500
-    assert len(values["equity"]["t"]) <= content_module.MAX_CURVE + 10
+    assert len(values["equity"]["t"]) <= MAX_CURVE + 10
     assert min(values["equity"]["drawdown"]) < -1.0
 
 

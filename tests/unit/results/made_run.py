@@ -6,13 +6,26 @@ follows the best price from 2 % on, a hard stop on the exchange. Money adds up a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from qtsim.core.enums import Action, CappedBy, FillKind, Gate, PlanFlag, Reason, Rule
+from qtsim.core.enums import (
+    Action,
+    CappedBy,
+    FillKind,
+    Gate,
+    GovernorDecision,
+    LeaderRegime,
+    Mode,
+    PlanFlag,
+    Reason,
+    Regime,
+    Rule,
+)
 from qtsim.core.records import (
     account_dt,
     decision_row_dt,
@@ -20,6 +33,7 @@ from qtsim.core.records import (
     equity_row_dt,
     fill_row_dt,
     funding_row_dt,
+    governor_row_dt,
     position_dt,
     trade_row_dt,
 )
@@ -76,6 +90,7 @@ class Rows:
     denials: list[dict[str, Any]] = field(default_factory=list)
     funding: list[dict[str, Any]] = field(default_factory=list)
     equity: list[dict[str, Any]] = field(default_factory=list)
+    governor: list[dict[str, Any]] = field(default_factory=list)
 
 
 def made_bars(n_bars: int, seed: int, start_price: float = 40_000.0, timeframe_ns: int = HOUR) -> pd.DataFrame:
@@ -265,11 +280,14 @@ class MadeRun:
                 "mae": min(position.side * (position.worst / position.entry - 1.0), 0.0),
                 "mfe": max(position.side * (position.best / position.entry - 1.0), 0.0),
                 "confidence": position.confidence, "planned_stop": STOP, "init_stop_price": position.init_stop,
-                "hard_price": position.hard, "liq_price": position.entry * (1.0 - position.side * 0.33),
+                "hard_price": position.hard, "backup_price": np.nan,
+                "liq_price": position.entry * (1.0 - position.side * 0.33),
                 "tp_price": position.targets, "legs_hit": position.leg,
                 "flags": PlanFlag.SL_HARD_SHARE if position.trade_id % 4 == 0 else 0,
                 "capped_by": CappedBy.SIZING_MARGIN, "path_dependent": int(position.trade_id % 19 == 3),
                 "min_liq_distance": 0.3, "lsf": 0.41906, "stop_price": position.stop, "peak": position.peak,
+                "regime": Regime(1 + position.trade_id % 4), "leader_regime": LeaderRegime(1 + position.trade_id % 3),
+                "mode": Mode.DEFENSIVE if position.trade_id % 5 == 0 else Mode.NORMAL,
             }
         )  # fmt: skip
 
@@ -307,6 +325,17 @@ class MadeRun:
                 "mark": price, "stop_price": position.stop, "peak": position.peak,
             }
         )  # fmt: skip
+
+    def govern(self, decision: GovernorDecision, begin_hour: float, end_hour: float | None, lost: float) -> None:
+        """A decision that fires, and ends unless `end_hour` is None."""
+        limit = {GovernorDecision.PAUSE_1H: 0.005, GovernorDecision.EMERGENCY_SHUTDOWN: 0.05}.get(decision, 0.03)
+        for begins, hour in ((1, begin_hour), (0, end_hour)):
+            if hour is not None:
+                self.rows.governor.append(
+                    {"ts": START + int(hour * HOUR), "decision": decision, "begins": begins,
+                     "value": lost if begins else 0.0, "limit": limit if begins else 0.0, "equity": 9_900.0}
+                )  # fmt: skip
+        self.rows.governor.sort(key=lambda row: row["ts"])
 
     def mark(self, ts: int, prices: dict[str, float]) -> None:
         unrealized = notional = 0.0
@@ -350,6 +379,7 @@ class MadeRun:
             equity=records(self.rows.equity, equity_row_dt),
             positions=positions,
             account=account,
+            governor=records(self.rows.governor, governor_row_dt),
             counts={"holds": 123},
         )
 
@@ -389,6 +419,7 @@ def made_info(symbols: tuple[str, ...], n_bars: int, timeframe_ns: int = HOUR, *
             "exit.stops.trail.balanced": 1.0,
             "exit.stops.trail.activate": 0.02,
             "limits.per_trade.notional": float("inf"),
+            "gates.enabled": True,
         },
         "setting_sources": {"exit.base_tp": "default", "exit.policy": "profile exitbrain-v35"},
         "sources": dict.fromkeys(sorted(symbols), "SYNTHETIC sample market"),
@@ -417,10 +448,21 @@ def made_result(
     timeframe_ns: int = HOUR,
     keep_open: bool = False,
     ranges: bool = True,
+    governor: Sequence[tuple[GovernorDecision, float, float | None, float]] = (),
+    denied: Mapping[tuple[Gate, Rule], int] | None = None,
     **info: Any,
 ) -> Result:
-    """A result with trades of every kind."""
+    """A result with trades of every kind.
+
+    `governor`: decisions with the hour at which they fired and ended, and what was lost. `denied`: so many signals more
+    that a gate's rule stopped.
+    """
     run = MadeRun(symbols, n_bars, seed=seed, every=every, timeframe_ns=timeframe_ns, keep_open=keep_open)
+    for decision in governor:
+        run.govern(*decision)
+    for (gate, rule), count in (denied or {}).items():
+        for bar in range(count):
+            run.deny(0, 1, bar, START + bar * timeframe_ns, gate, rule)
     journals = run.play()
     result = Result.from_journals(journals, made_info(symbols, n_bars, timeframe_ns, **info), run.bars)
     if ranges:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qtsim.core.enums import Gate, GovernorDecision, Rule
 from qtsim.results.metrics import Totals
 from qtsim.results.result import Result
 from qtsim.results.summary import (
+    denied_text,
     flow,
+    largest_rules_text,
     money,
     money_text,
     optimism_text,
@@ -22,6 +26,8 @@ from qtsim.results.summary import (
     verdict_text,
 )
 from tests.unit.results.made_run import empty_result, made_result
+
+PAUSE, SHUT = GovernorDecision.PAUSE_1H, GovernorDecision.EMERGENCY_SHUTDOWN
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +115,7 @@ def test_flow_adds_up_and_names_rules_and_gates(result: Result) -> None:
     assert signals - sum(count for _, count, _ in between) == entries == len(result.trades)
     assert line_of(result, "Flow") == (
         "123 signals → side already held 17 → opposite ignored 21"
-        " → denied 9 (plan: final stop nearer than costs allow 9) → 76 entries; size set by margin cap 10 % in 100 %"
+        " → denied 9 (final stop nearer than costs allow 9) → 76 entries; size set by margin cap 10 % in 100 %"
     )
 
 
@@ -119,9 +125,79 @@ def test_exits_add_up_to_the_trades(result: Result) -> None:
     assert re.fullmatch(r"TP1 \d+, TP2 \d+, TP3 \d+", legs)
 
 
-def test_what_is_not_in_this_version_is_said(result: Result) -> None:
-    assert line_of(result, "Governor") == "gates and governor off (not in this version), regime UNKNOWN"
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"CHOPPY": 96}, "CHOPPY 96"),
+        ({"CHOPPY": 96, "PAUSE_1H": 1088, "b": 3}, "PAUSE_1H 1,088, CHOPPY 96, b 3"),
+        ({"b": 5, "a": 5, "CHOPPY": 96, "d": 2, "e": 1}, "CHOPPY 96, a 5, b 5, other 3"),
+    ],
+)
+def test_flow_names_the_three_largest_rules(counts: dict[str, int], text: str) -> None:
+    assert largest_rules_text(Counter(counts)) == text
+
+
+def test_flow_names_rules_without_their_gate_and_adds_up() -> None:
+    denied = {
+        (Gate.ORCHESTRATOR, Rule.CHOPPY_CONFIDENCE): 20,
+        (Gate.GOVERNOR, Rule.PAUSE_1H): 12,
+        (Gate.BALANCER, Rule.CORRELATION): 3,
+    }
+    result = made_result(denied=denied)
+    assert "→ denied 44 (CHOPPY 20, PAUSE_1H 12, final stop nearer than costs allow 9, other 3) → 76 entries" in (
+        line_of(result, "Flow")
+    )
+    assert denied_text(result) == (
+        "orchestrator: CHOPPY 20; balancer: correlation 3; governor: PAUSE_1H 12; "
+        "plan: final stop nearer than costs allow 9"
+    )
+    (_, signals, _), *between, (_, entries, _) = flow(result)
+    assert signals - sum(count for _, count, _ in between) == entries
+
+
+def test_a_governor_that_never_acted_says_so(result: Result) -> None:
+    assert line_of(result, "Governor") == "no decision in force at any time"
     assert "exit.guard.loss.max" in line_of(result, "Check")
+    unknown = replace(result, info=replace(result.info, leader_known=False))
+    assert line_of(unknown, "Governor") == (
+        "no decision in force at any time; global gate off: no data of the leader, regime UNKNOWN"
+    )
+
+
+def test_gates_that_are_off_say_which_setting_did_it(result: Result) -> None:
+    info = replace(result.info, settings={**result.info.settings, "gates.enabled": False}, leader_known=False)
+    assert line_of(replace(result, info=info), "Governor") == "gates and governor off (gates.enabled = false)"
+    older = replace(result, has_governor=False)
+    assert line_of(older, "Governor") == "gates and governor off (this run is of a version without them)"
+
+
+def test_the_governor_line_says_what_fired_and_how_long_nothing_was_entered() -> None:
+    pauses = [(PAUSE, 100.0 + 10.0 * n, 101.0 + 10.0 * n, 0.006) for n in range(6)]
+    result = made_result(governor=[*pauses, (SHUT, 101.0, 125.0, 0.0512)])
+    # the shutdown covers the pauses of hours 110 and 120, and the first ends where it begins: 1 + 24 + 3 of 1,500 h
+    assert line_of(result, "Governor") == (
+        "PAUSE_1H 6 ×, shutdown 1 × (2024-01-05 05:00; operator resumed after 24 h): 1.9 % of the period without "
+        "entries"
+    )
+
+
+def test_a_shutdown_is_the_first_line_of_the_screen(result: Result) -> None:
+    shut = made_result(governor=[(SHUT, 101.0, 125.5, 0.0512), (SHUT, 1490.0, None, 0.05)])
+    first, second, heading, *_ = (line.text for line in summarize(shut))
+    assert first == (
+        "EMERGENCY SHUTDOWN 2024-01-05 05:00 UTC: equity 5.12 % below the session's base (limit 5 %), everything was "
+        "closed; operator resumed after 24.5 h"
+    )
+    assert second.endswith("everything was closed; not resumed by the end")
+    assert heading.startswith("qtsim 0.1.0")
+    assert (
+        "shutdown 2 × (2024-01-05 05:00, operator resumed after 24.5 h; 2024-03-03 02:00, not resumed by the end)"
+        in (line_of(shut, "Governor"))
+    )
+    assert summarize(result)[0].text.startswith("qtsim 0.1.0")
+    many = made_result(governor=[(SHUT, 100.0 * n, 100.0 * n + 24.0, 0.05) for n in range(1, 7)])
+    assert [line.text for line in summarize(many)][3] == "EMERGENCY SHUTDOWN 3 more ×: the report lists them"
+    assert "; 3 more): 9.6 % of the period without entries" in line_of(many, "Governor")
 
 
 def test_a_sign_that_depends_on_the_path_is_on_the_first_line(result: Result) -> None:

@@ -6,18 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qtsim.core.enums import Gate, PlanFlag, Reason, Rule
+from qtsim.core.enums import Gate, GovernorDecision, PlanFlag, Reason, Rule
 from qtsim.core.records import denial_row_dt
 from qtsim.results.result import Result
-from qtsim.results.tables import EQUITY_COLUMNS, FILL_COLUMNS, TRADE_COLUMNS, build_frames, flag_text
+from qtsim.results.tables import (
+    EMPTY_GOVERNOR,
+    EQUITY_COLUMNS,
+    FILL_COLUMNS,
+    GOVERNOR_COLUMNS,
+    TRADE_COLUMNS,
+    build_frames,
+    flag_text,
+)
 from tests.unit.results.made_run import START, MadeRun, empty_result, made_info, made_result
 
-FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions")
+FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions", "governor")
 
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return made_result(symbols=("ETHUSDT", "BTCUSDT"))
+    return made_result(symbols=("ETHUSDT", "BTCUSDT"), governor=[(GovernorDecision.PAUSE_1H, 5.0, 6.0, 0.006)])
 
 
 def test_columns_come_in_the_documented_order(result: Result) -> None:
@@ -129,6 +137,34 @@ def test_the_digest_is_of_decisions_fills_and_equity() -> None:
     journals = run.play()
     journals.equity["equity"][5] = np.nextafter(journals.equity["equity"][5], 0.0)
     assert Result.from_journals(journals, made_info(("BTCUSDT",), 300), run.bars).digest != first.digest
+
+
+def test_the_digest_is_of_the_governor_too() -> None:
+    def digest(hour: float) -> str:
+        return made_result(n_bars=300, governor=[(GovernorDecision.PAUSE_1H, hour, 9.0, 0.006)]).digest
+
+    assert digest(5.0) == digest(5.0) != digest(6.0)
+    assert digest(5.0) != made_result(n_bars=300).digest
+
+
+def test_decisions_of_the_governor_fire_and_end(result: Result) -> None:
+    governor = result.governor
+    assert tuple(governor.columns) == GOVERNOR_COLUMNS
+    assert governor["decision"].tolist() == ["PAUSE_1H", "PAUSE_1H"]
+    assert governor["event"].tolist() == ["fires", "ends"]
+    assert governor["time"].astype(str).tolist() == ["2024-01-01 05:00:00+00:00", "2024-01-01 06:00:00+00:00"]
+    assert governor["value"][0] == 0.006
+    assert governor["limit"][0] == 0.005
+    assert governor[["value", "limit"]].loc[1].isna().all()
+    assert (governor["equity"] == 9_900.0).all()
+    assert dict(governor.dtypes) == dict(EMPTY_GOVERNOR.dtypes)
+
+
+def test_trades_name_the_regimes_and_the_mode_at_entry(result: Result) -> None:
+    trades = result.trades
+    assert set(trades["regime"]) == {"TRENDING", "BREAKOUT", "RANGING", "CHOPPY"}
+    assert set(trades["leader_regime"]) == {"UPTREND", "DOWNTREND", "SIDEWAYS"}
+    assert set(trades["mode"]) == {"NORMAL", "DEFENSIVE"}
 
 
 def test_flags_are_named() -> None:

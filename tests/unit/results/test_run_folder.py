@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from qtsim.core.enums import GovernorDecision
 from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.results import run_folder
 from qtsim.results.result import Result, stale_data
@@ -30,7 +32,11 @@ def small(**info: object) -> Result:
     return made_result(n_bars=200, **info)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("made", [lambda: made_result(symbols=("BTCUSDT", "ETHUSDT"), n_bars=400), empty_result])
+def governed() -> Result:
+    return made_result(("BTCUSDT", "ETHUSDT"), 400, governor=[(GovernorDecision.PAUSE_1H, 5.0, None, 0.006)])
+
+
+@pytest.mark.parametrize("made", [governed, empty_result])
 def test_a_saved_run_reads_back_the_same(tmp_path: Path, made: object) -> None:
     result = made()  # type: ignore[operator]
     path = result.save(tmp_path)
@@ -46,6 +52,24 @@ def test_a_saved_run_reads_back_the_same(tmp_path: Path, made: object) -> None:
     assert (read.digest, read.ranges.keys(), read.optimism) == (result.digest, result.ranges.keys(), result.optimism)
     assert json.dumps(read.metrics) == json.dumps(result.metrics)  # NaN compares as text
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_a_folder_of_a_version_without_a_governor_still_loads(tmp_path: Path) -> None:
+    result = small()
+    path = result.save(tmp_path)
+    (path / "governor.parquet").unlink()
+    trades = pd.read_parquet(path / "trades.parquet").drop(columns=["regime", "leader_regime", "mode"])
+    trades.to_parquet(path / "trades.parquet")
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["governor.parquet"]
+    del manifest["info"]["leader_known"]
+    manifest["files"]["trades.parquet"] = sha256((path / "trades.parquet").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    read = load_run(path)
+    pd.testing.assert_frame_equal(read.governor, result.governor)
+    assert dict(read.trades.dtypes) == dict(result.trades.dtypes)
+    assert set(read.trades["regime"]) == {""}
+    assert "a version without them" in str(read.summary())
 
 
 def test_the_id_names_start_strategy_and_digest(tmp_path: Path) -> None:
@@ -112,7 +136,7 @@ def test_no_runs_yet_says_how_to_make_one(tmp_path: Path) -> None:
         find_run(tmp_path, "last")
 
 
-@pytest.mark.parametrize("name", ["trades.parquet", "metrics.json", "bars.parquet"])
+@pytest.mark.parametrize("name", ["trades.parquet", "governor.parquet", "metrics.json", "bars.parquet"])
 @pytest.mark.parametrize("harm", ["truncate", "remove"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, harm: str) -> None:
     path = small().save(tmp_path)

@@ -173,3 +173,34 @@ def test_a_longer_history_of_the_regimes_bars_is_used() -> None:
 def test_a_regime_that_the_bars_cannot_make() -> None:
     with pytest.raises(UsageError, match=r"regime.timeframe 1h is no whole multiple of the run's 45m"):
         columns_of({"BTCUSDT": made_bars(20, step=45 * HOUR // 60)}, "45m")
+
+
+def test_the_leaders_return_over_a_day() -> None:
+    """From one close of the regime's bars to the one exactly 24 h before; a loss of a tenth is -0.1 exactly."""
+    leader = made_bars(80)
+    leader.iloc[30, leader.columns.get_loc("close")] = 100.0
+    leader.iloc[54, leader.columns.get_loc("close")] = 90.0
+    found = columns_of({"ETHUSDT": made_bars(80, 1)}, leader="BTCUSDT", other_frames={"BTCUSDT": leader})["ETHUSDT"]
+    close = leader["close"].to_numpy()
+    assert np.isnan(found["leader_24h"][:24]).all()
+    assert found["leader_24h"][24:] == pytest.approx(close[24:] / close[:-24] - 1)
+    assert found["leader_24h"][54] == -0.1
+
+
+def test_the_leaders_return_is_unknown() -> None:
+    """Without a leader; where a close of the two is missing; from a day after its last close on."""
+    frame, leader = {"ETHUSDT": made_bars(120, 1)}, made_bars(120)
+    assert np.isnan(columns_of(frame, leader=None)["ETHUSDT"]["leader_24h"]).all()
+    gap = columns_of(frame, leader="BTCUSDT", other_frames={"BTCUSDT": without(leader, [40])})["ETHUSDT"]["leader_24h"]
+    assert gap[40] == gap[39], "the last close stands"
+    assert np.isnan(gap[64])
+    assert not np.isnan(gap[[39, 63, 65]]).any()
+    short = columns_of(frame, leader="BTCUSDT", other_frames={"BTCUSDT": leader.iloc[:60]})["ETHUSDT"]["leader_24h"]
+    assert not np.isnan(short[82])
+    assert np.isnan(short[83:]).all()
+
+
+def test_the_leaders_return_with_daily_bars() -> None:
+    daily = columns_of({"BTCUSDT": made_bars(30, step=24 * HOUR)}, "1d", leader="BTCUSDT")["BTCUSDT"]
+    assert np.isnan(daily["leader_24h"][0])
+    assert not np.isnan(daily["leader_24h"][1:]).any()

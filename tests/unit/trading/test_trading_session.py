@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from qtsim.core.enums import Action, Reason
-from qtsim.core.records import Records, plan_dt
+from qtsim.core.records import Records, plan_dt, span_dt
 from qtsim.sim.broker import SimBroker
+from qtsim.sim.market import no_closes
 from qtsim.trading.messages import EntryIntent, ExitIntent, StopIntent
 from qtsim.trading.session import Session
-from tests.generated import empty_signals, instrument, params_of
+from tests.generated import HOUR, empty_signals, instrument, params_of
 
 SETTINGS = {
     "leverage.model": "fixed",
@@ -24,7 +25,14 @@ SETTINGS = {
     "exit.levels.adaptive": False,
     "exit.harvest.scheme.by": "static",
     "exit.stops.trail.mode": "off",
+    "gates.enabled": False,
 }
+
+
+def new_session(**settings: object) -> Session:
+    """A session of one symbol, without bars of the regime's timeframe."""
+    spans = np.zeros(1, span_dt)
+    return Session(instrument(tick=(1, 100)), params_of({**SETTINGS, **settings}), 10_000.0, no_closes(), spans, HOUR)
 
 
 class Recorder(SimBroker):
@@ -50,7 +58,7 @@ class Recorder(SimBroker):
 @pytest.fixture
 def long_session() -> tuple[Session, Recorder]:
     """A session that just entered one unit long at 100."""
-    session = Session(instrument(tick=(1, 100)), params_of(SETTINGS), 10_000.0)
+    session = new_session()
     broker = Recorder(session)
     session.connect(broker)
     session.bar_index[0] = 0
@@ -106,6 +114,18 @@ def test_a_leg_without_lots_sends_nothing_and_counts(long_session: tuple[Session
     assert session.positions[0]["stop_reason"] == Reason.RATCHET
 
 
+def test_a_backup_stop_goes_with_the_hard_stop() -> None:
+    """Its limit lies 50 bps beyond the trigger at 98, on the tick that fills sooner: 97.51."""
+    session = new_session(**{"exit.stops.backup.enabled": True})
+    broker = Recorder(session)
+    session.connect(broker)
+    session.observe(0, 1, 100.0, 100.0)
+    signal: Records = empty_signals(1)
+    signal["long"] = 1
+    session.decide_on_signals({0: (0, signal[0])}, [], [], 1)
+    assert broker.asked[1] == StopIntent(0, 0, 98.0, 97.51)
+
+
 class Accepting(Recorder):
     """Accepts orders and confirms nothing."""
 
@@ -114,7 +134,7 @@ class Accepting(Recorder):
 
 
 def test_an_accepted_order_changes_nothing_until_it_is_confirmed() -> None:
-    session = Session(instrument(tick=(1, 100)), params_of(SETTINGS), 10_000.0)
+    session = new_session()
     broker = Accepting(session)
     session.connect(broker)
     session.bar_index[0] = 0

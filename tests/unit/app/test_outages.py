@@ -1,0 +1,44 @@
+"""Injected outages: read as the program's health over time, or refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+import qtsim as qt
+from qtsim.app.backtest import outage_rows
+from qtsim.core.enums import Health
+from qtsim.data.timeframes import format_ts
+from qtsim.errors import UsageError
+
+
+def test_an_outage_begins_and_ends() -> None:
+    rows = outage_rows([("2024-02-01", "2024-02-02", "critical"), ("2024-01-01", "2024-01-03", "degraded")])
+    assert [format_ts(int(ts))[:10] for ts in rows["ts"]] == ["2024-01-01", "2024-01-03", "2024-02-01", "2024-02-02"]
+    assert list(rows["health"]) == [Health.DEGRADED, Health.HEALTHY, Health.CRITICAL, Health.HEALTHY]
+    assert len(outage_rows([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("outages", "text"),
+    [
+        ([("2024-01-02", "2024-01-01", "critical")], "2024-01-02"),
+        ([("2024-01-01", "2024-01-02", "sleepy")], "'sleepy' must be degraded or critical"),
+        (
+            [("2024-01-01", "2024-01-05", "critical"), ("2024-01-04", "2024-01-06", "degraded")],
+            "2024-01-04 to 2024-01-06 overlaps the one before it",
+        ),
+    ],
+)
+def test_a_wrong_outage_is_refused(outages: list[tuple[str, str, str]], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        outage_rows(outages)
+
+
+def test_no_entry_is_made_during_an_outage() -> None:
+    bars = qt.load_bars("BTCUSDT", "1h", sample=True)
+    outage = ("2024-03-01", "2024-09-01", "critical")
+    run = qt.backtest("ema_cross", {"BTCUSDT": bars}, outages=[outage], fast=True, check=False)
+    times = run.trades["entry_time"]
+    assert len(times) > 10
+    assert not ((times >= "2024-03-01") & (times < "2024-09-01")).any()
+    assert "NO_NEW_TRADES" in set(run.denials["rule"])

@@ -1,0 +1,46 @@
+"""Settings that are sane alone and contradict each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qtsim.config import resolve
+from qtsim.errors import SettingError
+
+
+def resolved(**overrides: Any) -> Any:
+    return resolve(environ={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            {"limits__positions__total": 0},
+            r"limits\.positions\.total = 0 \(command line\): nothing would ever be opened",
+        ),
+        (
+            {"limits__positions__long": 0, "limits__positions__short": 0},
+            r"limits\.positions\.long and limits\.positions\.short = 0",
+        ),
+        (
+            {"limits__positions__long": 8, "limits__positions__total": 5},
+            r"limits\.positions\.long = 8 \(command line\) exceeds limits\.positions\.total = 5; set it to 5 or less",
+        ),
+        (
+            {"limits__positions__short": "inf"},
+            r"limits\.positions\.short = inf \(command line\) exceeds limits\.positions\.total = 15",
+        ),
+    ],
+)
+def test_contradictory_limits(overrides: dict[str, Any], text: str) -> None:
+    with pytest.raises(SettingError, match=text):
+        resolved(**overrides)
+
+
+def test_defaults_give_way_to_a_smaller_total() -> None:
+    assert resolved(limits__positions__total=4).settings.limits.positions.long == 6
+    assert resolve(profile="small-account", environ={}).settings.limits.positions.total == 4
+    assert resolved(limits__positions__long=0).settings.limits.positions.short == 6
