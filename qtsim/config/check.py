@@ -92,6 +92,8 @@ def leverage_span(settings: Settings) -> Span:
     def whole(value: float) -> int:
         return max(1, math.floor(min(value, cap) + 1e-9))
 
+    if settings.sizing.model == "rl":
+        return Span(whole(1.0), whole(3.0), whole(5.0))
     if leverage.model == "fixed":
         fixed = whole(leverage.fixed)
         return Span(fixed, fixed, fixed)
@@ -552,12 +554,14 @@ class _Check:
 
     def _leverage(self) -> None:
         leverage, cap = self.settings.leverage, self.settings.limits.per_trade.leverage
+        by_agent = self.settings.sizing.model == "rl"
         key, stated = {
+            "rl": ("the highest leverage of sizing.model rl", 5.0),
             "fixed": ("leverage.fixed", leverage.fixed),
             "simple": ("leverage.simple.max", leverage.simple.max),
             "ilf2": ("leverage.ilf2.max", leverage.ilf2.max),
             "kelly": ("leverage.kelly.max", leverage.kelly.max),
-        }[leverage.model]
+        }["rl" if by_agent else leverage.model]
         if stated > cap:
             self._add(
                 BINDS,
@@ -572,7 +576,7 @@ class _Check:
     def _size(self) -> None:
         sizing, limit = self.settings.sizing, self.settings.limits.per_trade
         first, balance = self.span.first, self.settings.account.balance
-        if sizing.model == "math":
+        if sizing.model in ("math", "rl"):
             own = sizing.math
             below = own.risk / (own.stop_atr * first * min(own.max_margin, limit.margin))
             name, cap = (
@@ -655,16 +659,23 @@ class _Check:
         planned = policy in ("exit_brain", "profit_lock")
         style = exit_settings.stops.trail.style
         backup = exit_settings.stops.backup.enabled
-        own_levels = exit_settings.legacy.levels if policy == "legacy" else ""
+        by_agent = self.settings.sizing.model == "rl"
+        also_read = {exit_settings.legacy.levels if policy == "legacy" else "", "math" if by_agent else ""}
         trail = exit_settings.stops.trail.mode
+
+        def has_style(name: str) -> bool:
+            return by_agent or style == name
+
         rules: tuple[tuple[str, bool, str], ...] = (
+            ("leverage", not by_agent, "sizing.model"),
+            ("exit.stops.trail.style", not by_agent, "sizing.model"),
             *(
-                (f"leverage.{name}", self.settings.leverage.model == name, "leverage.model")
+                (f"leverage.{name}", by_agent or self.settings.leverage.model == name, "leverage.model")
                 for name in ("fixed", "simple", "ilf2", "kelly")
             ),
             *(
-                (f"sizing.{name}", self.settings.sizing.model == name or name == own_levels, "sizing.model")
-                for name in ("math", "notional", "fixed_risk", "fraction", "fixed_qty")
+                (f"sizing.{name}", self.settings.sizing.model == name or name in also_read, "sizing.model")
+                for name in ("math", "notional", "fixed_risk", "fraction", "fixed_qty", "rl")
             ),
             *((f"exit.{name}", policy == name, "exit.policy") for name in ("bracket", "legacy", "profit_lock")),
             *(
@@ -712,9 +723,9 @@ class _Check:
                 )
             ),
             *(
-                (f"exit.stops.trail.{name}", trail == "atr" and style == name, "exit.stops.trail.mode, style")
+                (f"exit.stops.trail.{name}", trail == "atr" and has_style(name), "exit.stops.trail.mode, style")
                 if brain
-                else (f"exit.stops.trail.{name}", policy == "legacy" and style == name, "exit.policy")
+                else (f"exit.stops.trail.{name}", policy == "legacy" and has_style(name), "exit.policy")
                 for name in ("aggressive", "balanced", "loose")
             ),
             ("exit.stops.backup.limit_offset_bps", policy == "bracket" or backup, "exit.stops.backup.enabled"),

@@ -21,6 +21,12 @@ def refuse_contradictions(values: Mapping[str, Any], sources: Mapping[str, str])
     if total == 0:
         source = sources.get(f"{POSITIONS}.total", "default")
         errors.append(f"{POSITIONS}.total = 0 ({source}): nothing would ever be opened; set 1 or more")
+    if total == 1 and values["account.mode.position"] == "hedge":
+        source = sources.get("account.mode.position", "default")
+        errors.append(
+            f'account.mode.position = "hedge" ({source}) is for both sides of a symbol at once, which '
+            f'{POSITIONS}.total = 1 never allows; set {POSITIONS}.total to 2 or more, or the mode to "one_way"'
+        )
     if values[f"{POSITIONS}.long"] == 0 and values[f"{POSITIONS}.short"] == 0:
         errors.append(f"{POSITIONS}.long and {POSITIONS}.short = 0: nothing would ever be opened; set one to 1 or more")
     for name in ("long", "short"):

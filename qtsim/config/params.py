@@ -20,6 +20,8 @@ from qtsim.core.params import HARVEST_TIERS_MAX, LADDER_MAX, LEGS_MAX, SECTIONS,
 from qtsim.errors import SettingError
 
 ENUMS: dict[str, type[IntEnum]] = {
+    "account.mode.margin": enums.MarginMode,
+    "account.mode.position": enums.PositionMode,
     "leverage.model": enums.LeverageModel,
     "exit.policy": enums.ExitPolicy,
     "exit.legacy.levels": enums.LegacyLevels,
@@ -46,6 +48,7 @@ ENUMS: dict[str, type[IntEnum]] = {
 """Choices that become codes: the member is the option's name in capitals."""
 
 READ_ELSEWHERE: dict[str, str] = {
+    "account.balance": "is the starting wallet of a run",
     "entry.on_same_side": "has one value",
     "costs.fees.tier": "becomes costs.fees.maker and costs.fees.taker",
     "costs.fees.bnb_discount": "becomes costs.fees.maker and costs.fees.taker",

@@ -219,7 +219,7 @@ class KellyLeverage(Section):
 
 
 class LeverageSettings(Section):
-    """Leverage of a new position; sizing never overrides it."""
+    """Leverage of a new position; of the sizing models only rl overrides it."""
 
     model: Annotated[
         str, Choice("How leverage is chosen; kelly starts at 3.0", options=("fixed", "simple", "ilf2", "kelly"))
@@ -588,11 +588,11 @@ class MathSizing(Section):
 
 
 class RlSizing(Section):
-    """Model rl: tabular Q-learning."""
+    """Model rl: tabular Q-learning; its action replaces the leverage model."""
 
-    alpha: Annotated[float, Ratio("Learning rate, at most", above=True)] = 0.15
+    alpha: Annotated[float, Ratio("Learning rate, at most; it falls with visits", above=True)] = 0.15
     gamma: Annotated[float, Ratio("Discount of what comes later")] = 0.95
-    epsilon: Annotated[float, Ratio("Share of random actions in training")] = 0.10
+    epsilon: Annotated[float, Ratio("Share of random actions in training; none with a saved agent")] = 0.10
     min_visits: Annotated[int, Whole("Visits below which the default action is taken", high=1_000_000)] = 30
 
 

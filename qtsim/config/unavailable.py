@@ -47,16 +47,8 @@ _LIVE = "live trading is not built yet"
 
 TABLE: tuple[Missing, ...] = (
     Missing("account.max_capital", _LIVE, harmless=OFF),
-    Missing("account.mode.margin", "only isolated margin is built", built=("isolated",)),
-    Missing("account.mode.position", "only one-way mode is built", built=("one_way",)),
     Missing("entry.order.type", "only market entries are built", built=("market",)),
     Missing("entry.order.*", "only market entries are built"),
-    Missing(
-        "sizing.model",
-        "the model rl is not built yet",
-        built=("math", "notional", "fixed_risk", "fraction", "fixed_qty"),
-    ),
-    Missing("sizing.rl.*", "the model rl is not built yet"),
     Missing("costs.slippage.model", "only fixed and size are built", built=("fixed", "size")),
     Missing("costs.slippage.impact", "the model impact is not built yet"),
     Missing("data.detail_timeframe", "detail data are not built yet", built=("",)),

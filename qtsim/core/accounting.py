@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import ExitPolicy, HarvestBasis
+from qtsim.core.enums import ExitPolicy, HarvestBasis, MarginMode
 from qtsim.core.floats import steps_value_nb
 from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
 from qtsim.core.harvest import set_leg_lots_nb
 from qtsim.core.margin import liquidation_price_nb
 from qtsim.core.params import TARGETS, WINDOW_MAX
-from qtsim.core.records import Record, Records
+from qtsim.core.records import NEVER, Record, Records
 from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import (
     clear_engine_prices_nb,
@@ -80,12 +80,21 @@ def equity_nb(account: Record, positions: Records, points: Records) -> float:
 
 @kernel
 def margin_used_nb(positions: Records) -> float:
-    """Isolated margins in use, summed in symbol order."""
+    """Margins in use, summed in symbol order: isolated ones, or with cross the initial margins of what is open."""
     total = 0.0
     for i in range(len(positions)):
         if positions[i]["side"] != 0:
             total += positions[i]["margin"]
     return total
+
+
+@kernel
+def available_nb(account: Record, positions: Records, points: Records, params: Record) -> float:
+    """What can back new positions: wallet less margins in use; cross adds unrealized PnL at mark."""
+    funds = account["wallet"]
+    if params["account"]["mode_margin"] == MarginMode.CROSS:
+        funds = equity_nb(account, positions, points)
+    return funds - margin_used_nb(positions)
 
 
 @kernel
@@ -100,7 +109,7 @@ def initial_margin_nb(positions: Records) -> float:
 
 @kernel
 def note_margin_use_nb(account: Record, positions: Records, points: Records) -> None:
-    """Remember the largest share of equity that isolated margins bound."""
+    """Remember the largest share of equity that margins bound."""
     equity = equity_nb(account, positions, points)
     if equity > 0.0:
         account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(positions) / equity)
@@ -140,7 +149,10 @@ def observe_nb(position: Record, price: float, mark: float) -> None:
 
 @kernel
 def refresh_liquidation_nb(position: Record, instrument: Record) -> None:
-    """Liquidation price of what is open now."""
+    """Liquidation price of what is open now; none with cross margin, where the whole account is judged."""
+    if position["is_cross"] == 1:
+        position["liq_price"] = np.nan
+        return
     position["liq_price"] = liquidation_price_nb(
         float(position["side"]), position["qty"], position["entry_price"], position["margin"], instrument
     )
@@ -153,6 +165,7 @@ def open_position_nb(
     """Apply an entry's fill: quantity, margin, and every level from the real entry price."""
     side = plan["side"]
     position["side"] = side
+    position["symbol"] = fill["symbol"]
     position["trade_id"] = fill["trade_id"]
     position["lots"] = fill["lots"]
     position["init_lots"] = fill["lots"]
@@ -166,6 +179,7 @@ def open_position_nb(
     position["notional"] = fill["qty"] * fill["price"]
     position["margin"] = position["notional"] / plan["leverage"]
     position["init_margin"] = position["margin"]
+    position["is_cross"] = params["account"]["mode_margin"]
     position["confidence"] = plan["confidence"]
     position["tag"] = plan["tag"]
     position["flags"] = plan["flags"]
@@ -193,7 +207,8 @@ def open_position_nb(
     position["entry_mode"] = plan["mode"]
     position["seen_regime"] = plan["regime"]
     position["regime_done"] = 0 if params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN else 1
-    position["governor_order"] = 0
+    position["reduce_after"] = NEVER
+    position["close_after"] = NEVER
     position["defensive_done"] = 0
     position["base_tp"] = plan["base_tp"]
     position["base_sl"] = plan["base_sl"]
@@ -256,11 +271,12 @@ def hit_leg_nb(position: Record, instrument: Record, params: Record) -> None:
 
 @kernel
 def apply_funding_nb(account: Record, position: Record, amount: float, instrument: Record) -> None:
-    """Book a funding payment (received positive): wallet and isolated margin move alike."""
+    """Book a funding payment (received positive): the wallet moves, and an isolated margin with it."""
     account["wallet"] += amount
     account["funding"] += amount
     position["funding"] += amount
-    position["margin"] += amount
+    if position["is_cross"] == 0:
+        position["margin"] += amount
     refresh_liquidation_nb(position, instrument)
 
 

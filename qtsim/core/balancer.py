@@ -38,6 +38,7 @@ def measure_crowd_nb(crowd: Record, positions: Records, points: Records, instrum
     crowd["initial_margin"] = 0.0
     crowd["sector_notional"] = 0.0
     crowd["correlation"] = -np.inf
+    crowd["uncompared"] = 0
     for i in range(len(positions)):
         position = positions[i]
         if position["side"] == Side.NONE:
@@ -112,15 +113,14 @@ def measure_correlation_nb(
     ts: int,
     regime_ns: int,
     limits: Record,
-) -> int:
-    """The largest correlation of the candidate with an open position of its direction, over the window before `ts`.
-
-    Returns how many such positions it says nothing about.
+) -> None:
+    """The largest correlation of the candidate with an open position of its direction, over the window before `ts`;
+    and how many such positions it says nothing about.
     """
     crowd["correlation"] = -np.inf
-    unknown = 0
+    crowd["uncompared"] = 0
     if limits["correlation_max"] == np.inf:
-        return unknown
+        return
     window = limits["correlation_window_days"] * DAY_NS
     least = LEAST_COMMON_SHARE * window / regime_ns
     own = spans[candidate]
@@ -131,10 +131,9 @@ def measure_correlation_nb(
             closes, own["known"], own["first"], spans[i]["known"], spans[i]["first"], ts - int(window), least
         )
         if found != found:
-            unknown += 1
+            crowd["uncompared"] += 1
         else:
             crowd["correlation"] = max(crowd["correlation"], found)
-    return unknown
 
 
 @kernel
@@ -147,7 +146,17 @@ def deny_by_balancer_nb(plan: Record, crowd: Record, limits: Record) -> None:
         deny_nb(plan, gate, Rule.POSITIONS_LONG.value, float(crowd["longs"]), limits["positions_long"])
     elif plan["side"] == Side.SHORT and crowd["shorts"] >= limits["positions_short"]:
         deny_nb(plan, gate, Rule.POSITIONS_SHORT.value, float(crowd["shorts"]), limits["positions_short"])
-    elif crowd["correlation"] > limits["correlation_max"]:
+    else:
+        deny_by_correlation_nb(plan, crowd, limits)
+
+
+@kernel
+def deny_by_correlation_nb(plan: Record, crowd: Record, limits: Record) -> None:
+    """Correlation with what is open on the candidate's side. The plan keeps what could not be compared: only a signal
+    that comes this far asks, and both passes ask for the same one."""
+    plan["uncompared"] = crowd["uncompared"]
+    if crowd["correlation"] > limits["correlation_max"]:
+        gate = Gate.BALANCER.value
         deny_nb(plan, gate, Rule.CORRELATION.value, crowd["correlation"], limits["correlation_max"])
 
 

@@ -50,6 +50,11 @@ def reset_plan_nb(plan: Record, side: int, signal: Record, params: Record) -> No
     plan["leader_regime"] = signal["leader_regime"]
     plan["mode"] = Mode.NORMAL.value
     plan["size_factor"] = 1.0
+    plan["uncompared"] = 0
+    plan["unreduced_factor"] = 1.0
+    plan["has_action"] = 0
+    plan["rl_state"] = 0
+    plan["rl_action"] = 0
     for k in range(7):
         plan["leverage_factors"][k] = 0.0
     plan["base_tp"] = np.nan
@@ -63,6 +68,24 @@ def reset_plan_nb(plan: Record, side: int, signal: Record, params: Record) -> No
         plan["flags"] |= PlanFlag.DEFAULT_CONFIDENCE.value
     else:
         plan["confidence"] = signal["confidence"]
+
+
+@kernel
+def judge_entry_nb(
+    plan: Record,
+    side: int,
+    signal: Record,
+    equity: float,
+    ts: int,
+    crowd: Record,
+    governor: Record,
+    stats: Record,
+    params: Record,
+) -> None:
+    """Start a plan of `side` and pass it through the gates before sizing; plan.gate NONE means approved so far."""
+    reset_plan_nb(plan, side, signal, params)
+    # confidence filter, Orchestrator, Portfolio Balancer, Safety Governor
+    judge_signal_nb(plan, ts, equity, crowd, governor, stats, params)
 
 
 @kernel
@@ -84,18 +107,35 @@ def plan_entry_nb(
 ) -> None:
     """Gate and plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
 
-    equity, margin_used (initial margins of what is open), available: quote currency. The size is computed at the
-    highest price that a market order can get (path price with slippage), so that a limit that binds is not exceeded
-    by the fill.
+    equity, margin_used (initial margins of what is open), available: quote currency. With sizing model rl the agent
+    chooses between the two halves, and its callers call them one by one.
     """
-    reset_plan_nb(plan, side, signal, params)
+    judge_entry_nb(plan, side, signal, equity, ts, crowd, governor, stats, params)
+    if plan["gate"] == Gate.NONE:
+        size_entry_nb(plan, account, signal, ref_price, equity, margin_used, available, crowd, instrument, params)
+
+
+@kernel
+def size_entry_nb(
+    plan: Record,
+    account: Record,
+    signal: Record,
+    ref_price: float,
+    equity: float,
+    margin_used: float,
+    available: float,
+    crowd: Record,
+    instrument: Record,
+    params: Record,
+) -> None:
+    """Leverage, levels and size of a plan that the gates before sizing let through; an action of sizing model rl acts.
+
+    The size is computed at the highest price that a market order can get (path price with slippage), so that a limit
+    that binds is not exceeded by the fill.
+    """
+    side = plan["side"]
     avg_pnl = mean_of_last_nb(account, True, params["levels"]["feedback_trades"])
     utilisation = margin_used / equity if equity > 0.0 else 1.0
-
-    # the gates before sizing: confidence filter, Orchestrator, Portfolio Balancer, Safety Governor
-    judge_signal_nb(plan, ts, equity, crowd, governor, stats, params)
-    if plan["gate"] != Gate.NONE:
-        return
 
     # 1. leverage
     set_leverage_nb(

@@ -61,6 +61,20 @@ class Monitoring(IntEnum):
     INTERVAL = 2
 
 
+class MarginMode(IntEnum):
+    """account.mode.margin"""
+
+    ISOLATED = 0
+    CROSS = 1
+
+
+class PositionMode(IntEnum):
+    """account.mode.position"""
+
+    ONE_WAY = 0
+    HEDGE = 1
+
+
 class PriceKind(IntEnum):
     """Which price triggers: exit.trigger_price, exit.stops.hard.working_type"""
 
@@ -129,6 +143,15 @@ class SizingModel(IntEnum):
     FIXED_RISK = 2
     FRACTION = 3
     FIXED_QTY = 4
+    RL = 5
+
+
+class OwnTrade(IntEnum):
+    """What has become of the action that sizing model rl chose last for a symbol."""
+
+    NONE = 0  # nothing to learn
+    OPEN = 1
+    KNOWN = 2
 
 
 class Regime(IntEnum):
@@ -367,6 +390,7 @@ class PlanFlag(IntEnum):
     BRACKET_TIGHTENED = 4096
     DEFAULT_CONFIDENCE = 8192
     LEVERAGE_CLAMPED = 16384
+    SIZE_MINIMUM = 32768
 
 
 REASON_TEXT: dict[Reason, str] = {reason: reason.name.lower() for reason in Reason}

@@ -13,8 +13,8 @@ from qtsim.core.enums import Action, GovernorOrder, PriceKind, Reason, Regime, T
 from qtsim.core.exit_policies import is_replan_due_nb, replan_nb
 from qtsim.core.guards import guard_price_nb, guard_reason_nb
 from qtsim.core.params import LEGS_MAX
-from qtsim.core.records import Record
-from qtsim.core.safety_governor import reduced_lots_nb
+from qtsim.core.records import NEVER, Record
+from qtsim.core.safety_governor import due_order_nb, reduced_lots_nb
 from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.trailing import better_price_nb, trail_price_nb, trail_starts_nb
@@ -32,7 +32,8 @@ def exit_whole_nb(position: Record, reason: int, out: Record) -> None:
 def update_stop_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> bool:
     """Decision update: reported ratchet, breakeven, regime, trail. Returns whether the move is a decision of its own.
 
-    Of a trail only its start is a decision; its moves are state.
+    Only here is a regime seen, so that no cycle that ends earlier swallows its change. Of a trail only its start is a
+    decision; its moves are state.
     """
     side = float(position["side"])
     price = point["price"]
@@ -61,6 +62,7 @@ def update_stop_nb(position: Record, point: Record, instrument: Record, params: 
             out["stop_reason"] = Reason.REGIME.value
             out["reason"] = Reason.REGIME.value
             reportable = True
+    out["seen_regime"] = point["regime"]
 
     if trail_starts_nb(position, price):
         out["trail_active"] = 1
@@ -91,17 +93,12 @@ def turns_choppy_nb(seen: int, now: int) -> bool:
 
 
 @kernel
-def obey_governor_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> bool:
-    """What DEFENSIVE_EXIT or EMERGENCY_SHUTDOWN wants of the position; returns whether anything.
+def reduce_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> None:
+    """What DEFENSIVE_EXIT wants of a position that no guard and no stop closes.
 
-    Reduced: a share is closed at market, the internal stop moves to a share of its distance from the price. What would
-    stay below the exchange's minimum goes too; a share that is too small to send moves the stop alone.
+    A share is closed at market, the internal stop moves to a share of its distance from the price. What would stay
+    below the exchange's minimum goes too; a share that is too small to send moves the stop alone.
     """
-    if position["governor_order"] == GovernorOrder.NONE:
-        return False
-    if position["governor_order"] == GovernorOrder.CLOSE:
-        exit_whole_nb(position, Reason.GOVERNOR.value, out)
-        return True
     rules = params["governor"]
     side = float(position["side"])
     price = point["price"]
@@ -120,14 +117,27 @@ def obey_governor_nb(position: Record, point: Record, instrument: Record, params
         out["lots"] = lots
     else:
         out["action"] = Action.MOVE_SL.value
-    return True
+
+
+@kernel
+def leg_lots_nb(position: Record, leg: int, instrument: Record) -> int:
+    """Lots that a leg closes: what it was planned to have closed by now, less what is closed already.
+
+    The governor's half can leave less of it than the exchange takes: then it is a leg of zero lots, as in planning.
+    What would stay after the leg is what was planned to stay.
+    """
+    lots = max(position["tp_lots"][leg] - (position["init_lots"] - position["lots"]), 0)
+    if lots < min_lots_nb(instrument) and lots < position["lots"]:
+        return 0
+    return lots
 
 
 @kernel
 def decide_exit_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> None:
-    """One cycle: governor → guards → decision update → internal stop → take profit (first untriggered leg) → hold.
+    """One cycle: shutdown → guards → decision update → internal stop → governor's half → take profit → hold.
 
-    A stop triggers at price <= stop, a leg at price >= target (long), inclusive; both at one point: the stop.
+    Of the legs the first untriggered one. A stop triggers at price <= stop, a leg at price >= target (long), inclusive;
+    both at one point: the stop.
     """
     out["action"] = Action.HOLD_CURRENT.value
     out["reason"] = Reason.NONE.value
@@ -148,10 +158,11 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
     if price != price or mark != mark:
         return
     side = float(position["side"])
-    out["seen_regime"] = point["regime"]
 
-    # what the Safety Governor has ordered
-    if obey_governor_nb(position, point, instrument, params, out):
+    # EMERGENCY_SHUTDOWN: closed anyway, so the reason is the order's
+    order = due_order_nb(position, point["ts"])
+    if order == GovernorOrder.CLOSE:
+        exit_whole_nb(position, Reason.GOVERNOR.value, out)
         return
 
     # guards, before anything else
@@ -172,17 +183,22 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
         exit_whole_nb(position, out["stop_reason"], out)
         return
 
+    # DEFENSIVE_EXIT: what a guard or the stop closes is not halved first
+    if order == GovernorOrder.REDUCE:
+        reduce_nb(position, point, instrument, params, out)
+        return
+
     # take profits, one leg
     leg = position["next_leg"]
     if leg < position["n_legs"] and side * (price - out["tp_price"][leg]) >= 0.0:
-        lots = position["tp_lots"][leg] - (position["init_lots"] - position["lots"])
+        lots = leg_lots_nb(position, leg, instrument)
         out["leg"] = leg + 1
         out["reason"] = Reason.TP1.value + leg
         if lots >= position["lots"]:
             exit_whole_nb(position, Reason.TP1.value + leg, out)
             return
         out["action"] = Action.PARTIAL_CLOSE.value
-        out["lots"] = max(lots, 0)
+        out["lots"] = lots
         return
 
     if replanned:
@@ -210,7 +226,9 @@ def apply_decision_nb(position: Record, decision: Record) -> None:
         if position["next_leg"] == 0:
             position["tp1_distance"] = abs(position["tp_price"][0] - position["entry_price"])
     if decision["reason"] == Reason.GOVERNOR:
-        position["governor_order"] = GovernorOrder.NONE.value
+        position["reduce_after"] = NEVER
+        if decision["action"] == Action.FULL_EXIT_NOW:
+            position["close_after"] = NEVER
 
 
 @kernel

@@ -23,6 +23,7 @@ from qtsim.core.levels import apply_safety_nb, set_levels_nb
 from qtsim.core.params import LEGS_MAX, TARGETS
 from qtsim.core.profit_lock import planned_roe_ratio_nb
 from qtsim.core.records import Record
+from qtsim.core.rl_sizing import action_trail_nb, stop_scale_nb, target_scale_nb
 from qtsim.core.sizing import deny_nb
 from qtsim.core.stops import is_tighter_nb, place_targets_nb, ratio_price_nb, tighter_tick_nb
 
@@ -46,13 +47,21 @@ def trail_multiple_nb(style: int, stops: Record) -> float:
 
 
 @kernel
-def trail_style_nb(mode: int, regime: int, stops: Record) -> int:
-    """Style at entry, kept: DEFENSIVE, CRITICAL or TRENDING aggressive, BREAKOUT loose, else the setting's."""
+def own_trail_style_nb(plan: Record, stops: Record) -> int:
+    """The setting's trailing style, or that of the action of sizing model rl."""
+    if plan["has_action"] == 1:
+        return action_trail_nb(plan["rl_action"])
+    return stops["trail_style"]
+
+
+@kernel
+def trail_style_nb(mode: int, regime: int, own_style: int) -> int:
+    """Style at entry, kept: DEFENSIVE, CRITICAL or TRENDING aggressive, BREAKOUT loose, else the own one."""
     if mode != Mode.NORMAL or regime == Regime.TRENDING:
         return TrailStyle.AGGRESSIVE.value
     if regime == Regime.BREAKOUT:
         return TrailStyle.LOOSE.value
-    return stops["trail_style"]
+    return own_style
 
 
 @kernel
@@ -98,9 +107,17 @@ def plan_bracket_nb(plan: Record, signal: Record, params: Record) -> None:
 
 @kernel
 def plan_levels_nb(plan: Record, signal: Record, avg_pnl: float, params: Record) -> None:
-    """Adaptive levels, from the settings' base or the signal's own, and what they were planned from."""
-    plan["base_tp"] = or_default_nb(signal["tp"], params["exit"]["base_tp"])
-    plan["base_sl"] = or_default_nb(signal["sl"], params["exit"]["base_sl"])
+    """Adaptive levels, from the settings' base or the signal's own, and what they were planned from.
+
+    The action of sizing model rl scales the settings' base; what a signal asks for stands.
+    """
+    base_tp = params["exit"]["base_tp"]
+    base_sl = params["exit"]["base_sl"]
+    if plan["has_action"] == 1:
+        base_tp *= target_scale_nb(plan["rl_action"])
+        base_sl *= stop_scale_nb(plan["rl_action"])
+    plan["base_tp"] = or_default_nb(signal["tp"], base_tp)
+    plan["base_sl"] = or_default_nb(signal["sl"], base_sl)
     plan["avg_pnl"] = avg_pnl
     set_levels_nb(
         plan,
@@ -124,7 +141,7 @@ def plan_exit_brain_nb(plan: Record, signal: Record, avg_pnl: float, instrument:
     plan["n_legs"] = TARGETS
     set_fractions_nb(plan, params["harvest"])
     plan["trail_mode"] = stops["trail_mode"]
-    style = trail_style_nb(plan["mode"], plan["regime"], stops)
+    style = trail_style_nb(plan["mode"], plan["regime"], own_trail_style_nb(plan, stops))
     plan["trail_multiple"] = trail_multiple_nb(style, stops)
     plan["trail_distance"] = stops["trail_distance"]
     trail_by_signal_nb(plan, signal)
@@ -156,7 +173,7 @@ def plan_legacy_nb(plan: Record, signal: Record, instrument: Record, params: Rec
         add_leg_nb(plan, exits["legacy_half_close"], 0.5)
     add_leg_nb(plan, tp, 1.0)
     plan["trail_mode"] = TrailMode.ATR.value
-    plan["trail_multiple"] = trail_multiple_nb(stops["trail_style"], stops)
+    plan["trail_multiple"] = trail_multiple_nb(own_trail_style_nb(plan, stops), stops)
     trail_by_signal_nb(plan, signal)
     plan["hard"] = exits["legacy_hard"]
     apply_safety_nb(plan, instrument["bracket_rate"][0], instrument["bracket_amount"][0], 0.0, params)

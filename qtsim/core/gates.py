@@ -12,7 +12,7 @@ from qtsim.core.orchestrator import daily_drawdown_nb, deny_by_orchestrator_nb, 
 from qtsim.core.records import Record
 from qtsim.core.regime import regime_size_nb
 from qtsim.core.risk_guard import deny_by_risk_guard_nb
-from qtsim.core.safety_governor import governor_rule_nb, governor_size_nb
+from qtsim.core.safety_governor import fired_at_nb, governor_rule_nb, governor_size_nb
 from qtsim.core.sizing import deny_nb
 from qtsim.core.symbol_stats import symbol_size_nb
 
@@ -38,13 +38,15 @@ def judge_signal_nb(
         return
     rule = governor_rule_nb(governor, ts)
     if rule != Rule.NONE:
-        deny_nb(plan, Gate.GOVERNOR.value, rule, 0.0, 0.0)
+        value, limit = fired_at_nb(governor, rule, params)
+        deny_nb(plan, Gate.GOVERNOR.value, rule, value, limit)
         return
     factor = regime_size_nb(plan["regime"], plan["leader_regime"], plan["side"], params["regime"])
-    factor *= symbol_size_nb(stats, params["orchestrator"])
-    factor *= mode_size_nb(plan["mode"], params["orchestrator"])
-    factor *= governor_size_nb(governor, params)
-    plan["size_factor"] = factor
+    symbol = symbol_size_nb(stats, params["orchestrator"])
+    mode = mode_size_nb(plan["mode"], params["orchestrator"])
+    plan["size_factor"] = factor * symbol * mode * governor_size_nb(governor, params)
+    # the size that symbol performance, probation and the governor reduce, each until trades have closed
+    plan["unreduced_factor"] = factor * max(symbol, 1.0) * mode
 
 
 @kernel

@@ -11,6 +11,7 @@ from qtsim.core.enums import Gate, LeverageModel, PlanFlag, Rule
 from qtsim.core.floats import clamp_nb
 from qtsim.core.params import WINDOW_MAX
 from qtsim.core.records import Record
+from qtsim.core.rl_sizing import action_leverage_nb
 
 FULL_PNL_TREND = 0.30
 """Mean return on margin that counts as a full trend (p = 1)."""
@@ -144,11 +145,16 @@ def set_leverage_nb(
     funding_rate: float,
     params: Record,
 ) -> None:
-    """Model → cap (`limits.per_trade.leverage`) → floor(x + 1e-9), at least 1. Writes plan.leverage or a denial."""
+    """Model → cap (`limits.per_trade.leverage`) → floor(x + 1e-9), at least 1. Writes plan.leverage or a denial.
+
+    The action of sizing model rl stands in the place of the model.
+    """
     lev = params["leverage"]
     model = lev["model"]
     volatility = clamp_nb(atr_ratio, 0.0, 3.0)
-    if model == LeverageModel.FIXED:
+    if plan["has_action"] == 1:
+        raw = action_leverage_nb(plan["rl_action"])
+    elif model == LeverageModel.FIXED:
         raw = lev["fixed"]
     elif model == LeverageModel.SIMPLE:
         raw = simple_leverage_nb(confidence, volatility, lev)

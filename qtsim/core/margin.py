@@ -1,4 +1,4 @@
-"""Isolated margin: maintenance brackets and the price at which the exchange liquidates."""
+"""Maintenance brackets, and the price at which the exchange liquidates an isolated position."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def bracket_index_nb(notional: float, instrument: Record) -> int:
         if notional <= instrument["bracket_cap"][k]:
             return k
     return n - 1
+
+
+@kernel
+def maintenance_margin_nb(notional: float, instrument: Record) -> float:
+    """notional · rate - amount of the bracket that holds it; notional at mark, quote."""
+    k = bracket_index_nb(notional, instrument)
+    return notional * instrument["bracket_rate"][k] - instrument["bracket_amount"][k]
 
 
 @kernel

@@ -108,8 +108,8 @@ def deny_by_orchestrator_nb(
             plan,
             gate,
             Rule.SYMBOL_DISABLED.value,
-            float(stats["losing_streak"]),
-            orchestrator["symbol_disable_losses"],
+            stats["disabled_value"],
+            stats["disabled_limit"],
         )
     elif (
         plan["leader_regime"] == LeaderRegime.UPTREND

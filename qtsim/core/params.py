@@ -18,9 +18,14 @@ LADDER_MAX = 8
 """Most rungs of exit.profit_lock.ladder."""
 WINDOW_MAX = 256
 """Longest look-back over closed trades: leverage.kelly.window, exit.levels.feedback.trades."""
+RL_STATES = 108
+RL_ACTIONS = 48
+LESSONS_MAX = 64
+"""Decisions of a symbol whose outcomes under every action may wait to be learnt; the oldest are forgotten."""
 RECENT_TRADES = 20
 """Closed trades of a symbol that its win rate looks at."""
 
+account_params_dt = np.dtype([("mode_margin", "i8"), ("mode_position", "i8")], align=True)
 leverage_params_dt = np.dtype(
     [
         ("model", "i8"),
@@ -154,6 +159,10 @@ sizing_params_dt = np.dtype(
         ("fixed_risk", "f8"),
         ("fraction", "f8"),
         ("fixed_qty", "f8"),
+        ("rl_alpha", "f8"),
+        ("rl_gamma", "f8"),
+        ("rl_epsilon", "f8"),
+        ("rl_min_visits", "i8"),
     ],
     align=True,
 )
@@ -245,6 +254,7 @@ costs_params_dt = np.dtype(
 sim_params_dt = np.dtype([("path", "i8"), ("fill_at", "i8"), ("end_of_data", "i8")], align=True)
 
 SECTIONS: dict[str, str] = {
+    "account": "account",
     "leverage": "leverage",
     "exit": "exit",
     "levels": "exit.levels",
@@ -265,6 +275,7 @@ SECTIONS: dict[str, str] = {
 
 params_dt = np.dtype(
     [
+        ("account", account_params_dt),
         ("leverage", leverage_params_dt),
         ("exit", exit_params_dt),
         ("levels", levels_params_dt),

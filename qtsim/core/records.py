@@ -10,7 +10,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from qtsim.core.params import LADDER_MAX, LEGS_MAX, RECENT_TRADES, TARGETS, WINDOW_MAX
+from qtsim.core.params import (
+    LADDER_MAX,
+    LEGS_MAX,
+    LESSONS_MAX,
+    RECENT_TRADES,
+    RL_ACTIONS,
+    RL_STATES,
+    TARGETS,
+    WINDOW_MAX,
+)
 
 Record: TypeAlias = Any
 """One row of a structured array: `numpy.void` interpreted, a numba record compiled."""
@@ -113,6 +122,7 @@ point_dt = np.dtype(
 position_dt = np.dtype(
     [
         ("side", "i8"),  # 0 flat
+        ("symbol", "i8"),  # index of its symbol
         ("trade_id", "i8"),
         ("lots", "i8"),  # open
         ("init_lots", "i8"),
@@ -124,8 +134,9 @@ position_dt = np.dtype(
         ("entry_bar", "i8"),
         ("leverage", "f8"),
         ("notional", "f8"),  # at entry
-        ("margin", "f8"),  # isolated margin that still backs the position, funding included
+        ("margin", "f8"),  # isolated: what still backs it, funding included; cross: initial margin of what is open
         ("init_margin", "f8"),
+        ("is_cross", "i8"),  # 1: the whole account backs it, and it has no liquidation price
         ("confidence", "f8"),
         ("tag", "i4"),
         ("flags", "i4"),
@@ -180,7 +191,8 @@ position_dt = np.dtype(
         ("entry_mode", "i8"),  # the Orchestrator's
         ("seen_regime", "i8"),  # Regime at the last cycle
         ("regime_done", "i8"),  # 1: tightened on a change from TRENDING to CHOPPY
-        ("governor_order", "i8"),  # GovernorOrder, obeyed at the next point
+        ("reduce_after", "i8"),  # ns; DEFENSIVE_EXIT reduces it at the first point after it; NEVER: not ordered
+        ("close_after", "i8"),  # ns; EMERGENCY_SHUTDOWN closes it at the first point after it; NEVER: not ordered
         ("defensive_done", "i8"),  # 1: DEFENSIVE_EXIT has reduced it
         ("path_doubt", "i8"),  # 1: another order of some bar's extremes would have left another state
         ("path_dependent", "i8"),  # exit fills made in doubt
@@ -201,6 +213,7 @@ account_dt = np.dtype(
         ("liq_fees", "f8"),
         ("price_pnl", "f8"),
         ("max_margin_use", "f8"),  # largest margin in use / equity, at boundaries and after entries
+        ("min_margin_ratio", "f8"),  # cross: smallest margin balance / maintenance - 1 seen at a point; inf none
         ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
         ("trade_roe", "f8", (WINDOW_MAX,)),  # ring: net return on initial margin
     ],
@@ -245,6 +258,11 @@ plan_dt = np.dtype(
         ("leader_regime", "i8"),
         ("mode", "i8"),
         ("size_factor", "f8"),  # product of the factors of regimes, symbol performance, mode and governor
+        ("uncompared", "i8"),  # of the crowd when the correlation was asked for; 0: it was not
+        ("unreduced_factor", "f8"),  # the same without what only closed trades end: poor symbol, probation, governor
+        ("has_action", "i8"),  # 1: sizing model rl has chosen
+        ("rl_state", "i8"),
+        ("rl_action", "i8"),
     ],
     align=True,
 )
@@ -279,10 +297,15 @@ governor_dt = np.dtype(
         ("equity", "f8"),  # at the last evaluation
         ("losing_streak", "i8"),  # account-wide, reset at the UTC day
         ("paused_until", "i8"),  # ns; NEVER: not active
+        ("paused_by", "f8"),  # share lost within the hour when it fired
         ("defensive_until", "i8"),
+        ("defensive_by", "f8"),  # losing streak when it fired
         ("half_size", "i8"),  # 1: after DEFENSIVE_EXIT, until the next win
-        ("halted", "i8"),  # 1: NO_NEW_TRADES until the next UTC day
+        ("halted", "i8"),  # 1: by the daily drawdown, until the next UTC day
+        ("halted_by", "f8"),  # the drawdown when it fired
+        ("no_new_trades", "i8"),  # 1: NO_NEW_TRADES has fired, by the drawdown or the health, and has not ended
         ("resume_at", "i8"),  # of a shutdown, ns; NEVER: not active
+        ("shut_by", "f8"),  # share of the base lost when it fired
         ("shutdowns", "i8"),
         ("health", "i8"),
         ("history_first", "i8"),  # counts of rows ever written into the ring of evaluations
@@ -303,12 +326,44 @@ symbol_stats_dt = np.dtype(
         ("losing_streak", "i8"),
         ("is_poor", "i8"),  # 1: the win rate is below the minimum
         ("disabled_until", "i8"),  # ns; NEVER: not
+        ("disabled_value", "f8"),  # what disabled it last: a win rate or a losing streak
+        ("disabled_limit", "f8"),  # and the limit of that rule
         ("probation_left", "i8"),  # trades
         ("blacklisted_at", "i8"),  # ns; NEVER: not
     ],
     align=True,
 )
 """How one symbol has been doing."""
+
+agent_dt = np.dtype(
+    [
+        ("q", "f8", (RL_STATES, RL_ACTIONS)),
+        ("visits", "i8", (RL_STATES, RL_ACTIONS)),
+        ("learns", "i8"),  # 1: in training; 0: live and evaluation, the tables stay as they are
+        ("decisions", "i8"),  # made so far; the number of the next one
+        ("forgotten", "i8"),  # outcomes of other actions that were never known in time
+    ],
+    align=True,
+)
+"""The agent of sizing model rl."""
+
+pupil_dt = np.dtype(
+    [
+        ("decisions", "i8"),
+        # a ring of the last decisions: what every other action would have brought
+        ("state", "i8", (LESSONS_MAX,)),
+        ("exit_ts", "i8", (LESSONS_MAX, RL_ACTIONS)),  # known from then on; NEVER: nothing left to learn
+        ("reward", "f8", (LESSONS_MAX, RL_ACTIONS)),
+        # the action taken last
+        ("own", "i8"),  # OwnTrade
+        ("own_state", "i8"),
+        ("own_action", "i8"),
+        ("own_reward", "f8"),
+        ("own_equity", "f8"),  # when it was taken
+    ],
+    align=True,
+)
+"""What waits to be learnt from one symbol's signals."""
 
 crowd_dt = np.dtype(
     [
@@ -319,6 +374,7 @@ crowd_dt = np.dtype(
         ("initial_margin", "f8"),
         ("sector_notional", "f8"),  # of the candidate's sector
         ("correlation", "f8"),  # the largest with an open position of the same direction; -inf none
+        ("uncompared", "i8"),  # open positions of the same direction about which the correlation says nothing
     ],
     align=True,
 )

@@ -33,8 +33,12 @@ def lost_share_nb(before: float, now: float) -> float:
 def note_event_nb(
     governor: Record, events: Records, ts: int, decision: int, begins: bool, value: float, limit: float
 ) -> None:
-    """Write down that a decision fires or ends."""
-    row = events[governor["n_events"]]
+    """Write down that a decision fires or ends, in order of time among what has not been journalled yet."""
+    place = governor["n_events"]
+    while place > 0 and events[place - 1]["ts"] > ts:
+        events[place] = events[place - 1]
+        place -= 1
+    row = events[place]
     row["ts"] = ts
     row["decision"] = decision
     row["begins"] = 1 if begins else 0
@@ -53,6 +57,7 @@ def reset_governor_nb(governor: Record) -> None:
     governor["defensive_until"] = NEVER
     governor["half_size"] = 0
     governor["halted"] = 0
+    governor["no_new_trades"] = 0
     governor["resume_at"] = NEVER
     governor["shutdowns"] = 0
     governor["health"] = Health.HEALTHY.value
@@ -94,39 +99,85 @@ def equity_an_hour_ago_nb(governor: Record, history: Records, ts: int) -> float:
 
 
 @kernel
-def end_states_nb(governor: Record, events: Records, ts: int, equity: float, params: Record) -> None:
+def note_end_nb(governor: Record, events: Records, ts: int, decision: int) -> None:
+    """Write down that a decision has ended, at the time when it did and not at the evaluation that notices it."""
+    note_event_nb(governor, events, ts, decision, False, 0.0, 0.0)
+
+
+@kernel
+def end_states_nb(governor: Record, events: Records, ts: int, equity: float) -> None:
     """End what has run out: the pause, DEFENSIVE_EXIT's hours, a shutdown that the operator ends with a new base."""
     if governor["paused_until"] != NEVER and ts >= governor["paused_until"]:
+        note_end_nb(governor, events, governor["paused_until"], GovernorDecision.PAUSE_1H.value)
         governor["paused_until"] = NEVER
-        note_event_nb(governor, events, ts, GovernorDecision.PAUSE_1H.value, False, 0.0, 0.0)
     if governor["defensive_until"] != NEVER and ts >= governor["defensive_until"]:
+        note_end_nb(governor, events, governor["defensive_until"], GovernorDecision.DEFENSIVE_EXIT.value)
         governor["defensive_until"] = NEVER
-        note_event_nb(governor, events, ts, GovernorDecision.DEFENSIVE_EXIT.value, False, 0.0, 0.0)
     if governor["resume_at"] != NEVER and ts >= governor["resume_at"]:
+        note_end_nb(governor, events, governor["resume_at"], GovernorDecision.EMERGENCY_SHUTDOWN.value)
         governor["resume_at"] = NEVER
         governor["base_equity"] = equity
-        note_event_nb(governor, events, ts, GovernorDecision.EMERGENCY_SHUTDOWN.value, False, 0.0, 0.0)
 
 
 @kernel
 def roll_day_nb(governor: Record, events: Records, ts: int, equity: float) -> None:
-    """A new UTC day: its equity is the drawdown's base, the losing streak starts anew, NO_NEW_TRADES ends."""
+    """A new UTC day: its equity is the drawdown's base, the losing streak starts anew, the drawdown halts no more."""
     day = ts // DAY_NS
     if day == governor["day"]:
         return
+    if governor["halted"] == 1:
+        governor["halted"] = 0
+        if not forbids_new_trades_nb(governor):
+            governor["no_new_trades"] = 0
+            note_end_nb(governor, events, (governor["day"] + 1) * DAY_NS, GovernorDecision.NO_NEW_TRADES.value)
     governor["day"] = day
     governor["day_equity"] = equity
     governor["losing_streak"] = 0
-    if governor["halted"] == 1:
-        governor["halted"] = 0
-        note_event_nb(governor, events, ts, GovernorDecision.NO_NEW_TRADES.value, False, 0.0, 0.0)
+
+
+@kernel
+def forbids_new_trades_nb(governor: Record) -> bool:
+    """Does the day's drawdown or the program's health stand against every entry?"""
+    return governor["halted"] == 1 or governor["health"] == Health.CRITICAL
+
+
+@kernel
+def judge_new_trades_nb(governor: Record, events: Records, ts: int, equity: float, most_drawdown: float) -> None:
+    """NO_NEW_TRADES: fires once where the first of its two causes begins, ends where neither holds any more.
+
+    By the health it compares nothing: value and limit are NaN.
+    """
+    decision = GovernorDecision.NO_NEW_TRADES.value
+    drawdown = lost_share_nb(governor["day_equity"], equity)
+    if governor["halted"] == 0 and drawdown > most_drawdown:
+        governor["halted"] = 1
+        governor["halted_by"] = drawdown
+    forbids = 1 if forbids_new_trades_nb(governor) else 0
+    if forbids == governor["no_new_trades"]:
+        return
+    governor["no_new_trades"] = forbids
+    if forbids == 0:
+        note_end_nb(governor, events, ts, decision)
+    elif governor["halted"] == 1:
+        note_event_nb(governor, events, ts, decision, True, drawdown, most_drawdown)
+    else:
+        note_event_nb(governor, events, ts, decision, True, np.nan, np.nan)
+
+
+@kernel
+def may_roll_day_nb(ts: int, at_boundary: bool) -> bool:
+    """At 00:00 itself the day waits for the boundary: the last points of the old day and its funding come first."""
+    return at_boundary or ts % DAY_NS != 0
 
 
 @kernel
 def evaluate_governor_nb(
-    governor: Record, history: Records, events: Records, ts: int, equity: float, params: Record
+    governor: Record, history: Records, events: Records, ts: int, equity: float, at_boundary: bool, params: Record
 ) -> bool:
-    """Evaluate the equity. Returns whether EMERGENCY_SHUTDOWN has just fired: everything is to be closed."""
+    """Evaluate the equity. Returns whether EMERGENCY_SHUTDOWN has just fired: everything is to be closed.
+
+    at_boundary: it is the evaluation of a boundary, after the funding due there.
+    """
     rules = params["governor"]
     governor["equity"] = equity
     if governor["started"] == 0:
@@ -134,20 +185,16 @@ def evaluate_governor_nb(
         governor["day"] = ts // DAY_NS
         governor["day_equity"] = equity
         governor["base_equity"] = equity
-    end_states_nb(governor, events, ts, equity, params)
-    roll_day_nb(governor, events, ts, equity)
+    end_states_nb(governor, events, ts, equity)
+    if may_roll_day_nb(ts, at_boundary):
+        roll_day_nb(governor, events, ts, equity)
     remember_evaluation_nb(governor, history, ts, equity)
-    if governor["halted"] == 0:
-        drawdown = lost_share_nb(governor["day_equity"], equity)
-        if drawdown > rules["daily_drawdown"]:
-            governor["halted"] = 1
-            note_event_nb(
-                governor, events, ts, GovernorDecision.NO_NEW_TRADES.value, True, drawdown, rules["daily_drawdown"]
-            )
+    judge_new_trades_nb(governor, events, ts, equity, rules["daily_drawdown"])
     if governor["resume_at"] == NEVER:
         lost = lost_share_nb(governor["base_equity"], equity)
         if lost >= rules["shutdown_drawdown"]:
             governor["resume_at"] = later_nb(ts, rules["shutdown_operator_hours"])
+            governor["shut_by"] = lost
             governor["shutdowns"] += 1
             note_event_nb(
                 governor, events, ts, GovernorDecision.EMERGENCY_SHUTDOWN.value, True, lost, rules["shutdown_drawdown"]
@@ -170,6 +217,7 @@ def note_losing_fill_nb(
     lost = lost_share_nb(before, equity)
     if lost >= rules["hourly_loss"]:
         governor["paused_until"] = later_nb(ts, rules["hourly_pause_hours"])
+        governor["paused_by"] = lost
         note_event_nb(governor, events, ts, GovernorDecision.PAUSE_1H.value, True, lost, rules["hourly_loss"])
 
 
@@ -196,6 +244,7 @@ def note_trade_nb(governor: Record, events: Records, ts: int, won: bool, params:
     governor["defensive_until"] = later_nb(ts, rules["streak_hours"])
     governor["half_size"] = 1
     streak = float(governor["losing_streak"])
+    governor["defensive_by"] = streak
     note_event_nb(governor, events, ts, GovernorDecision.DEFENSIVE_EXIT.value, True, streak, rules["streak_losses"])
     return True
 
@@ -209,9 +258,24 @@ def governor_rule_nb(governor: Record, ts: int) -> int:
         return Rule.PAUSE_1H.value
     if governor["defensive_until"] != NEVER and ts < governor["defensive_until"]:
         return Rule.DEFENSIVE_EXIT.value
-    if governor["halted"] == 1 or governor["health"] == Health.CRITICAL:
+    if forbids_new_trades_nb(governor):
         return Rule.NO_NEW_TRADES.value
     return Rule.NONE.value
+
+
+@kernel
+def fired_at_nb(governor: Record, rule: int, params: Record) -> tuple[float, float]:
+    """(value, limit) that the decision behind a rule compared when it fired; NaN for the health, which is no figure."""
+    rules = params["governor"]
+    if rule == Rule.EMERGENCY_SHUTDOWN:
+        return governor["shut_by"], rules["shutdown_drawdown"]
+    if rule == Rule.PAUSE_1H:
+        return governor["paused_by"], rules["hourly_loss"]
+    if rule == Rule.DEFENSIVE_EXIT:
+        return governor["defensive_by"], rules["streak_losses"]
+    if governor["halted"] == 1:
+        return governor["halted_by"], rules["daily_drawdown"]
+    return np.nan, np.nan
 
 
 @kernel
@@ -223,17 +287,40 @@ def governor_size_nb(governor: Record, params: Record) -> float:
 
 
 @kernel
-def order_positions_nb(positions: Records, order: int) -> None:
-    """Ask every open position to close, or to be reduced where it has not been yet, at its next point."""
+def order_positions_nb(positions: Records, order: int, ts: int) -> None:
+    """Ask every open position to close, or to be reduced where it has not been yet, at its first point after `ts`."""
     for i in range(len(positions)):
         position = positions[i]
         if position["side"] == Side.NONE:
             continue
         if order == GovernorOrder.CLOSE:
-            position["governor_order"] = order
+            position["close_after"] = ts
         elif position["defensive_done"] == 0:
             position["defensive_done"] = 1
-            position["governor_order"] = max(position["governor_order"], order)
+            position["reduce_after"] = ts
+
+
+@kernel
+def reach_open_nb(position: Record, ts: int) -> None:
+    """An open is a later point than the close at the same time: what was ordered until now is due at it."""
+    position["reduce_after"] = min(position["reduce_after"], ts - 1)
+    position["close_after"] = min(position["close_after"], ts - 1)
+
+
+@kernel
+def has_order_nb(position: Record) -> bool:
+    """Has the governor ordered anything that the position has not obeyed yet?"""
+    return position["reduce_after"] != NEVER or position["close_after"] != NEVER
+
+
+@kernel
+def due_order_nb(position: Record, ts: int) -> int:
+    """What the governor wants of the position at a point at `ts`; not at that of the order, whatever its name."""
+    if position["close_after"] != NEVER and ts > position["close_after"]:
+        return GovernorOrder.CLOSE.value
+    if position["reduce_after"] != NEVER and ts > position["reduce_after"]:
+        return GovernorOrder.REDUCE.value
+    return GovernorOrder.NONE.value
 
 
 @kernel

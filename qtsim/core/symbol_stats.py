@@ -43,6 +43,14 @@ def win_rate_nb(stats: Record) -> float:
 
 
 @kernel
+def disable_nb(stats: Record, ts: int, value: float, limit: float, orchestrator: Record) -> None:
+    """Turn the symbol off for `symbol_disable_hours` from now, and keep what did so."""
+    stats["disabled_until"] = later_nb(ts, orchestrator["symbol_disable_hours"])
+    stats["disabled_value"] = value
+    stats["disabled_limit"] = limit
+
+
+@kernel
 def note_symbol_trade_nb(stats: Record, ts: int, won: bool, orchestrator: Record) -> None:
     """Count a closed trade of the symbol, and disable or blacklist it where the rules say so.
 
@@ -60,15 +68,17 @@ def note_symbol_trade_nb(stats: Record, ts: int, won: bool, orchestrator: Record
     if stats["probation_left"] > 0:
         stats["probation_left"] -= 1
     if stats["closed"] >= orchestrator["symbol_min_trades"]:
-        is_poor = 1 if win_rate_nb(stats) < orchestrator["symbol_min_win_rate"] else 0
+        rate = win_rate_nb(stats)
+        least = orchestrator["symbol_min_win_rate"]
+        is_poor = 1 if rate < least else 0
         if is_poor == 1 and stats["is_poor"] == 0:
-            stats["disabled_until"] = later_nb(ts, orchestrator["symbol_disable_hours"])
+            disable_nb(stats, ts, rate, least, orchestrator)
             stats["probation_left"] = int(orchestrator["symbol_probation_trades"])
         stats["is_poor"] = is_poor
     if won:
         return
     if stats["losing_streak"] >= orchestrator["symbol_disable_losses"]:
-        stats["disabled_until"] = later_nb(ts, orchestrator["symbol_disable_hours"])
+        disable_nb(stats, ts, float(stats["losing_streak"]), orchestrator["symbol_disable_losses"], orchestrator)
     if stats["losing_streak"] >= orchestrator["symbol_blacklist_losses"] and stats["blacklisted_at"] == NEVER:
         stats["blacklisted_at"] = ts
 

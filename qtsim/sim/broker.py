@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from qtsim.core.accounting import margin_used_nb
+from qtsim.core.accounting import available_nb, equity_nb
 from qtsim.core.costs import funding_amount_nb
-from qtsim.core.enums import Reason
+from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
+from qtsim.core.enums import MarginMode, Reason
 from qtsim.core.records import Records, fill_row_dt, position_dt
-from qtsim.sim.fills import exchange_event_nb, fill_entry_nb, fill_exit_nb, fill_liquidation_nb
+from qtsim.sim.fills import (
+    exchange_event_nb,
+    fill_cross_liquidation_nb,
+    fill_entry_nb,
+    fill_exit_nb,
+    fill_liquidation_nb,
+)
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent
 from qtsim.trading.session import Session
 
@@ -28,7 +37,7 @@ class SimBroker:
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
         """Fill a market order at the current point."""
-        i = intent.symbol
+        i = intent.slot
         session = self.session
         record = np.zeros(1, fill_row_dt)
         bar = int(session.bar_index[i])
@@ -37,7 +46,7 @@ class SimBroker:
                 record[0],
                 intent.plan,
                 session.points[i],
-                i,
+                session.symbol_of(i),
                 intent.trade_id,
                 bar,
                 session.instruments[i],
@@ -49,7 +58,7 @@ class SimBroker:
             record[0],
             session.positions[i],
             session.points[i],
-            i,
+            session.symbol_of(i),
             intent.reason,
             intent.lots,
             bar,
@@ -60,11 +69,11 @@ class SimBroker:
 
     def place_stop(self, intent: StopIntent) -> None:
         """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do."""
-        self.stops[intent.symbol] = intent.trigger_price
+        self.stops[intent.slot] = intent.trigger_price
 
-    def cancel_stop(self, symbol: int) -> None:
+    def cancel_stop(self, slot: int) -> None:
         """Remove the hard stop."""
-        self.stops[symbol] = np.nan
+        self.stops[slot] = np.nan
 
     def fills(self) -> list[Fill]:
         """Executions since the last call."""
@@ -77,8 +86,9 @@ class SimBroker:
         return drained
 
     def available(self) -> float:
-        """Wallet less isolated margins."""
-        return float(self.session.account[0]["wallet"]) - margin_used_nb(self.session.positions)
+        """Wallet less margins in use; cross adds unrealized PnL."""
+        session = self.session
+        return available_nb(session.account[0], session.positions, session.points, session.params)
 
     # the exchange's own doing ----------------------------------------------------------------------------------------
 
@@ -105,9 +115,43 @@ class SimBroker:
         else:
             record = np.zeros(1, fill_row_dt)
             bar = int(self.session.bar_index[i])
-            fill_liquidation_nb(record[0], view[0], point, i, bar, self.session.instruments[i])
+            symbol = self.session.symbol_of(i)
+            fill_liquidation_nb(record[0], view[0], point, symbol, bar, self.session.instruments[i])
             self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
         self.session.collect()
+
+    @property
+    def is_cross(self) -> bool:
+        """Does the whole account back every position?"""
+        return bool(self.session.params["account"]["mode_margin"] == MarginMode.CROSS)
+
+    def judge_margin(self, slots: Iterable[int]) -> None:
+        """Cross margin: take over what `slots` hold where the account no longer covers its maintenance margins."""
+        session = self.session
+        state = (session.account[0], session.positions, session.points)
+        if not self.is_cross:
+            return
+        note_margin_ratio_nb(*state, session.instruments)
+        if not is_account_liquidated_nb(*state, session.instruments):
+            return
+        for i in slots:
+            point = session.points[i]
+            if not session.is_open(i) or np.isnan(point["price"]):
+                continue
+            session.remember_extremes(i)
+            record = np.zeros(1, fill_row_dt)
+            fill_cross_liquidation_nb(
+                record[0],
+                session.positions[i],
+                point,
+                session.symbol_of(i),
+                int(session.bar_index[i]),
+                equity_nb(*state),
+                least_pnl_nb(*state, i),
+                session.instruments[i],
+            )
+            self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
+            session.collect()
 
     def charge(self, i: int, ts: int, rate: float, event_mark: float, mark: float) -> None:
         """Charge a funding event to the open position on the event's mark, else on `mark`."""

@@ -23,6 +23,29 @@ def exchange_event_nb(position: Record, point: Record, params: Record) -> int:
 
 
 @kernel
+def start_liquidation_nb(
+    fill: Record, position: Record, point: Record, symbol: int, bar: int, instrument: Record
+) -> None:
+    """What the liquidations of both margin modes have in common: all that is open, no fee of a market order."""
+    start_fill_nb(
+        fill,
+        point["ts"],
+        symbol,
+        position["side"],
+        position["trade_id"],
+        Reason.LIQUIDATION.value,
+        position["lots"],
+        bar,
+        instrument,
+    )
+    fill["kind"] = FillKind.LIQUIDATION.value
+    fill["path_dependent"] = position["path_doubt"]
+    fill["fee"] = 0.0
+    fill["slippage"] = 0.0
+    fill["stop_price"] = position["stop_price"]
+
+
+@kernel
 def start_fill_nb(
     fill: Record, ts: int, symbol: int, side: int, trade_id: int, reason: int, lots: int, bar: int, instrument: Record
 ) -> None:
@@ -96,19 +119,7 @@ def fill_liquidation_nb(
 
     Where the loss at mark alone would, the position is settled at the price at which it equals the margin.
     """
-    start_fill_nb(
-        fill,
-        point["ts"],
-        symbol,
-        position["side"],
-        position["trade_id"],
-        Reason.LIQUIDATION.value,
-        position["lots"],
-        bar,
-        instrument,
-    )
-    fill["kind"] = FillKind.LIQUIDATION.value
-    fill["path_dependent"] = position["path_doubt"]
+    start_liquidation_nb(fill, position, point, symbol, bar, instrument)
     side = float(position["side"])
     qty = fill["qty"]
     price = point["mark"]
@@ -121,6 +132,32 @@ def fill_liquidation_nb(
         fill["liq_fee"] = min(fee, position["margin"] - loss)
     fill["ref_price"] = price
     fill["price"] = price
-    fill["fee"] = 0.0
-    fill["slippage"] = 0.0
-    fill["stop_price"] = position["stop_price"]
+
+
+@kernel
+def fill_cross_liquidation_nb(
+    fill: Record,
+    position: Record,
+    point: Record,
+    symbol: int,
+    bar: int,
+    margin_balance: float,
+    least_pnl: float,
+    instrument: Record,
+) -> None:
+    """Settle one position of a liquidated cross account at mark. The account never loses more than it has.
+
+    margin_balance: wallet and unrealized PnL of all that is still open; the fee is no more than that. least_pnl: of
+    this position; where its PnL at mark is lower, it is settled at the price of `least_pnl`, without a fee.
+    """
+    start_liquidation_nb(fill, position, point, symbol, bar, instrument)
+    side = float(position["side"])
+    qty = fill["qty"]
+    price = point["mark"]
+    if side * qty * (price - position["entry_price"]) < least_pnl:
+        price = position["entry_price"] + side * least_pnl / qty
+        fill["liq_fee"] = 0.0
+    else:
+        fill["liq_fee"] = min(fee_nb(qty * price, instrument["liquidation_fee"]), max(0.0, margin_balance))
+    fill["ref_price"] = price
+    fill["price"] = price

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qtsim.core.records import Records, governor_row_dt
+from qtsim.core.records import Records, agent_dt, governor_row_dt
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Journals:
     denials: Records  # denial_row_dt: one row per signal that did not become an entry
     funding: Records  # funding_row_dt
     equity: Records  # equity_row_dt: one row per boundary of the timeline
-    positions: Records  # position_dt, one row per symbol: what is still open at the end
+    positions: Records  # position_dt, one row per slot (symbol, in hedge mode and side): what is still open at the end
     account: Records  # account_dt, shape (1,)
     governor: Records = field(default_factory=lambda: np.zeros(0, governor_row_dt))  # its decisions, fired and ended
+    agent: Records = field(default_factory=lambda: np.zeros(0, agent_dt))  # of sizing model rl, as the run left it
     counts: dict[str, int] = field(default_factory=dict)  # signals, holds, nan_points, ...

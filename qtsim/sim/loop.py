@@ -7,31 +7,38 @@ from __future__ import annotations
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import (
+    available_nb,
     equity_nb,
     initial_margin_nb,
-    margin_used_nb,
     mark_to_market_nb,
-    set_point_nb,
-    show_signal_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
-from qtsim.core.entry import plan_entry_nb
+from qtsim.core.entry import judge_entry_nb, size_entry_nb
 from qtsim.core.enums import (
-    Action,
     EndOfData,
     FillAt,
-    FundingInclusive,
     Gate,
     Monitoring,
-    Reason,
     Rule,
     Side,
+    SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
 from qtsim.core.records import Record, Records
-from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, requested_side_nb, signal_exit_reason_nb
+from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
+from qtsim.core.slots import NO_SLOT, held_before_nb, own_request_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb
+from qtsim.sim.boundary import (
+    act_on_own_close_nb,
+    end_data_nb,
+    has_cycle_at_open_nb,
+    is_expired_nb,
+    is_last_bar_nb,
+    obey_signal_nb,
+    open_bar_nb,
+    show_bar_nb,
+)
 from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
@@ -49,14 +56,11 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.steps import (
-    charge_funding_nb,
     enter_nb,
     evaluate_nb,
-    exit_at_market_nb,
-    is_observable_nb,
-    write_decision_nb,
     write_denial_nb,
 )
+from qtsim.sim.teaching import charge_entry_funding_nb, decide_nb, teach_nb
 from qtsim.sim.walk import (
     charge_boundary_funding_nb,
     charge_due_funding_nb,
@@ -91,8 +95,8 @@ def deny_request_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, 
     write_denial_nb(
         journal,
         ts,
-        i,
-        requested_side_nb(signal),
+        book.slots[i]["symbol"],
+        own_request_nb(book.slots[i]["side"], signal),
         gate,
         rule,
         0.0,
@@ -100,18 +104,6 @@ def deny_request_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, 
         signal["confidence"],
         row - book.slots[i]["bars_first"],
     )
-
-
-@kernel
-def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
-    """Is this the symbol's last bar?"""
-    return row == book.slots[i]["bars_end"] - 1
-
-
-@kernel
-def show_bar_nb(tape: Tape, book: Book, i: int, row: int) -> None:
-    """What a bar's close makes known is in force from now on."""
-    show_signal_nb(book.points[i], tape.signals[row], tape.bars[row]["ts_open"] + tape.timeframe_ns)
 
 
 @kernel
@@ -126,7 +118,7 @@ def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Rec
         show_bar_nb(tape, book, i, row)
         book.slots[i]["pending"] = row
         if is_last_bar_nb(book, i, row) and sim["end_of_data"] != EndOfData.OPEN:
-            if requested_side_nb(tape.signals[row]) != 0:
+            if own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
                 deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.END_OF_DATA.value)
             book.slots[i]["pending"] = NO_BAR
 
@@ -138,8 +130,8 @@ def expire_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None
         row = book.slots[i]["pending"]
         if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
             continue
-        if ts - (tape.bars[row]["ts_open"] + tape.timeframe_ns) > tape.timeframe_ns:
-            if requested_side_nb(tape.signals[row]) != 0:
+        if is_expired_nb(tape, row, ts):
+            if own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
                 deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.EXPIRED.value)
             book.slots[i]["pending"] = NO_BAR
 
@@ -148,75 +140,44 @@ def expire_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None
 def open_bars_nb(tape: Tape, book: Book, ts: int) -> None:
     """Bars that open now show their first point."""
     for i in range(len(book.slots)):
-        row = book.slots[i]["next_bar"]
-        if row >= book.slots[i]["bars_end"] or tape.bars[row]["ts_open"] != ts:
-            continue
-        book.slots[i]["bar"] = row
-        book.slots[i]["next_bar"] = row + 1
-        price = tape.bars[row]["open"]
-        mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
-        set_point_nb(book.points[i], ts, price, mark)
+        open_bar_nb(tape, book, i, ts)
 
 
 @kernel
-def has_cycle_at_open_nb(ts: int, params: Record) -> bool:
-    """Does the program look at this open? With `interval` only at multiples of the interval since 00:00 UTC."""
-    if params["exit"]["monitoring"] != Monitoring.INTERVAL:
-        return True
-    since_midnight = ts % 86_400_000_000_000
-    return since_midnight % int(params["exit"]["check_interval_s"] * 1e9) == 0
-
-
-@kernel
-def close_by_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, reason: int, params: Record) -> None:
-    """Journal and fill an exit that the exit engine did not ask for: signal, reversal, end of data."""
-    position = book.positions[i]
-    decision = book.decision[0]
-    decision["action"] = Action.FULL_EXIT_NOW.value
-    decision["reason"] = reason
-    decision["leg"] = 0
-    decision["lots"] = position["lots"]
-    decision["stop_price"] = position["stop_price"]
-    decision["stop_reason"] = position["stop_reason"]
-    decision["peak"] = position["peak"]
-    write_decision_nb(journal, i, position, book.points[i], decision)
-    exit_at_market_nb(tape, book, journal, i, reason, position["lots"], False, params)
-
-
-@kernel
-def obey_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+def obey_signals_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> None:
     """Step 6: signal exits and the closing half of reversals. `held` keeps the side before."""
-    sim = params["sim"]
     for i in range(len(book.slots)):
-        position = book.positions[i]
-        book.slots[i]["held"] = position["side"]
-        if book.slots[i]["bar"] == NO_BAR or position["side"] == Side.NONE:
-            continue
-        reason = Reason.NONE.value
-        if sim["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
-            reason = Reason.END_OF_DATA.value
-        elif book.slots[i]["acting"] != NO_BAR:
-            reason = signal_exit_reason_nb(
-                position, tape.signals[book.slots[i]["acting"]], params["exit"]["on_opposite_signal"]
-            )
-        if reason != Reason.NONE and is_observable_nb(book, i):
-            close_by_signal_nb(tape, book, journal, i, reason, params)
+        book.slots[i]["held"] = book.positions[i]["side"]
+        obey_signal_nb(tape, book, journal, i, params)
 
 
 @kernel
-def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+def side_met_nb(book: Book, i: int) -> int:
+    """The side that a request of the slot meets: its own, or the other one where that has just been closed."""
+    held = book.slots[i]["held"]
+    other = book.slots[i]["other"]
+    if other == NO_SLOT:
+        return held
+    return held_before_nb(held, book.slots[other]["held"], book.positions[other]["side"])
+
+
+@kernel
+def plan_candidates_nb(
+    tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
+) -> None:
     """Step 7, first pass: every request alone on the state after step 6, through the approval chain."""
     account = book.account[0]
     equity = equity_nb(account, book.positions, book.points)
-    available = account["wallet"] - margin_used_nb(book.positions)
+    available = available_nb(account, book.positions, book.points, params)
     initial_margin = initial_margin_nb(book.positions)
+    by_agent = params["sizing"]["model"] == SizingModel.RL
     for i in range(len(book.slots)):
         book.slots[i]["candidate"] = 0
         row = book.slots[i]["acting"]
         if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
             continue
         signal = tape.signals[row]
-        request = requested_side_nb(signal)
+        request = own_request_nb(book.slots[i]["side"], signal)
         if request == 0:
             continue
         if params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
@@ -225,7 +186,7 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
         since_exit = -1
         if book.slots[i]["last_exit_bar"] != NO_BAR:
             since_exit = book.slots[i]["bar"] - book.slots[i]["bars_first"] - book.slots[i]["last_exit_bar"]
-        rule = request_rule_nb(request, book.slots[i]["held"], book.positions[i]["side"], since_exit, params)
+        rule = request_rule_nb(request, side_met_nb(book, i), book.positions[i]["side"], since_exit, params)
         if rule != Rule.NONE:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
             continue
@@ -234,22 +195,31 @@ def plan_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params
             continue
         plan = book.plans[i]
         measure_candidate_nb(tape, book, i, request, ts, params)
-        plan_entry_nb(
-            plan,
-            account,
-            request,
-            signal,
-            book.points[i]["price"],
-            equity,
-            initial_margin,
-            available,
-            ts,
-            book.crowd[0],
-            book.governor[0],
-            book.stats[i],
-            tape.instruments[i],
-            params,
-        )
+        price = book.points[i]["price"]
+        crowd = book.crowd[0]
+        governor = book.governor[0]
+        stats = book.stats[book.slots[i]["symbol"]]
+        instrument = tape.instruments[i]
+        judge_entry_nb(plan, request, signal, equity, ts, crowd, governor, stats, params)
+        if plan["gate"] == Gate.NONE:
+            if by_agent:
+                decide_nb(book, i, ts, equity, params)
+            size_entry_nb(plan, account, signal, price, equity, initial_margin, available, crowd, instrument, params)
+            if by_agent:
+                teach_nb(
+                    tape,
+                    book,
+                    trial_book,
+                    trial_journal,
+                    i,
+                    request,
+                    row,
+                    ts,
+                    equity,
+                    initial_margin,
+                    available,
+                    params,
+                )
         if plan["gate"] == Gate.NONE:
             book.slots[i]["candidate"] = 1
         else:
@@ -262,7 +232,7 @@ def measure_candidate_nb(tape: Tape, book: Book, i: int, side: int, ts: int, par
     measure_crowd_nb(book.crowd[0], book.positions, book.points, tape.instruments, i)
     if params["gates"]["enabled"] == 0:
         return
-    book.counters[NO_CORRELATION] += measure_correlation_nb(
+    measure_correlation_nb(
         book.crowd[0],
         book.positions,
         tape.closes,
@@ -278,10 +248,11 @@ def measure_candidate_nb(tape: Tape, book: Book, i: int, side: int, ts: int, par
 @kernel
 def deny_plan_nb(book: Book, journal: Journal, plan: Record, i: int, row: int, ts: int) -> None:
     """Journal the verdict that a plan carries."""
+    book.counters[NO_CORRELATION] += plan["uncompared"]
     write_denial_nb(
         journal,
         ts,
-        i,
+        book.slots[i]["symbol"],
         plan["side"],
         plan["gate"],
         plan["rule"],
@@ -305,49 +276,36 @@ def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, param
             return
         book.slots[best]["candidate"] = 0
         plan = book.plans[best]
-        available = book.account[0]["wallet"] - margin_used_nb(book.positions)
+        available = available_nb(book.account[0], book.positions, book.points, params)
         measure_candidate_nb(tape, book, best, plan["side"], ts, params)
         judge_again_nb(plan, book.crowd[0], balance, available, params)
         if plan["gate"] == Gate.NONE:
             deny_unaffordable_nb(plan, available, params)
         if plan["gate"] == Gate.NONE:
+            book.counters[NO_CORRELATION] += plan["uncompared"]
             enter_nb(tape, book, journal, best, params)
         else:
             deny_plan_nb(book, journal, plan, best, book.slots[best]["acting"], ts)
 
 
 @kernel
-def charge_entry_funding_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
-    """`inclusive = both`: a position opened at a funding time is charged as well."""
-    for i in range(len(book.slots)):
-        row = book.slots[i]["next_funding"] - 1
-        if row < book.slots[i]["funding_first"] or tape.funding[row]["ts"] != ts:
-            continue
-        if book.positions[i]["side"] != Side.NONE and book.positions[i]["entry_ts"] == ts:
-            charge_funding_nb(tape, book, journal, i, row, book.points[i]["mark"])
-
-
-@kernel
-def act_on_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+def act_on_signals_nb(
+    tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
+) -> None:
     """Steps 6 and 7 at the points that the symbols show now."""
-    obey_signals_nb(tape, book, journal, ts, params)
-    plan_candidates_nb(tape, book, journal, ts, params)
+    obey_signals_nb(tape, book, journal, params)
+    plan_candidates_nb(tape, book, journal, trial_book, trial_journal, ts, params)
     enter_candidates_nb(tape, book, journal, ts, params)
 
 
 @kernel
-def act_at_close_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+def act_at_close_nb(
+    tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
+) -> None:
     """`fill_at = close`: signals of the bars that end now act at their own close, before the next open."""
     for i in range(len(book.slots)):
-        row = book.slots[i]["bar"]
-        book.slots[i]["acting"] = row
-        if row != NO_BAR:
-            show_bar_nb(tape, book, i, row)
-        if params["sim"]["end_of_data"] == EndOfData.OPEN or book.slots[i]["acting"] == NO_BAR:
-            continue
-        if is_last_bar_nb(book, i, book.slots[i]["acting"]):
-            book.slots[i]["acting"] = NO_BAR
-    act_on_signals_nb(tape, book, journal, ts, params)
+        act_on_own_close_nb(tape, book, i, params)
+    act_on_signals_nb(tape, book, journal, trial_book, trial_journal, ts, params)
 
 
 @kernel
@@ -360,19 +318,7 @@ def judge_account_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: 
         book.counters[NEXT_OUTAGE] += 1
     for i in range(len(book.stats)):
         clear_blacklist_nb(book.stats[i], ts, params["governor"]["shutdown_operator_hours"])
-    evaluate_nb(book, journal, ts, params)
-
-
-@kernel
-def end_data_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> None:
-    """A symbol whose last bar ends now closes at its last close (`end_of_data = close`)."""
-    if params["sim"]["end_of_data"] != EndOfData.CLOSE:
-        return
-    for i in range(len(book.slots)):
-        if book.slots[i]["bar"] == NO_BAR or not is_last_bar_nb(book, i, book.slots[i]["bar"]):
-            continue
-        if is_observable_nb(book, i):
-            close_by_signal_nb(tape, book, journal, i, Reason.END_OF_DATA.value, params)
+    evaluate_nb(book, journal, ts, True, params)
 
 
 @kernel
@@ -391,9 +337,13 @@ def walk_to_next_nb(
     n = len(book.slots)
     open_bars = 0
     for i in range(n):
-        if book.slots[i]["bar"] != NO_BAR:
-            open_bars += 1
-            choose_path_nb(tape, book, trial_book, trial_journal, i, ts, diagnose, params)
+        if book.slots[i]["bar"] == NO_BAR:
+            continue
+        open_bars += 1
+        if book.slots[i]["side"] != Side.SHORT:
+            # in hedge mode both sides of a symbol walk one path
+            last = i + 1 if book.slots[i]["other"] == NO_SLOT else i + 2
+            choose_path_nb(tape, book, trial_book, trial_journal, i, last, ts, diagnose, params)
     if open_bars > 0:
         walk_bars_nb(tape, book, journal, ts, 0, n, params)
     else:
@@ -431,7 +381,8 @@ def run_nb(
         ts = tape.boundaries[b]
 
         # 1. the last point of bars that end now was settled by the walk; their symbols may end with them
-        end_data_nb(tape, book, journal, params)
+        for i in range(n):
+            end_data_nb(tape, book, journal, i, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
         # 3. equity marked, UTC day rolled, governor
@@ -441,7 +392,7 @@ def run_nb(
         # 4. closed bars, regimes and statistics become visible, and their signals pending
         show_closes_nb(tape.closes, book.spans, ts)
         if at_close:
-            act_at_close_nb(tape, book, journal, ts, params)
+            act_at_close_nb(tape, book, journal, trial_book, trial_journal, ts, params)
         close_bars_nb(tape, book, journal, ts, params)
         if at_close:
             for i in range(n):
@@ -451,16 +402,16 @@ def run_nb(
         expire_signals_nb(tape, book, journal, ts)
         settle_point_nb(tape, book, journal, 0, n, has_cycle_at_open_nb(ts, params), params)
         if params["exit"]["monitoring"] != Monitoring.CONTINUOUS:
-            evaluate_nb(book, journal, ts, params)
+            evaluate_nb(book, journal, ts, False, params)
         # 6. signal exits, 7. pending entries
         for i in range(n):
             book.slots[i]["acting"] = NO_BAR
             if book.slots[i]["bar"] != NO_BAR:
                 book.slots[i]["acting"] = book.slots[i]["pending"]
                 book.slots[i]["pending"] = NO_BAR
-        act_on_signals_nb(tape, book, journal, ts, params)
-        if params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
-            charge_entry_funding_nb(tape, book, journal, ts)
+        act_on_signals_nb(tape, book, journal, trial_book, trial_journal, ts, params)
+        for i in range(n):
+            charge_entry_funding_nb(tape, book, journal, i, ts, params)
         if b + 1 == end and at_close:
             # nothing follows that would show what was done at the last close
             mark_to_market_nb(
@@ -482,6 +433,7 @@ def run_nb(
         book.counters[CURSOR] = b + 1
     book.counters[PENDING_AT_END] = 0
     for i in range(n):
-        if book.slots[i]["pending"] != NO_BAR and requested_side_nb(tape.signals[book.slots[i]["pending"]]) != 0:
+        row = book.slots[i]["pending"]
+        if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
             book.counters[PENDING_AT_END] += 1
     return DONE

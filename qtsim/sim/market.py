@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from qtsim.core.records import (
     EVALUATIONS_MAX,
+    NEVER,
     Records,
     account_dt,
+    agent_dt,
     bar_dt,
     close_dt,
     crowd_dt,
@@ -30,12 +32,14 @@ from qtsim.core.records import (
     plan_dt,
     point_dt,
     position_dt,
+    pupil_dt,
     signal_dt,
     span_dt,
     symbol_stats_dt,
     trade_row_dt,
 )
 from qtsim.core.safety_governor import reset_governor_nb
+from qtsim.core.slots import other_slot_nb, slot_side_nb
 from qtsim.core.symbol_stats import reset_stats_nb
 
 Ints = npt.NDArray[np.int64]
@@ -50,6 +54,10 @@ EVENTS_MAX = 16
 
 slot_dt = np.dtype(
     [
+        # whose positions it holds
+        ("symbol", "i8"),
+        ("side", "i8"),  # BOTH, or in hedge mode LONG or SHORT
+        ("other", "i8"),  # slot of the symbol's other side; NO_SLOT
         # where the symbol's rows lie
         ("bars_first", "i8"),
         ("bars_end", "i8"),
@@ -76,7 +84,7 @@ slot_dt = np.dtype(
     ],
     align=True,
 )
-"""Where one symbol stands in the run."""
+"""Where one symbol, or in hedge mode one side of it, stands in the run."""
 
 
 class Market(NamedTuple):
@@ -98,13 +106,13 @@ class Market(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What kernels read of a market; where a symbol's rows lie is in its slot. Fewer arrays compile sooner."""
+    """What kernels read of a market; where a slot's rows lie is in the slot. Fewer arrays compile sooner."""
 
     boundaries: Ints
     bars: Records
     signals: Records
     funding: Records
-    instruments: Records
+    instruments: Records  # one per slot
     timeframe_ns: int
     closes: Records
     outages: Records
@@ -115,17 +123,20 @@ class Book(NamedTuple):
     """Everything a run changes."""
 
     account: Records  # account_dt[1]
-    positions: Records  # position_dt, one per symbol
+    positions: Records  # position_dt, one per slot
     plans: Records  # plan_dt
-    points: Records  # point_dt: the last observation of each symbol
+    points: Records  # point_dt: the last observation of each slot's symbol
     slots: Records  # slot_dt
     decision: Records  # exit_decision_dt[1]
     governor: Records  # governor_dt[1]
     history: Records  # evaluation_dt, a ring
     events: Records  # governor_row_dt: of the last call
     stats: Records  # symbol_stats_dt, one per symbol
-    spans: Records  # span_dt, one per symbol
+    spans: Records  # span_dt, one per slot
     crowd: Records  # crowd_dt[1]
+    agent: Records  # agent_dt[1]
+    pupils: Records  # pupil_dt, one per symbol
+    draws: Floats  # uniforms in [0, 1), two per decision of the agent
     counters: Ints  # COUNTERS, then the next boundary and the next outage
 
 
@@ -204,36 +215,64 @@ def new_stats(n: int) -> Records:
     return stats
 
 
-def new_spans(market: Market) -> Records:
-    """Where each symbol's closes lie; none is known yet. Shape (symbols,)."""
-    spans = np.zeros(len(market.instruments), span_dt)
-    spans["first"] = spans["known"] = market.close_offsets[:-1]
-    spans["end"] = market.close_offsets[1:]
+def new_spans(market: Market, width: int = 1) -> Records:
+    """Where the closes of each slot's symbol lie; none is known yet. width: slots per symbol."""
+    spans = np.zeros(len(market.instruments) * width, span_dt)
+    spans["first"] = spans["known"] = np.repeat(market.close_offsets[:-1], width)
+    spans["end"] = np.repeat(market.close_offsets[1:], width)
     return spans
 
 
-def new_book(market: Market, balance: float) -> Book:
-    """A flat account of `balance` before the first boundary of `market`."""
-    n = len(market.instruments)
+def new_agent(*, learns: bool = True) -> Records:
+    """An agent of sizing model rl that knows nothing yet, shape (1,)."""
+    agent = np.zeros(1, agent_dt)
+    agent["learns"] = int(learns)
+    return agent
+
+
+def new_pupils(n: int) -> Records:
+    """Symbols before their first decision, shape (n,)."""
+    pupils = np.zeros(n, pupil_dt)
+    pupils["exit_ts"] = NEVER
+    return pupils
+
+
+def no_draws() -> Floats:
+    """No uniforms: the agent never explores."""
+    return np.zeros((0, 2))
+
+
+def new_book(
+    market: Market, balance: float, width: int = 1, agent: Records | None = None, draws: Floats | None = None
+) -> Book:
+    """A flat account of `balance` before the first boundary of `market`. width: slots per symbol.
+
+    agent: agent_dt[1], copied; one that knows nothing and learns by default. draws: uniforms, two per decision.
+    """
+    n = len(market.instruments) * width
     account = np.zeros(1, account_dt)
     account["wallet"] = balance
     account["initial_balance"] = balance
+    account["min_margin_ratio"] = np.inf
     points = np.zeros(n, point_dt)
     points["price"] = np.nan
     points["mark"] = np.nan
     points["atr"] = np.nan
     points["leader_24h"] = np.nan
     slots = np.zeros(n, slot_dt)
-    slots["bars_first"] = slots["next_bar"] = market.bar_offsets[:-1]
-    slots["bars_end"] = market.bar_offsets[1:]
-    slots["funding_first"] = slots["next_funding"] = market.funding_offsets[:-1]
-    slots["funding_end"] = market.funding_offsets[1:]
-    slots["has_mark"] = market.has_mark
+    for i in range(n):
+        slots[i]["symbol"], slots[i]["side"] = i // width, slot_side_nb(i, width)
+        slots[i]["other"] = other_slot_nb(i, width)
+    slots["bars_first"] = slots["next_bar"] = np.repeat(market.bar_offsets[:-1], width)
+    slots["bars_end"] = np.repeat(market.bar_offsets[1:], width)
+    slots["funding_first"] = slots["next_funding"] = np.repeat(market.funding_offsets[:-1], width)
+    slots["funding_end"] = np.repeat(market.funding_offsets[1:], width)
+    slots["has_mark"] = np.repeat(market.has_mark, width)
     for name in ("bar", "pending", "acting", "last_exit_bar"):
         slots[name] = NO_BAR
     if len(market.boundaries):
         for i in range(n):
-            rows = market.funding["ts"][market.funding_offsets[i] : market.funding_offsets[i + 1]]
+            rows = market.funding["ts"][slots[i]["funding_first"] : slots[i]["funding_end"]]
             slots["next_funding"][i] += int(np.searchsorted(rows, market.boundaries[0], side="left"))
     return Book(
         account=account,
@@ -245,21 +284,24 @@ def new_book(market: Market, balance: float) -> Book:
         governor=new_governor(),
         history=np.zeros(EVALUATIONS_MAX, evaluation_dt),
         events=np.zeros(EVENTS_MAX, governor_row_dt),
-        stats=new_stats(n),
-        spans=new_spans(market),
+        stats=new_stats(len(market.instruments)),
+        spans=new_spans(market, width),
         crowd=np.zeros(1, crowd_dt),
+        agent=new_agent() if agent is None else agent.copy(),
+        pupils=new_pupils(n),
+        draws=no_draws() if draws is None else draws,
         counters=np.zeros(len(COUNTERS) + 2, dtype=np.int64),
     )
 
 
-def tape_of(market: Market) -> Tape:
-    """The part of a market that kernels read."""
+def tape_of(market: Market, width: int = 1) -> Tape:
+    """The part of a market that kernels read. width: slots per symbol."""
     return Tape(
         market.boundaries,
         market.bars,
         market.signals,
         market.funding,
-        market.instruments,
+        np.repeat(market.instruments, width),
         market.timeframe_ns,
         market.closes,
         market.outages,
@@ -267,14 +309,14 @@ def tape_of(market: Market) -> Tape:
     )
 
 
-def new_journal(market: Market, rows: int, *, keep: bool = True) -> Journal:
+def new_journal(market: Market, rows: int, *, keep: bool = True, width: int = 1) -> Journal:
     """Empty journals with room for `rows` trades; equity and funding have all the room they can ever need."""
     return Journal(
         trades=np.zeros(rows, trade_row_dt),
         fills=np.zeros(4 * rows, fill_row_dt),
         decisions=np.zeros(8 * rows, decision_row_dt),
         denials=np.zeros(4 * rows, denial_row_dt),
-        funding=np.zeros(2 * len(market.funding) + 8 if keep else 1, funding_row_dt),
+        funding=np.zeros(2 * width * len(market.funding) + 8 if keep else 1, funding_row_dt),
         equity=np.zeros(len(market.boundaries) if keep else 1, equity_row_dt),
         governor=np.zeros(rows, governor_row_dt),
         counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),

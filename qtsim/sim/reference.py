@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qtsim.core.accounting import trade_equity_nb
+from qtsim.core.cross_margin import is_account_liquidated_nb
 from qtsim.core.enums import (
     EndOfData,
     FillAt,
@@ -21,14 +22,16 @@ from qtsim.core.enums import (
     PathModel,
     Reason,
     Rule,
+    SizingModel,
 )
 from qtsim.core.exit_brain import exchange_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
 from qtsim.core.records import Record, Records
-from qtsim.core.signal_rules import requested_side_nb
+from qtsim.core.safety_governor import has_order_nb
+from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.sim.broker import SimBroker
-from qtsim.sim.market import Market, new_spans
+from qtsim.sim.market import Floats, Market, new_agent, new_book, new_journal, new_spans, no_draws, tape_of
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -38,15 +41,18 @@ from qtsim.sim.paths import (
     segment_time_nb,
     unfold_bar_nb,
 )
+from qtsim.sim.teaching import replay_nb
 from qtsim.sim.walk import exit_state_nb
+from qtsim.trading.learner import Learner, Request
 from qtsim.trading.session import Session
 
 DAY_NS = 86_400_000_000_000
+ExitState = tuple[float, float, float, float, float, float]
 
 
 @dataclass
 class BarPath:
-    """The path of the bar that a symbol is in."""
+    """The path of the bar that a slot's symbol is in."""
 
     row: int
     prices: Records
@@ -61,36 +67,69 @@ class Event:
 
     ts: int
     rank: int
-    symbol: int
+    slot: int
     share: float
     price: float
     mark: float
 
     def key(self) -> tuple[int, int, int]:
         """Order of events."""
-        return (self.ts, self.rank, self.symbol)
+        return (self.ts, self.rank, self.slot)
 
 
 class ReferenceBacktest:
-    """Drives a Session with a SimBroker over a Market."""
+    """Drives a Session with a SimBroker over a Market. `i` is a slot of the session."""
 
-    def __init__(self, market: Market, params: Records, balance: float, *, diagnose: bool = False) -> None:
+    def __init__(
+        self,
+        market: Market,
+        params: Records,
+        balance: float,
+        *,
+        diagnose: bool = False,
+        agent: Records | None = None,
+        draws: Floats | None = None,
+    ) -> None:
         self.market = market
         self.params: Record = params[0]
         self.diagnose = diagnose
-        self.n = len(market.instruments)
-        spans = new_spans(market)
-        self.session = Session(market.instruments, params, balance, market.closes, spans, market.regime_ns)
+        width = slots_per_symbol_nb(params[0])
+        self.n = len(market.instruments) * width
+        self.sides_of_symbol = [list(range(k, k + width)) for k in range(0, self.n, width)]
+        self.bars_first, self.bars_end = (
+            [int(x) for x in np.repeat(ends, width)] for ends in (market.bar_offsets[:-1], market.bar_offsets[1:])
+        )
+        self.funding_first, self.funding_end = (
+            [int(x) for x in np.repeat(ends, width)]
+            for ends in (market.funding_offsets[:-1], market.funding_offsets[1:])
+        )
+        self.has_mark = [bool(x) for x in np.repeat(market.has_mark, width)]
+        spans = new_spans(market, width)
+        self.agent = new_agent() if agent is None else agent.copy()
+        learner = None
+        if self.params["sizing"]["model"] == SizingModel.RL:
+            learner = Learner(
+                self.agent,
+                no_draws() if draws is None else draws,
+                self.n,
+                params,
+                teacher=self._replay,
+                instant_is_known=self.params["sim"]["fill_at"] != FillAt.CLOSE,
+            )
+        instruments, closes = market.instruments, market.closes
+        self.session = Session(instruments, params, balance, closes, spans, market.regime_ns, learner=learner)
+        self.tape = tape_of(market, width)
+        self.trial_journal = new_journal(market, 1, keep=False, width=width)
         self.next_outage = 0
         self.broker = SimBroker(self.session)
         self.session.connect(self.broker)
         self.paths: dict[int, BarPath] = {}
-        self.next_bar = [int(x) for x in market.bar_offsets[:-1]]
+        self.next_bar = list(self.bars_first)
         start = int(market.boundaries[0]) if len(market.boundaries) else 0
         self.next_funding = [
             next(
                 (row for row in self._funding_rows(i) if int(market.funding[row]["ts"]) >= start),
-                int(market.funding_offsets[i + 1]),
+                self.funding_end[i],
             )
             for i in range(self.n)
         ]
@@ -132,7 +171,9 @@ class ReferenceBacktest:
             if b + 1 < len(boundaries):
                 self._walk(ts, boundaries[b + 1])
         if end == len(boundaries):
-            self.pending_at_end = sum(requested_side_nb(self.market.signals[row]) != 0 for row in self.pending.values())
+            self.pending_at_end = sum(
+                self.session.request(i, self.market.signals[row]) != 0 for i, row in self.pending.items()
+            )
 
     def _judge_account(self, ts: int) -> None:
         outages = self.market.outages
@@ -151,7 +192,7 @@ class ReferenceBacktest:
     def _charge_boundary_funding(self, symbols: Iterable[int], ts: int) -> None:
         for i in symbols:
             mark = float(self.session.points[i]["mark"])
-            if self.market.has_mark[i] and self._opens_at(i, ts):
+            if self.has_mark[i] and self._opens_at(i, ts):
                 opened = float(self.market.bars[self.next_bar[i]]["mark_open"])
                 mark = mark if math.isnan(opened) else opened
             self._charge_due(i, ts, mark)
@@ -169,7 +210,7 @@ class ReferenceBacktest:
             signal = self.market.signals[row]
             self.session.close_bar(i, signal, ts)
             if self._is_last(i, row) and self.end_of_data != EndOfData.OPEN:
-                if requested_side_nb(signal) != 0:
+                if self.session.request(i, signal) != 0:
                     self.session.deny_request(i, self._relative(i, row), signal, Rule.END_OF_DATA, ts)
                 self.pending.pop(i, None)
             else:
@@ -187,8 +228,8 @@ class ReferenceBacktest:
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
             self.session.bar_index[i] = self._relative(i, row)
             bar = self.market.bars[row]
-            mark = bar["mark_open"] if self.market.has_mark[i] else bar["open"]
-            self.session.observe(i, ts, float(bar["open"]), float(mark))
+            mark = bar["mark_open"] if self.has_mark[i] else bar["open"]
+            self.session.open_bar(i, ts, float(bar["open"]), float(mark))
 
     def _expire_signals(self, ts: int) -> None:
         for i in sorted(set(self.pending) & set(self.paths)):
@@ -196,7 +237,7 @@ class ReferenceBacktest:
             closed = int(self.market.bars[row]["ts_open"]) + self.market.timeframe_ns
             if ts - closed > self.market.timeframe_ns:
                 signal = self.market.signals[row]
-                if requested_side_nb(signal) != 0:
+                if self.session.request(i, signal) != 0:
                     self.session.deny_request(i, self._relative(i, row), signal, Rule.EXPIRED, ts)
                 del self.pending[i]
 
@@ -214,10 +255,37 @@ class ReferenceBacktest:
     def _charge_entries(self, ts: int) -> None:
         for i in range(self.n):
             row = self.next_funding[i] - 1
-            if row < int(self.market.funding_offsets[i]) or int(self.market.funding[row]["ts"]) != ts:
+            if row < self.funding_first[i] or int(self.market.funding[row]["ts"]) != ts:
                 continue
             if self.session.is_open(i) and int(self.session.positions[i]["entry_ts"]) == ts:
                 self._charge(i, row, float(self.session.points[i]["mark"]))
+
+    def _replay(self, request: Request, action: int) -> tuple[int, float]:
+        """(exit time, reward) of a request under another action, in a book of its own."""
+        i, session = request.symbol, self.session
+        book = new_book(self.market, 0.0, self.session.width)
+        book.account[0] = session.account[0]
+        book.points[i] = session.points[i]
+        book.slots[i]["bar"] = self.paths[i].row
+        book.slots[i]["next_bar"] = self.next_bar[i]
+        book.slots[i]["next_funding"] = self.next_funding[i]
+        return replay_nb(
+            self.tape,
+            book,
+            self.trial_journal,
+            i,
+            request.side,
+            self.bars_first[i] + request.bar,
+            action,
+            request.ts,
+            request.equity,
+            request.margin_used,
+            request.available,
+            session.crowd[0],
+            session.governor[0],
+            session.stats[session.symbol_of(i)],
+            self.params,
+        )
 
     # the path --------------------------------------------------------------------------------------------------------
 
@@ -226,31 +294,35 @@ class ReferenceBacktest:
             for due in sorted({t for i in range(self.n) for t in self._funding_times(i, next_ts)}):
                 self._charge_all(range(self.n), due)
             return
-        for i in sorted(self.paths):
-            self._choose_path(i, ts)
+        for slots in self.sides_of_symbol:
+            if slots[0] in self.paths:
+                self._choose_path(slots, ts)
         self._walk_bars(range(self.n), ts)
 
-    def _choose_path(self, i: int, ts: int) -> None:
-        path = self.paths[i]
-        high_first = bool(is_high_nearer_nb(self.market.bars[path.row]))
+    def _choose_path(self, slots: list[int], ts: int) -> None:
+        """One order of the extremes for all slots of a symbol."""
+        high_first = bool(is_high_nearer_nb(self.market.bars[self.paths[slots[0]].row]))
         asks = self.path_model != PathModel.NEAREST or self.diagnose
-        if self.session.is_open(i) and asks and self._bar_may_act(i, ts + self.market.timeframe_ns):
-            low, low_state = self._try_path(i, False, ts)
-            high, high_state = self._try_path(i, True, ts)
-            if low_state != high_state:
-                self.session.positions[i]["path_doubt"] = 1
-                self.session.counts["ambiguous_bars"] += 1
+        close = ts + self.market.timeframe_ns
+        if asks and any(self.session.is_open(i) and self._bar_may_act(i, close) for i in slots):
+            low, low_states = self._try_path(slots, False, ts)
+            high, high_states = self._try_path(slots, True, ts)
+            doubted = [i for i in slots if low_states[i] != high_states[i]]
+            self.session.positions["path_doubt"][doubted] = 1
+            self.session.counts["ambiguous_bars"] += bool(doubted)
             if self.path_model == PathModel.ADVERSE:
                 high_first = high < low
             elif self.path_model == PathModel.FAVOURABLE:
                 high_first = high > low
         elif self.path_model != PathModel.NEAREST:
             high_first = False
-        self._unfold(i, high_first)
+        self._unfold(slots, high_first)
 
     def _bar_may_act(self, i: int, close: int) -> bool:
         position = self.session.positions[i]
         if position["trail_active"] == 1 or is_stale_nb(position, close) or self._funding_times(i, close):
+            return True
+        if has_order_nb(position) or self._account_may_fall(i):
             return True
         if is_replan_due_nb(position, self.session.points[i], self.params):
             return True
@@ -258,20 +330,35 @@ class ReferenceBacktest:
         last_below, last_above, mark_below, mark_above = self.session.nearest_triggers(i)
         if bar["low"] <= last_below or bar["high"] >= last_above:
             return True
-        prefix = "mark_" if self.market.has_mark[i] else ""
+        prefix = "mark_" if self.has_mark[i] else ""
         return bool(bar[prefix + "low"] <= mark_below or bar[prefix + "high"] >= mark_above)
 
-    def _try_path(self, i: int, high_first: bool, ts: int) -> tuple[float, tuple[float, ...]]:
-        """Equity and exit state at the close in one order of the extremes; everything is put back afterwards."""
+    def _account_may_fall(self, i: int) -> bool:
+        """Cross margin: could the account be liquidated at an extreme of this bar, all else as at the open?"""
+        if not self.broker.is_cross:
+            return False
+        session, bar = self.session, self.market.bars[self.paths[i].row]
+        prefix = "mark_" if self.has_mark[i] else ""
+        for name in ("low", "high"):
+            points = session.points.copy()
+            points[i]["mark"] = bar[prefix + name]
+            if is_account_liquidated_nb(session.account[0], session.positions, points, session.instruments):
+                return True
+        return False
+
+    def _try_path(self, slots: list[int], high_first: bool, ts: int) -> tuple[float, dict[int, ExitState]]:
+        """Equity of the open trades and exit states at the close in one order; everything is put back afterwards."""
         kept = self._snapshot()
+        held = [i for i in slots if self.session.is_open(i)]
         self.session.is_trial = True
-        self._unfold(i, high_first)
-        self._walk_bars([i], ts)
+        self._unfold(slots, high_first)
+        self._walk_bars(slots, ts)
         self.session.is_trial = False
-        position = self.session.positions[i]
-        result = trade_equity_nb(position, float(self.session.points[i]["mark"])), exit_state_nb(position)
+        positions, points = self.session.positions, self.session.points
+        equity = sum((trade_equity_nb(positions[i], float(points[i]["mark"])) for i in held), start=0.0)
+        states = {i: exit_state_nb(positions[i]) for i in slots}
         self._restore(kept)
-        return result
+        return equity, states
 
     def _snapshot(self) -> dict[str, Any]:
         session = self.session
@@ -303,9 +390,10 @@ class ReferenceBacktest:
             self.broker.stops,
         ]
 
-    def _unfold(self, i: int, high_first: bool) -> None:
-        path = self.paths[i]
-        unfold_bar_nb(self.market.bars[path.row], high_first, bool(self.market.has_mark[i]), path.prices, path.marks)
+    def _unfold(self, slots: list[int], high_first: bool) -> None:
+        for i in slots:
+            path = self.paths[i]
+            unfold_bar_nb(self.market.bars[path.row], high_first, self.has_mark[i], path.prices, path.marks)
 
     def _walk_bars(self, symbols: Any, ts: int) -> None:
         tf = self.market.timeframe_ns
@@ -324,7 +412,7 @@ class ReferenceBacktest:
         for horizon in stops:
             if self.monitoring != Monitoring.POINTS:
                 while event := self._next_event(walking, segment, start, end, horizon, close):
-                    self._fire(event)
+                    self._fire(event, walking, segment)
             share = (horizon - start) / (end - start)
             for i in walking:
                 self._stand_at(i, segment, share, horizon)
@@ -394,7 +482,7 @@ class ReferenceBacktest:
         first = min(share for share, _ in on_last + on_mark)
         share = max(first, path.share)
         ts = start + math.floor((end - start) * share)
-        if not self.market.has_mark[i]:
+        if not self.has_mark[i]:
             level = (on_last if on_last and on_last[0][0] == first else on_mark)[0][1]
             return Event(ts, 0, i, share, level, level)
         price = on_last[0][1] if on_last and on_last[0][0] <= share else on_segment_nb(p0, p1, share)
@@ -409,28 +497,36 @@ class ReferenceBacktest:
             return on_last, math.inf, on_mark, math.inf
         return -math.inf, on_last, -math.inf, on_mark
 
-    def _fire(self, event: Event) -> None:
-        i = event.symbol
+    def _fire(self, event: Event, walking: list[int], segment: int) -> None:
+        i = event.slot
         path = self.paths[i]
         path.share = event.share
         self.session.observe(i, event.ts, event.price, event.mark)
+        if self.broker.is_cross:
+            for other in walking:
+                if other != i:
+                    self._stand_at(other, segment, event.share, event.ts)
         if event.rank == 1:
             path.next_cycle = next_multiple_nb(event.ts, self.interval_ns)
             if self.session.can_judge(i):
                 self.session.remember_extremes(i)
+            self.broker.judge_margin(walking)
             self.session.run_cycles(i, once=True)
             self.session.evaluate(event.ts)
             return
         self.broker.act(i, Reason.LIQUIDATION)
+        self.broker.judge_margin(walking)
         self.broker.act(i, Reason.HARD_STOP)
         if self.monitoring == Monitoring.CONTINUOUS:
             self.session.run_cycles(i, once=False)
 
     def _settle(self, symbols: list[int], *, cycles: bool) -> None:
         """One point: liquidation of all symbols, then exchange stops of all, then exit cycles of all."""
-        for reason in (Reason.LIQUIDATION, Reason.HARD_STOP):
-            for i in symbols:
-                self.broker.act(i, reason)
+        for i in symbols:
+            self.broker.act(i, Reason.LIQUIDATION)
+        self.broker.judge_margin(symbols)
+        for i in symbols:
+            self.broker.act(i, Reason.HARD_STOP)
         if cycles:
             for i in symbols:
                 self.session.run_cycles(i, once=self.monitoring == Monitoring.INTERVAL)
@@ -441,11 +537,11 @@ class ReferenceBacktest:
     # funding and rows ------------------------------------------------------------------------------------------------
 
     def _funding_rows(self, i: int) -> range:
-        return range(int(self.market.funding_offsets[i]), int(self.market.funding_offsets[i + 1]))
+        return range(self.funding_first[i], self.funding_end[i])
 
     def _funding_times(self, i: int, before: int) -> list[int]:
         times: list[int] = []
-        for row in range(self.next_funding[i], int(self.market.funding_offsets[i + 1])):
+        for row in range(self.next_funding[i], self.funding_end[i]):
             ts = int(self.market.funding[row]["ts"])
             if ts >= before:
                 break
@@ -457,7 +553,7 @@ class ReferenceBacktest:
             self._charge_due(i, ts, float(self.session.points[i]["mark"]))
 
     def _charge_due(self, i: int, ts: int, mark: float) -> None:
-        while self.next_funding[i] < int(self.market.funding_offsets[i + 1]):
+        while self.next_funding[i] < self.funding_end[i]:
             row = self.next_funding[i]
             if int(self.market.funding[row]["ts"]) > ts:
                 return
@@ -469,7 +565,7 @@ class ReferenceBacktest:
         self.broker.charge(i, int(event["ts"]), float(event["rate"]), float(event["mark"]), mark)
 
     def _has_bar(self, i: int, row: int) -> bool:
-        return row < int(self.market.bar_offsets[i + 1])
+        return row < self.bars_end[i]
 
     def _opens_at(self, i: int, ts: int) -> bool:
         """Does the symbol's next bar open at `ts`?"""
@@ -477,10 +573,10 @@ class ReferenceBacktest:
         return self._has_bar(i, row) and int(self.market.bars[row]["ts_open"]) == ts
 
     def _is_last(self, i: int, row: int) -> bool:
-        return row == int(self.market.bar_offsets[i + 1]) - 1
+        return row == self.bars_end[i] - 1
 
     def _relative(self, i: int, row: int) -> int:
-        return row - int(self.market.bar_offsets[i])
+        return row - self.bars_first[i]
 
 
 def _reached(end: float, below: float, above: float) -> list[float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qtsim.core.enums import SizingModel
 from qtsim.core.records import Records
+from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.sim.journals import Journals
 from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
 from qtsim.sim.market import (
@@ -19,6 +21,7 @@ from qtsim.sim.market import (
     GOVERNOR,
     TRADES,
     Book,
+    Floats,
     Journal,
     Market,
     grown,
@@ -34,7 +37,7 @@ CHUNK = 20_000
 """Boundaries between two progress reports; Ctrl-C is obeyed there."""
 FIRST_ROWS = 512
 JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor")
-COMPARED = (*JOURNALLED, "positions", "account")
+COMPARED = (*JOURNALLED, "positions", "account", "agent")
 
 
 @dataclass
@@ -48,17 +51,28 @@ class CompiledRun:
     diagnose: bool = False
 
     @classmethod
-    def start(cls, market: Market, params: Records, balance: float, *, diagnose: bool = False) -> CompiledRun:
+    def start(
+        cls,
+        market: Market,
+        params: Records,
+        balance: float,
+        *,
+        diagnose: bool = False,
+        agent: Records | None = None,
+        draws: Floats | None = None,
+    ) -> CompiledRun:
         """A run that stands before the first boundary."""
-        n = len(market.instruments)
-        journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n)
-        return cls(market, params, new_book(market, balance), journal, diagnose)
+        width = slots_per_symbol_nb(params[0])
+        n = len(market.instruments) * width
+        journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n, width=width)
+        return cls(market, params, new_book(market, balance, width, agent, draws), journal, diagnose)
 
     def advance(self, stop_at: int) -> None:
         """Run up to boundary `stop_at` (exclusive), or the end."""
         trial_journal = new_journal(self.market, 1, keep=False)
-        trial_book = new_book(self.market, 0.0)
-        tape = tape_of(self.market)
+        width = slots_per_symbol_nb(self.params[0])
+        trial_book = new_book(self.market, 0.0, width)
+        tape = tape_of(self.market, width)
         while True:
             status = run_nb(
                 tape,
@@ -95,6 +109,7 @@ class CompiledRun:
             governor=journal.governor[: counts[GOVERNOR]].copy(),
             positions=self.book.positions.copy(),
             account=self.book.account.copy(),
+            agent=_agent_of(self.params, self.book.agent),
             counts=counters,
         )
 
@@ -106,13 +121,17 @@ def run_compiled(
     symbols: list[str],
     *,
     diagnose: bool = False,
+    agent: Records | None = None,
+    draws: Floats | None = None,
     progress: Progress | None = None,
 ) -> Journals:
     """Run the compiled loop over the whole market.
 
     params: params_dt[1]; balance: starting wallet in quote; diagnose: flag exits that depend on the bar's path.
+    agent: agent_dt[1] for sizing model rl, copied; None: one that knows nothing and learns. draws: uniforms in [0, 1),
+    two per decision of the agent; beyond them, and without, it does not explore.
     """
-    run = CompiledRun.start(market, params, balance, diagnose=diagnose)
+    run = CompiledRun.start(market, params, balance, diagnose=diagnose, agent=agent, draws=draws)
     total = len(market.boundaries)
     while not run.is_done:
         run.advance(int(run.book.counters[CURSOR]) + CHUNK)
@@ -128,10 +147,12 @@ def run_reference(
     symbols: list[str],
     *,
     diagnose: bool = False,
+    agent: Records | None = None,
+    draws: Floats | None = None,
     progress: Progress | None = None,
 ) -> Journals:
     """Run the plain session with SimBroker over the whole market; the slow, obvious twin of `run_compiled`."""
-    reference = ReferenceBacktest(market, params, balance, diagnose=diagnose)
+    reference = ReferenceBacktest(market, params, balance, diagnose=diagnose, agent=agent, draws=draws)
     total = len(market.boundaries)
     for start in range(0, total, CHUNK // 100):
         reference.run(start, start + CHUNK // 100)
@@ -146,9 +167,15 @@ def run_reference(
         timeframe_ns=market.timeframe_ns,
         positions=session.positions.copy(),
         account=session.account.copy(),
+        agent=_agent_of(params, reference.agent),
         counts=counters,
         **tables,
     )
+
+
+def _agent_of(params: Records, agent: Records) -> Records:
+    """A copy of the agent; none where another sizing model was chosen."""
+    return agent[: int(params["sizing"]["model"][0] == SizingModel.RL)].copy()
 
 
 def first_difference(left: Journals, right: Journals) -> str | None:

@@ -14,9 +14,11 @@ from qtsim.core.accounting import (
     reduce_position_nb,
 )
 from qtsim.core.costs import funding_amount_nb
-from qtsim.core.enums import Action, GovernorOrder, Reason, Side
+from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
+from qtsim.core.enums import Action, GovernorOrder, MarginMode, Reason, Side
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
 from qtsim.core.records import Record
+from qtsim.core.rl_sizing import note_entry_nb, note_reward_nb
 from qtsim.core.safety_governor import (
     evaluate_governor_nb,
     note_losing_fill_nb,
@@ -24,7 +26,13 @@ from qtsim.core.safety_governor import (
     order_positions_nb,
 )
 from qtsim.core.symbol_stats import note_symbol_trade_nb
-from qtsim.sim.fills import exchange_event_nb, fill_entry_nb, fill_exit_nb, fill_liquidation_nb
+from qtsim.sim.fills import (
+    exchange_event_nb,
+    fill_cross_liquidation_nb,
+    fill_entry_nb,
+    fill_exit_nb,
+    fill_liquidation_nb,
+)
 from qtsim.sim.market import (
     ADVANCE,
     CYCLES,
@@ -35,6 +43,7 @@ from qtsim.sim.market import (
     GOVERNOR,
     HOLDS,
     NAN_POINTS,
+    NO_BAR,
     TRADES,
     Book,
     Journal,
@@ -100,13 +109,13 @@ def write_events_nb(book: Book, journal: Journal) -> None:
 
 
 @kernel
-def evaluate_nb(book: Book, journal: Journal, ts: int, params: Record) -> None:
+def evaluate_nb(book: Book, journal: Journal, ts: int, at_boundary: bool, params: Record) -> None:
     """Let the governor evaluate the equity at the symbols' points; a shutdown closes everything at the next ones."""
     if journal.counts[ADVANCE] == 0 or params["gates"]["enabled"] == 0:
         return
     equity = equity_nb(book.account[0], book.positions, book.points)
-    if evaluate_governor_nb(book.governor[0], book.history, book.events, ts, equity, params):
-        order_positions_nb(book.positions, GovernorOrder.CLOSE.value)
+    if evaluate_governor_nb(book.governor[0], book.history, book.events, ts, equity, at_boundary, params):
+        order_positions_nb(book.positions, GovernorOrder.CLOSE.value, ts)
     write_events_nb(book, journal)
 
 
@@ -116,13 +125,13 @@ def tell_governor_nb(
 ) -> None:
     """After a closing fill: equity, a losing fill, and the trade once it is flat, in this order."""
     governor = book.governor[0]
-    evaluate_nb(book, journal, ts, params)
+    evaluate_nb(book, journal, ts, False, params)
     if lost:
         note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
     if is_flat:
         if note_trade_nb(governor, book.events, ts, won, params):
-            order_positions_nb(book.positions, GovernorOrder.REDUCE.value)
-        note_symbol_trade_nb(book.stats[i], ts, won, params["orchestrator"])
+            order_positions_nb(book.positions, GovernorOrder.REDUCE.value, ts)
+        note_symbol_trade_nb(book.stats[book.slots[i]["symbol"]], ts, won, params["orchestrator"])
     write_events_nb(book, journal)
 
 
@@ -139,10 +148,12 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     won = False
     if is_flat:
         trade = journal.trades[journal.counts[TRADES]]
-        close_trade_nb(book.account[0], position, fill, i, bar, trade)
+        close_trade_nb(book.account[0], position, fill, position["symbol"], bar, trade)
         won = trade["pnl"] > 0.0
         journal.counts[TRADES] += journal.counts[ADVANCE]
         book.slots[i]["last_exit_bar"] = bar
+        if journal.counts[ADVANCE] == 1:
+            note_reward_nb(book.pupils[i], trade["pnl"])
     lost = fill["pnl"] - fill["fee"] - fill["liq_fee"] < 0.0
     ts = fill["ts"]
     journal.counts[FILLS] += journal.counts[ADVANCE]
@@ -157,7 +168,9 @@ def exit_at_market_nb(
     """Close `lots` at the symbol's current point."""
     fill = journal.fills[journal.counts[FILLS]]
     bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
-    fill_exit_nb(fill, book.positions[i], book.points[i], i, reason, lots, bar, tape.instruments[i], params)
+    fill_exit_nb(
+        fill, book.positions[i], book.points[i], book.slots[i]["symbol"], reason, lots, bar, tape.instruments[i], params
+    )
     finish_exit_nb(tape, book, journal, i, bar, is_leg, params)
 
 
@@ -166,8 +179,44 @@ def liquidate_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
     """The exchange takes the position over at mark."""
     fill = journal.fills[journal.counts[FILLS]]
     bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
-    fill_liquidation_nb(fill, book.positions[i], book.points[i], i, bar, tape.instruments[i])
+    fill_liquidation_nb(fill, book.positions[i], book.points[i], book.slots[i]["symbol"], bar, tape.instruments[i])
     finish_exit_nb(tape, book, journal, i, bar, False, params)
+
+
+@kernel
+def liquidate_in_account_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """The exchange takes over one position of a liquidated cross account."""
+    observe_point_nb(book, i)
+    fill = journal.fills[journal.counts[FILLS]]
+    fill_cross_liquidation_nb(
+        fill,
+        book.positions[i],
+        book.points[i],
+        book.slots[i]["symbol"],
+        book.slots[i]["bar"] - book.slots[i]["bars_first"],
+        equity_nb(book.account[0], book.positions, book.points),
+        least_pnl_nb(book.account[0], book.positions, book.points, i),
+        tape.instruments[i],
+    )
+    finish_exit_nb(tape, book, journal, i, fill["bar"], False, params)
+
+
+@kernel
+def check_account_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, params: Record) -> None:
+    """Cross margin: close all of symbols [first, last) where the account no longer covers its maintenance margins.
+
+    Everything open counts; what has no price now is closed by a later point at which the account is still short.
+    """
+    if params["account"]["mode_margin"] != MarginMode.CROSS:
+        return
+    account = book.account[0]
+    note_margin_ratio_nb(account, book.positions, book.points, tape.instruments)
+    if not is_account_liquidated_nb(account, book.positions, book.points, tape.instruments):
+        return
+    for i in range(first, last):
+        price = book.points[i]["price"]
+        if book.slots[i]["bar"] != NO_BAR and book.positions[i]["side"] != Side.NONE and price == price:
+            liquidate_in_account_nb(tape, book, journal, i, params)
 
 
 @kernel
@@ -216,7 +265,7 @@ def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
         book.counters[HOLDS] += 1
         apply_decision_nb(position, decision)
         return False
-    write_decision_nb(journal, i, position, point, decision)
+    write_decision_nb(journal, book.slots[i]["symbol"], position, point, decision)
     apply_decision_nb(position, decision)
     if action == Action.FULL_EXIT_NOW:
         exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], decision["leg"] > 0, params)
@@ -251,7 +300,7 @@ def charge_funding_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int
     apply_funding_nb(book.account[0], position, amount, tape.instruments[i])
     out = journal.funding[journal.counts[FUNDINGS]]
     out["ts"] = event["ts"]
-    out["symbol"] = i
+    out["symbol"] = book.slots[i]["symbol"]
     out["side"] = position["side"]
     out["trade_id"] = position["trade_id"]
     out["rate"] = event["rate"]
@@ -270,10 +319,12 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     instrument = tape.instruments[i]
     bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
     fill = journal.fills[journal.counts[FILLS]]
-    fill_entry_nb(fill, plan, point, i, account["next_trade_id"], bar, instrument, params)
+    fill_entry_nb(fill, plan, point, book.slots[i]["symbol"], account["next_trade_id"], bar, instrument, params)
     account["next_trade_id"] += 1
     open_position_nb(account, position, plan, fill, bar, instrument, params)
     note_margin_use_nb(account, book.positions, book.points)
+    if journal.counts[ADVANCE] == 1:
+        note_entry_nb(book.pupils[i], plan)
     journal.counts[FILLS] += journal.counts[ADVANCE]
     decision = book.decision[0]
     decision["action"] = Action.INIT_NEW_POSITION.value
@@ -283,4 +334,4 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     decision["stop_price"] = position["stop_price"]
     decision["stop_reason"] = position["stop_reason"]
     decision["peak"] = position["peak"]
-    write_decision_nb(journal, i, position, point, decision)
+    write_decision_nb(journal, book.slots[i]["symbol"], position, point, decision)

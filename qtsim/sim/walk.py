@@ -6,11 +6,13 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import set_point_nb, trade_equity_nb
-from qtsim.core.enums import FundingInclusive, Monitoring, PathModel, Reason, Side
+from qtsim.core.cross_margin import is_account_liquidated_nb
+from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
 from qtsim.core.records import Record
+from qtsim.core.safety_governor import has_order_nb
 from qtsim.sim.market import AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import (
     SEGMENTS,
@@ -23,6 +25,7 @@ from qtsim.sim.paths import (
 )
 from qtsim.sim.steps import (
     charge_funding_nb,
+    check_account_nb,
     check_exchange_nb,
     evaluate_nb,
     is_observable_nb,
@@ -114,6 +117,18 @@ def stand_at_nb(book: Book, i: int, segment: int, share: float, ts: int) -> None
 
 
 @kernel
+def advance_together_nb(
+    book: Book, chosen: int, segment: int, share: float, ts: int, first: int, last: int, params: Record
+) -> None:
+    """Cross margin: where one symbol meets an event, the others of [first, last) stand at the same share."""
+    if params["account"]["mode_margin"] != MarginMode.CROSS:
+        return
+    for i in range(first, last):
+        if i != chosen and book.slots[i]["bar"] != NO_BAR:
+            stand_at_nb(book, i, segment, share, ts)
+
+
+@kernel
 def opens_at_nb(tape: Tape, book: Book, i: int, ts: int) -> bool:
     """Does the symbol's next bar open at `ts`?"""
     row = book.slots[i]["next_bar"]
@@ -179,15 +194,19 @@ def fire_next_event_nb(
     i = chosen
     if chosen_rank == CYCLE_RANK:
         stand_at_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts)
+        advance_together_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts, first, last, params)
         book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
         if is_observable_nb(book, i):
             observe_point_nb(book, i)
+        check_account_nb(tape, book, journal, first, last, params)
         run_cycles_nb(tape, book, journal, i, True, params)
-        evaluate_nb(book, journal, chosen_ts, params)
+        evaluate_nb(book, journal, chosen_ts, False, params)
         return True
     book.slots[i]["share"] = book.slots[i]["event_share"]
     set_point_nb(book.points[i], chosen_ts, book.slots[i]["event_price"], book.slots[i]["event_mark"])
+    advance_together_nb(book, i, segment, book.slots[i]["event_share"], chosen_ts, first, last, params)
     check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    check_account_nb(tape, book, journal, first, last, params)
     check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
     if not by_interval:
         run_cycles_nb(tape, book, journal, i, False, params)
@@ -203,6 +222,7 @@ def settle_point_nb(
     for i in range(first, last):
         if book.slots[i]["bar"] != NO_BAR:
             check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    check_account_nb(tape, book, journal, first, last, params)
     for i in range(first, last):
         if book.slots[i]["bar"] != NO_BAR:
             check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
@@ -309,7 +329,7 @@ def walk_segment_nb(
         if horizon == end:
             settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
             if monitoring == Monitoring.POINTS:
-                evaluate_nb(book, journal, end, params)
+                evaluate_nb(book, journal, end, False, params)
             if monitoring == Monitoring.INTERVAL and end == close:
                 look_at_last_close_nb(tape, book, journal, close, first, last, params)
         if due == horizon and due < close:
@@ -341,12 +361,20 @@ def walk_bars_nb(
 
 
 @kernel
-def copy_symbol_nb(source: Book, target: Book, i: int) -> None:
-    """Copy what walking one symbol's bar can change."""
+def copy_symbol_nb(source: Book, target: Book, first: int, last: int, params: Record) -> None:
+    """Copy what walking one symbol's bar can change, and with cross margin what else backs the account.
+
+    first, last: the symbol's slots.
+    """
     target.account[0] = source.account[0]
-    target.positions[i] = source.positions[i]
-    target.points[i] = source.points[i]
-    target.slots[i] = source.slots[i]
+    if params["account"]["mode_margin"] == MarginMode.CROSS:
+        for j in range(len(source.positions)):
+            target.positions[j] = source.positions[j]
+            target.points[j] = source.points[j]
+    for i in range(first, last):
+        target.positions[i] = source.positions[i]
+        target.points[i] = source.points[i]
+        target.slots[i] = source.slots[i]
 
 
 @kernel
@@ -355,22 +383,32 @@ def try_order_nb(
     book: Book,
     trial_book: Book,
     trial_journal: Journal,
-    i: int,
+    first: int,
+    last: int,
     high_first: bool,
     ts_open: int,
     params: Record,
 ) -> float:
     """Walk a copy of the symbol's bar in the given order, all else as at the open.
 
-    Returns the trade's part of the equity at the close; the copy's state stays in the trial book.
+    Returns the part of the equity at the close that its trades make; the copy's state stays in the trial book.
     """
-    copy_symbol_nb(book, trial_book, i)
-    slot = trial_book.slots[i]
-    unfold_bar_nb(
-        tape.bars[book.slots[i]["bar"]], high_first, book.slots[i]["has_mark"] == 1, slot["prices"], slot["marks"]
-    )
-    walk_bars_nb(tape, trial_book, trial_journal, ts_open, i, i + 1, params)
-    return trade_equity_nb(trial_book.positions[i], trial_book.points[i]["mark"])
+    copy_symbol_nb(book, trial_book, first, last, params)
+    unfold_slots_nb(tape, trial_book, first, last, high_first)
+    walk_bars_nb(tape, trial_book, trial_journal, ts_open, first, last, params)
+    equity = 0.0
+    for i in range(first, last):
+        if book.positions[i]["side"] != Side.NONE:
+            equity += trade_equity_nb(trial_book.positions[i], trial_book.points[i]["mark"])
+    return equity
+
+
+@kernel
+def unfold_slots_nb(tape: Tape, book: Book, first: int, last: int, high_first: bool) -> None:
+    """Unfold the bar of one symbol for its slots [first, last)."""
+    for i in range(first, last):
+        slot = book.slots[i]
+        unfold_bar_nb(tape.bars[slot["bar"]], high_first, slot["has_mark"] == 1, slot["prices"], slot["marks"])
 
 
 @kernel
@@ -400,14 +438,34 @@ def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, 
 
 
 @kernel
+def account_may_fall_nb(tape: Tape, book: Book, i: int, params: Record) -> bool:
+    """Cross margin: could the account be liquidated at an extreme of the symbol's bar, all else as at the open?
+
+    Margin balance less maintenance is concave in one mark, so its lowest value is at one of the extremes.
+    """
+    if params["account"]["mode_margin"] != MarginMode.CROSS:
+        return False
+    bar = tape.bars[book.slots[i]["bar"]]
+    kept = book.points[i]["mark"]
+    has_mark = book.slots[i]["has_mark"] == 1
+    book.points[i]["mark"] = bar["mark_low"] if has_mark else bar["low"]
+    falls = is_account_liquidated_nb(book.account[0], book.positions, book.points, tape.instruments)
+    book.points[i]["mark"] = bar["mark_high"] if has_mark else bar["high"]
+    falls = falls or is_account_liquidated_nb(book.account[0], book.positions, book.points, tape.instruments)
+    book.points[i]["mark"] = kept
+    return falls
+
+
+@kernel
 def bar_may_act_nb(tape: Tape, book: Book, i: int, close: int, params: Record) -> bool:
-    """Can this bar reach any trigger, move a trail, make the position stale, plan it again, or be charged funding?"""
+    """Can this bar reach a trigger, move a trail, make the position stale, plan it again, be charged funding, or is the
+    governor's order to be obeyed in it?"""
     position = book.positions[i]
-    if position["trail_active"] == 1 or is_stale_nb(position, close):
+    if position["trail_active"] == 1 or is_stale_nb(position, close) or has_order_nb(position):
         return True
     if is_replan_due_nb(position, book.points[i], params):
         return True
-    if next_funding_time_nb(tape, book, i, i + 1, close) < close:
+    if next_funding_time_nb(tape, book, i, i + 1, close) < close or account_may_fall_nb(tape, book, i, params):
         return True
     bar = tape.bars[book.slots[i]["bar"]]
     last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, book.points[i], params)
@@ -424,29 +482,38 @@ def choose_path_nb(
     book: Book,
     trial_book: Book,
     trial_journal: Journal,
-    i: int,
+    first: int,
+    last: int,
     ts_open: int,
     diagnose: bool,
     params: Record,
 ) -> None:
-    """Unfold the symbol's bar in the order that `sim.path` asks for; note on the trade whether the order matters.
+    """Unfold a symbol's bar in the order that `sim.path` asks for; note on its trades whether the order matters.
 
-    adverse takes the order that leaves the lower equity at the close, favourable the higher; ties low first. From a
-    bar on whose order changes what its trade is left with, every exit of that trade depends on the path.
+    first, last: the symbol's slots. adverse takes the order that leaves the lower equity at the close, favourable the
+    higher; ties low first. From a bar on whose order changes what a trade is left with, every exit of that trade
+    depends on the path.
     """
-    bar = tape.bars[book.slots[i]["bar"]]
     path = params["sim"]["path"]
-    high_first = is_high_nearer_nb(bar)
-    if (
-        book.positions[i]["side"] != Side.NONE
-        and (path != PathModel.NEAREST or diagnose)
-        and bar_may_act_nb(tape, book, i, ts_open + tape.timeframe_ns, params)
-    ):
-        low = try_order_nb(tape, book, trial_book, trial_journal, i, False, ts_open, params)
-        low_state = exit_state_nb(trial_book.positions[i])
-        high = try_order_nb(tape, book, trial_book, trial_journal, i, True, ts_open, params)
-        if low_state != exit_state_nb(trial_book.positions[i]):
-            book.positions[i]["path_doubt"] = 1
+    high_first = is_high_nearer_nb(tape.bars[book.slots[first]["bar"]])
+    close = ts_open + tape.timeframe_ns
+    matters = False
+    if path != PathModel.NEAREST or diagnose:
+        for i in range(first, last):
+            if book.positions[i]["side"] != Side.NONE and bar_may_act_nb(tape, book, i, close, params):
+                matters = True
+    if matters:
+        low = try_order_nb(tape, book, trial_book, trial_journal, first, last, False, ts_open, params)
+        low_first = exit_state_nb(trial_book.positions[first])
+        low_last = exit_state_nb(trial_book.positions[last - 1])
+        high = try_order_nb(tape, book, trial_book, trial_journal, first, last, True, ts_open, params)
+        differs_first = low_first != exit_state_nb(trial_book.positions[first])
+        differs_last = low_last != exit_state_nb(trial_book.positions[last - 1])
+        if differs_first:
+            book.positions[first]["path_doubt"] = 1
+        if differs_last:
+            book.positions[last - 1]["path_doubt"] = 1
+        if differs_first or differs_last:
             book.counters[AMBIGUOUS_BARS] += 1
         if path == PathModel.ADVERSE:
             high_first = high < low
@@ -454,4 +521,4 @@ def choose_path_nb(
             high_first = high > low
     elif path != PathModel.NEAREST:
         high_first = False
-    unfold_bar_nb(bar, high_first, book.slots[i]["has_mark"] == 1, book.slots[i]["prices"], book.slots[i]["marks"])
+    unfold_slots_nb(tape, book, first, last, high_first)

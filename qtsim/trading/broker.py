@@ -4,7 +4,7 @@ Contract, held by one suite of tests for every broker:
 
 - `submit` may fill at once, later, in parts, or not at all; it never raises for a business outcome.
 - A fill is reported exactly once, by `fills`, in the order it happened.
-- `place_stop` rests at most one closing stop per symbol; it disappears with the position.
+- `place_stop` rests at most one closing stop per position; it disappears with the position.
 - `funding` reports each payment exactly once.
 """
 
@@ -24,8 +24,8 @@ class Broker(Protocol):
     def place_stop(self, intent: StopIntent) -> None:
         """Rest the hard stop of a position on the exchange."""
 
-    def cancel_stop(self, symbol: int) -> None:
-        """Remove the symbol's resting stop, if there is one."""
+    def cancel_stop(self, slot: int) -> None:
+        """Remove the position's resting stop, if there is one."""
 
     def fills(self) -> list[Fill]:
         """Executions since the last call, in order."""

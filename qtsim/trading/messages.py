@@ -1,4 +1,7 @@
-"""What the session and a broker say to each other. Frozen: a message is a fact once it is sent."""
+"""What the session and a broker say to each other. Frozen: a message is a fact once it is sent.
+
+`slot` is the session's number of a symbol's position, in hedge mode of one side of it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from qtsim.core.records import Record, Records
 class EntryIntent:
     """Open a position at market as the approved plan says."""
 
-    symbol: int
+    slot: int
     trade_id: int
     plan: Record  # plan_dt row
 
@@ -20,7 +23,7 @@ class EntryIntent:
 class ExitIntent:
     """Close lots of an open position at market, reduce-only."""
 
-    symbol: int
+    slot: int
     trade_id: int
     reason: int
     lots: int
@@ -34,7 +37,7 @@ class StopIntent:
     backup_limit: where there is one, beside it a reduce-only STOP with the same trigger and this limit price.
     """
 
-    symbol: int
+    slot: int
     trade_id: int
     trigger_price: float
     backup_limit: float | None = None
@@ -44,7 +47,7 @@ class StopIntent:
 class Fill:
     """One confirmed execution. Only a fill changes quantity, legs and cash."""
 
-    symbol: int
+    slot: int
     record: Records  # fill_row_dt[1]
     is_entry: bool
     is_leg: bool
@@ -54,7 +57,7 @@ class Fill:
 class FundingPayment:
     """Funding charged by the exchange to an open position; received positive."""
 
-    symbol: int
+    slot: int
     ts: int
     rate: float
     mark: float

@@ -27,7 +27,7 @@ from qtsim.core.accounting import (
     show_signal_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
-from qtsim.core.entry import plan_entry_nb
+from qtsim.core.entry import judge_entry_nb, plan_entry_nb, size_entry_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
 from qtsim.core.gates import judge_again_nb
@@ -51,13 +51,16 @@ from qtsim.core.safety_governor import (
     note_losing_fill_nb,
     note_trade_nb,
     order_positions_nb,
+    reach_open_nb,
     reset_governor_nb,
 )
-from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, requested_side_nb, signal_exit_reason_nb
+from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, signal_exit_reason_nb
 from qtsim.core.sizing import deny_unaffordable_nb
+from qtsim.core.slots import NO_SLOT, held_before_nb, other_slot_nb, own_request_nb, slot_side_nb, slots_per_symbol_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb, note_symbol_trade_nb, reset_stats_nb
 from qtsim.trading.broker import Broker
 from qtsim.trading.journal import SessionJournal
+from qtsim.trading.learner import Learner, Request
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
 
 EVENTS_MAX = 16
@@ -65,17 +68,29 @@ EVENTS_MAX = 16
 
 
 class Session:
-    """One account, several symbols in name order, one broker."""
+    """One account, several symbols in name order, one broker.
+
+    Positions are kept in slots, `i` throughout: one per symbol, or in hedge mode one per symbol and side.
+    """
 
     def __init__(
-        self, instruments: Records, params: Records, balance: float, closes: Records, spans: Records, regime_ns: int
+        self,
+        instruments: Records,
+        params: Records,
+        balance: float,
+        closes: Records,
+        spans: Records,
+        regime_ns: int,
+        *,
+        learner: Learner | None = None,
     ) -> None:
         """instruments: instrument_dt, one per symbol; params: params_dt[1]; balance: starting wallet, quote.
 
-        closes: close_dt, the bars of regime.timeframe of all symbols; spans: span_dt, where each symbol's lie;
-        regime_ns: their length.
+        closes: close_dt, the bars of regime.timeframe of all symbols; spans: span_dt, where each slot's lie;
+        regime_ns: their length; learner: the agent, where sizing model rl is chosen.
         """
-        n = len(instruments)
+        self.width = slots_per_symbol_nb(params[0])
+        n = len(instruments) * self.width
         self.closes = closes
         self.spans = spans
         self.regime_ns = regime_ns
@@ -83,16 +98,18 @@ class Session:
         reset_governor_nb(self.governor[0])
         self.history = np.zeros(EVALUATIONS_MAX, evaluation_dt)
         self.events = np.zeros(EVENTS_MAX, governor_row_dt)
-        self.stats = np.zeros(n, symbol_stats_dt)
+        self.stats = np.zeros(len(instruments), symbol_stats_dt)
         for row in self.stats:
             reset_stats_nb(row)
         self.crowd = np.zeros(1, crowd_dt)
         self.is_trial = False
-        self.instruments = instruments
+        self.learner = learner
+        self.instruments = np.repeat(instruments, self.width)
         self.params: Record = params[0]
         self.account = np.zeros(1, account_dt)
         self.account["wallet"] = balance
         self.account["initial_balance"] = balance
+        self.account["min_margin_ratio"] = np.inf
         self.positions = np.zeros(n, position_dt)
         self.plans = np.zeros(n, plan_dt)
         self.points = np.zeros(n, point_dt)
@@ -109,11 +126,24 @@ class Session:
         """Choose who fills the orders, once, at composition."""
         self.broker = broker
 
+    def symbol_of(self, i: int) -> int:
+        """Index of a slot's symbol."""
+        return i // self.width
+
+    def request(self, i: int, signal: Record) -> int:
+        """The side that a signal asks of a slot; 0 none."""
+        return own_request_nb(slot_side_nb(i, self.width), signal)
+
     # observations ----------------------------------------------------------------------------------------------------
 
     def observe(self, i: int, ts: int, price: float, mark: float) -> None:
         """A price point of symbol `i`."""
         set_point_nb(self.points[i], ts, price, mark)
+
+    def open_bar(self, i: int, ts: int, price: float, mark: float) -> None:
+        """The first price point of a bar of symbol `i`."""
+        self.observe(i, ts, price, mark)
+        reach_open_nb(self.positions[i], ts)
 
     def close_bar(self, i: int, signal: Record, ts: int) -> None:
         """A bar ended at `ts`: what its close makes known is in force from the next point on."""
@@ -152,7 +182,7 @@ class Session:
         return bool(self.params["gates"]["enabled"] == 1)
 
     def set_health(self, health: int) -> None:
-        """The program's health changed."""
+        """The program's health changed: it acts at once, its event is written with the next evaluation."""
         self.governor["health"] = health
 
     def judge_account(self, ts: int) -> None:
@@ -161,15 +191,15 @@ class Session:
             return
         for row in self.stats:
             clear_blacklist_nb(row, ts, float(self.params["governor"]["shutdown_operator_hours"]))
-        self.evaluate(ts)
+        self.evaluate(ts, at_boundary=True)
 
-    def evaluate(self, ts: int) -> None:
+    def evaluate(self, ts: int, *, at_boundary: bool = False) -> None:
         """Let the governor evaluate the equity; a shutdown closes everything at the next points."""
         if self.is_trial or not self.has_gates:
             return
         equity = equity_nb(self.account[0], self.positions, self.points)
-        if evaluate_governor_nb(self.governor[0], self.history, self.events, ts, equity, self.params):
-            order_positions_nb(self.positions, GovernorOrder.CLOSE.value)
+        if evaluate_governor_nb(self.governor[0], self.history, self.events, ts, equity, at_boundary, self.params):
+            order_positions_nb(self.positions, GovernorOrder.CLOSE.value, ts)
         self._write_events()
 
     def _tell_governor(self, i: int, ts: int, *, lost: bool, is_flat: bool, won: bool) -> None:
@@ -182,8 +212,8 @@ class Session:
             note_losing_fill_nb(governor, self.history, self.events, ts, float(governor["equity"]), self.params)
         if is_flat:
             if note_trade_nb(governor, self.events, ts, won, self.params):
-                order_positions_nb(self.positions, GovernorOrder.REDUCE.value)
-            note_symbol_trade_nb(self.stats[i], ts, won, self.params["orchestrator"])
+                order_positions_nb(self.positions, GovernorOrder.REDUCE.value, ts)
+            note_symbol_trade_nb(self.stats[self.symbol_of(i)], ts, won, self.params["orchestrator"])
         self._write_events()
 
     def _write_events(self) -> None:
@@ -233,9 +263,9 @@ class Session:
     def decide_on_signals(
         self, signals: dict[int, tuple[int, Record]], last_open: Sequence[int], no_entry: Sequence[int], ts: int
     ) -> None:
-        """Signal exits, then entries. signals: symbol → (bar index of the signal, its row).
+        """Signal exits, then entries. signals: slot → (bar index of the signal, its row).
 
-        last_open: symbols to close now because their data ends; no_entry: symbols that may not enter any more.
+        last_open: slots to close now because their data end; no_entry: slots that may not enter any more.
         """
         held = {i: int(self.positions[i]["side"]) for i in range(len(self.positions))}
         for i in sorted(set(last_open) | set(signals)):
@@ -259,14 +289,16 @@ class Session:
         candidates: dict[int, int] = {}
         for i in sorted(signals):
             bar, signal = signals[i]
-            request = requested_side_nb(signal)
+            request = self.request(i, signal)
             if request == 0:
                 continue
             if i in no_entry:
                 self.deny_request(i, bar, signal, Rule.END_OF_DATA, ts)
                 continue
             since_exit = -1 if self.last_exit_bar[i] < 0 else int(self.bar_index[i] - self.last_exit_bar[i])
-            rule = request_rule_nb(request, held[i], int(self.positions[i]["side"]), since_exit, self.params)
+            rule = request_rule_nb(
+                request, self._side_met(i, held), int(self.positions[i]["side"]), since_exit, self.params
+            )
             if rule != Rule.NONE:
                 self.deny_request(i, bar, signal, rule, ts)
                 continue
@@ -274,34 +306,42 @@ class Session:
                 self.deny_request(i, bar, signal, Rule.NO_PRICE, ts)
                 continue
             self._measure(i, request, ts)
-            plan_entry_nb(
-                self.plans[i],
-                self.account[0],
-                request,
-                signal,
-                float(self.points[i]["price"]),
-                equity,
-                initial_margin,
-                available,
-                ts,
-                self.crowd[0],
-                self.governor[0],
-                self.stats[i],
-                self.instruments[i],
-                self.params,
-            )
+            self._plan(Request(i, request, bar, ts, equity, initial_margin, available), signal)
             if self.plans[i]["gate"] == Gate.NONE:
                 candidates[i] = bar
             else:
                 self._deny_plan(i, bar, ts)
         return candidates
 
+    def _side_met(self, i: int, held: dict[int, int]) -> int:
+        """The side that a request of the slot meets: its own, or the other one where that has just been closed."""
+        other = other_slot_nb(i, self.width)
+        if other == NO_SLOT:
+            return held[i]
+        return held_before_nb(held[i], held[other], int(self.positions[other]["side"]))
+
+    def _plan(self, request: Request, signal: Record) -> None:
+        i, plan = request.symbol, self.plans[request.symbol]
+        price = float(self.points[i]["price"])
+        money = (request.equity, request.margin_used, request.available)
+        around = (self.crowd[0], self.governor[0], self.stats[self.symbol_of(i)])
+        account, instrument = self.account[0], self.instruments[i]
+        if self.learner is None:
+            side, ts = request.side, request.ts
+            plan_entry_nb(plan, account, side, signal, price, *money, ts, *around, instrument, self.params)
+            return
+        judge_entry_nb(plan, request.side, signal, request.equity, request.ts, *around, self.params)
+        if plan["gate"] == Gate.NONE:
+            self.learner.decide(i, request.ts, plan, account, self.crowd[0], request.equity)
+            size_entry_nb(plan, account, signal, price, *money, self.crowd[0], instrument, self.params)
+            self.learner.teach(request, plan)
+
     def _measure(self, i: int, side: int, ts: int) -> None:
         """What is open beside the candidate, and how alike it is."""
         measure_crowd_nb(self.crowd[0], self.positions, self.points, self.instruments, i)
         if not self.has_gates:
             return
-        self.counts["no_correlation"] += measure_correlation_nb(
+        measure_correlation_nb(
             self.crowd[0],
             self.positions,
             self.closes,
@@ -328,6 +368,7 @@ class Session:
             if plan["gate"] == Gate.NONE:
                 deny_unaffordable_nb(plan, available, self.params)
             if plan["gate"] == Gate.NONE:
+                self.counts["no_correlation"] += int(plan["uncompared"])
                 trade_id = int(self.account[0]["next_trade_id"])
                 self.account[0]["next_trade_id"] += 1
                 self.broker.submit(EntryIntent(best, trade_id, self.plans[best]))
@@ -346,7 +387,7 @@ class Session:
                 self._apply_exit(fill)
 
     def _apply_entry(self, fill: Fill) -> None:
-        i, record = fill.symbol, fill.record
+        i, record = fill.slot, fill.record
         position = self.positions[i]
         open_position_nb(
             self.account[0],
@@ -358,6 +399,8 @@ class Session:
             self.params,
         )
         note_margin_use_nb(self.account[0], self.positions, self.points)
+        if self.learner is not None:
+            self.learner.note_entry(i)
         self.journal.keep("fills", record)
         if not np.isnan(position["hard_price"]):
             limit = None if np.isnan(position["backup_price"]) else float(position["backup_price"])
@@ -366,7 +409,7 @@ class Session:
         self._write_decision(i)
 
     def _apply_exit(self, fill: Fill) -> None:
-        i, record = fill.symbol, fill.record
+        i, record = fill.slot, fill.record
         position = self.positions[i]
         reduce_position_nb(self.account[0], position, record[0], self.instruments[i])
         if fill.is_leg:
@@ -375,11 +418,13 @@ class Session:
         if is_flat:
             bar = int(record[0]["bar"])
             trade = self.journal.new("trades")
-            close_trade_nb(self.account[0], position, record[0], i, bar, trade[0])
+            close_trade_nb(self.account[0], position, record[0], self.symbol_of(i), bar, trade[0])
             self.journal.keep("trades", trade)
             won = bool(trade["pnl"][0] > 0.0)
             self.last_exit_bar[i] = bar
             self.broker.cancel_stop(i)
+            if self.learner is not None and not self.is_trial:
+                self.learner.note_trade(i, int(record["ts"][0]), float(trade["pnl"][0]))
         self.journal.keep("fills", record)
         lost = bool(record["pnl"][0] - record["fee"][0] - record["liq_fee"][0] < 0.0)
         self._tell_governor(i, int(record["ts"][0]), lost=lost, is_flat=is_flat, won=won)
@@ -387,11 +432,11 @@ class Session:
     def collect_funding(self) -> None:
         """Book the funding payments that the broker reports."""
         for payment in self.broker.funding():
-            position = self.positions[payment.symbol]
-            apply_funding_nb(self.account[0], position, payment.amount, self.instruments[payment.symbol])
+            position = self.positions[payment.slot]
+            apply_funding_nb(self.account[0], position, payment.amount, self.instruments[payment.slot])
             row = self.journal.new("funding")
             row["ts"] = payment.ts
-            row["symbol"] = payment.symbol
+            row["symbol"] = self.symbol_of(payment.slot)
             row["side"] = position["side"]
             row["trade_id"] = position["trade_id"]
             row["rate"] = payment.rate
@@ -413,8 +458,8 @@ class Session:
         """Count a request that ends before the chain."""
         row = self.journal.new("denials")
         row["ts"] = ts
-        row["symbol"] = i
-        row["side"] = requested_side_nb(signal)
+        row["symbol"] = self.symbol_of(i)
+        row["side"] = self.request(i, signal)
         row["gate"] = Gate.SIGNAL
         row["rule"] = rule
         row["confidence"] = signal["confidence"]
@@ -424,8 +469,9 @@ class Session:
     def _deny_plan(self, i: int, bar: int, ts: int) -> None:
         row = self.journal.new("denials")
         plan = self.plans[i]
+        self.counts["no_correlation"] += int(plan["uncompared"])
         row["ts"] = ts
-        row["symbol"] = i
+        row["symbol"] = self.symbol_of(i)
         row["bar"] = bar
         for field in ("side", "gate", "rule", "value", "limit", "confidence"):
             row[field] = plan[field]
@@ -445,7 +491,7 @@ class Session:
         row = self.journal.new("decisions")
         position, point, decision = self.positions[i], self.points[i], self.decision[0]
         row["ts"] = point["ts"]
-        row["symbol"] = i
+        row["symbol"] = self.symbol_of(i)
         row["side"] = position["side"]
         row["trade_id"] = position["trade_id"]
         row["price"] = point["price"]

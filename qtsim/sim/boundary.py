@@ -1,0 +1,110 @@
+"""What one symbol does at a boundary of its bars: end of data, the open point, exits that signals ask for."""
+
+from __future__ import annotations
+
+from qtsim.core._jit import kernel
+from qtsim.core.accounting import set_point_nb, show_signal_nb
+from qtsim.core.enums import Action, EndOfData, Monitoring, Reason, Side
+from qtsim.core.records import Record
+from qtsim.core.safety_governor import reach_open_nb
+from qtsim.core.signal_rules import signal_exit_reason_nb
+from qtsim.sim.market import NO_BAR, Book, Journal, Tape
+from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, write_decision_nb
+from qtsim.sim.walk import opens_at_nb
+
+
+@kernel
+def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
+    """Is this the symbol's last bar?"""
+    return row == book.slots[i]["bars_end"] - 1
+
+
+@kernel
+def show_bar_nb(tape: Tape, book: Book, i: int, row: int) -> None:
+    """What a bar's close makes known is in force from now on."""
+    show_signal_nb(book.points[i], tape.signals[row], tape.bars[row]["ts_open"] + tape.timeframe_ns)
+
+
+@kernel
+def open_bar_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
+    """Show the first point of the symbol's next bar if it opens now."""
+    if not opens_at_nb(tape, book, i, ts):
+        return
+    row = book.slots[i]["next_bar"]
+    book.slots[i]["bar"] = row
+    book.slots[i]["next_bar"] = row + 1
+    price = tape.bars[row]["open"]
+    mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
+    set_point_nb(book.points[i], ts, price, mark)
+    reach_open_nb(book.positions[i], ts)
+
+
+@kernel
+def is_expired_nb(tape: Tape, row: int, ts: int) -> bool:
+    """Has the signal of bar `row` waited for its first price point for more than one bar?"""
+    return ts - (tape.bars[row]["ts_open"] + tape.timeframe_ns) > tape.timeframe_ns
+
+
+@kernel
+def has_cycle_at_open_nb(ts: int, params: Record) -> bool:
+    """Does the program look at this open? With `interval` only at multiples of the interval since 00:00 UTC."""
+    if params["exit"]["monitoring"] != Monitoring.INTERVAL:
+        return True
+    since_midnight = ts % 86_400_000_000_000
+    return since_midnight % int(params["exit"]["check_interval_s"] * 1e9) == 0
+
+
+@kernel
+def close_by_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, reason: int, params: Record) -> None:
+    """Journal and fill an exit that the exit engine did not ask for: signal, reversal, end of data."""
+    position = book.positions[i]
+    decision = book.decision[0]
+    decision["action"] = Action.FULL_EXIT_NOW.value
+    decision["reason"] = reason
+    decision["leg"] = 0
+    decision["lots"] = position["lots"]
+    decision["stop_price"] = position["stop_price"]
+    decision["stop_reason"] = position["stop_reason"]
+    decision["peak"] = position["peak"]
+    write_decision_nb(journal, book.slots[i]["symbol"], position, book.points[i], decision)
+    exit_at_market_nb(tape, book, journal, i, reason, position["lots"], False, params)
+
+
+@kernel
+def obey_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Close the symbol's position where its signal, a reversal or its last bar asks for it."""
+    position = book.positions[i]
+    if book.slots[i]["bar"] == NO_BAR or position["side"] == Side.NONE:
+        return
+    reason = Reason.NONE.value
+    if params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
+        reason = Reason.END_OF_DATA.value
+    elif book.slots[i]["acting"] != NO_BAR:
+        reason = signal_exit_reason_nb(
+            position, tape.signals[book.slots[i]["acting"]], params["exit"]["on_opposite_signal"]
+        )
+    if reason != Reason.NONE and is_observable_nb(book, i):
+        close_by_signal_nb(tape, book, journal, i, reason, params)
+
+
+@kernel
+def end_data_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Close at the last close where the symbol's last bar ends now (`end_of_data = close`)."""
+    if params["sim"]["end_of_data"] != EndOfData.CLOSE:
+        return
+    if book.slots[i]["bar"] == NO_BAR or not is_last_bar_nb(book, i, book.slots[i]["bar"]):
+        return
+    if is_observable_nb(book, i):
+        close_by_signal_nb(tape, book, journal, i, Reason.END_OF_DATA.value, params)
+
+
+@kernel
+def act_on_own_close_nb(tape: Tape, book: Book, i: int, params: Record) -> None:
+    """`fill_at = close`: the signal of the bar that ends now acts at its own close, unless the data end with it."""
+    row = book.slots[i]["bar"]
+    book.slots[i]["acting"] = row
+    if row == NO_BAR:
+        return
+    show_bar_nb(tape, book, i, row)
+    if params["sim"]["end_of_data"] != EndOfData.OPEN and is_last_bar_nb(book, i, row):
+        book.slots[i]["acting"] = NO_BAR
