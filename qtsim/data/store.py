@@ -621,7 +621,8 @@ def _largest_change(before: Floats, after: Floats) -> float:
     if not known.any():
         return 0.0
     change, size = np.abs(after[known] - before[known]), np.abs(before[known])
-    return float(np.divide(change, size, out=np.full(len(size), np.inf), where=size > 0).max())
+    with np.errstate(over="ignore"):  # from next to nothing is inf as well
+        return float(np.divide(change, size, out=np.full(len(size), np.inf), where=size > 0).max())
 
 
 def check_column_name(name: str) -> None:

@@ -24,6 +24,8 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 CHANNEL_BARS = 20
 SLOPE_BARS = 5
 EMA_BARS = (20, 50, 200)
+STALE_BARS = 2
+"""Bars of `regime.leader.timeframe` after whose length without a new one the global regime is UNKNOWN."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def fill_regime_columns(
         return
     if sources.can_make(leader, timeframe_ns(rules.timeframe)):
         leading = sources.series(leader, timeframe_ns(rules.timeframe))
-        rows["leader_regime"] = _known_codes(leading.known, leader_regimes(leading, rules), at, LeaderRegime.UNKNOWN)
+        codes = _known_codes(leading.known, leader_regimes(leading, rules), at, LeaderRegime.UNKNOWN)
+        codes[~(age_ns(leading.known, at) < STALE_BARS * leading.length)] = LeaderRegime.UNKNOWN
+        rows["leader_regime"] = codes
     if sources.can_make(leader, length):
         rows["leader_24h"] = leader_returns(sources.series(leader, length), at)
 
@@ -87,9 +91,13 @@ def leader_returns(series: Series, at: Ints) -> Floats:
     before = close[earlier[found]]
     returns[found] = (close[found] - before) / before
     result: Floats = last_known(known, returns, at)
-    age = at - last_known(known, known, at)
-    result[~(age < DAY)] = np.nan
+    result[~(age_ns(known, at) < DAY)] = np.nan
     return result
+
+
+def age_ns(known: Ints, at: Ints) -> Floats:
+    """How long ago at each instant the last bar closed, ns; NaN before the first."""
+    return np.asarray(at - last_known(known, known, at), dtype=np.float64)
 
 
 def symbol_regimes(series: Series) -> Ints:
