@@ -101,6 +101,7 @@ def backtest(
     fast: bool = False,
     check: bool = True,
     outages: Sequence[tuple[str, str, str]] = (),
+    agent: str | Path | None = None,
 ) -> Result:
     """Backtest a strategy and return a Result.
 
@@ -108,7 +109,8 @@ def backtest(
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
     fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. outages: (from, to, "degraded" or "critical")
-    in UTC, what the program's health is taken to have been. Errors: UsageError, DataError, StrategyError.
+    in UTC, what the program's health is taken to have been. agent: a file that an earlier run left, for sizing model rl
+    to evaluate; without one the run trains a new agent. Errors: UsageError, DataError, StrategyError.
 
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
@@ -159,7 +161,9 @@ def backtest(
         inputs,
         workspace,
         store=store,
-        options=BacktestOptions(verify=verify, fast=fast, check=check, instruments=instruments or {}, outages=outages),
+        options=BacktestOptions(
+            verify=verify, fast=fast, check=check, instruments=instruments or {}, outages=outages, agent=agent
+        ),
         save=save,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ from qtsim.config.params import to_params
 from qtsim.config.settings import Settings, flatten
 from qtsim.core._jit import DIGEST
 from qtsim.core.enums import Health, PathModel, SlippageModel
+from qtsim.core.params import RL_STATES
 from qtsim.core.records import Records, funding_dt, outage_dt
+from qtsim.core.rl_sizing import DEFAULT_ACTION
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import to_record
 from qtsim.data.sectors import sector_numbers
@@ -39,6 +42,7 @@ from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import parse_timerange
 from qtsim.errors import QtsimError, UsageError
+from qtsim.results.agents import Agent, load_agent, training_draws
 from qtsim.results.result import Result, RunInfo
 from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
@@ -65,6 +69,7 @@ class BacktestOptions:
     check: bool = True
     instruments: Mapping[str, Any] = field(default_factory=dict)
     outages: Sequence[tuple[str, str, str]] = ()  # (from, to, degraded or critical), injected
+    agent: str | Path | None = None  # sizing model rl: a saved agent to evaluate; None: the run trains a new one
 
 
 @dataclass
@@ -97,11 +102,15 @@ def run_backtest(
     started = datetime.now(UTC)
     clock = time.perf_counter()
     settings = resolved.settings
+    saved = _saved_agent(settings, options)
     add_strategy_needs(inputs, strategy, store, settings)
     add_instruments(inputs, settings, options.instruments, plain=resolved.profile == "plain")
     prepared = prepare(inputs, strategy, settings, check=options.check, outages=options.outages, tell=tell)
     symbols = list(inputs.symbols)
     balance = float(settings.account.balance)
+    draws = None
+    if settings.sizing.model == "rl" and saved is None:
+        draws = training_draws(settings.run.seed, len(prepared.market.signals))
 
     def drive(driver: Driver, what: str, market: Market, params: Records, *, diagnose: bool) -> Journals:
         tell(what, 0, 1)
@@ -111,6 +120,8 @@ def run_backtest(
             balance,
             symbols,
             diagnose=diagnose,
+            agent=None if saved is None else saved.record,
+            draws=draws,
             progress=lambda done, total: tell(what, done, total),
         )
 
@@ -123,7 +134,10 @@ def run_backtest(
             raise QtsimError(f"verification failed: the two drivers differ, {difference}; please report this run")
         verified = True
 
+    if settings.sizing.model == "rl":
+        inputs.warnings.append(_agent_words(journals, settings, saved))
     info = _describe(resolved, strategy, inputs, prepared, journals, started, options.instruments)
+    info = replace(info, agent="" if saved is None else saved.digest)
     frames = _report_frames(inputs, prepared)
 
     def metrics_of(market: Market, params: Records, what: str) -> dict[str, float]:
@@ -141,7 +155,12 @@ def run_backtest(
         for name, market, params in _relaxed(prepared):
             optimism[name] = metrics_of(market, params, name)["Total Return"]
     info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
-    return Result.from_journals(journals, info, frames, ranges=ranges, optimism=optimism, verified=verified)
+    agent = saved
+    if agent is None and settings.sizing.model == "rl":
+        agent = Agent(journals.agent, settings.run.seed, info.settings)
+    return Result.from_journals(
+        journals, info, frames, ranges=ranges, optimism=optimism, verified=verified, agent=agent
+    )
 
 
 def prepare(
@@ -215,6 +234,29 @@ def prepare(
         causality=causality,
         funding=" and ".join(sorted(funding_kinds, reverse=True)),
         mark="history" if all(marked) else "history for some" if any(marked) else "off",
+    )
+
+
+def _saved_agent(settings: Settings, options: BacktestOptions) -> Agent | None:
+    """The agent to evaluate. Errors: UsageError where nothing asks for one, DataError where it cannot be read."""
+    if options.agent is None:
+        return None
+    if settings.sizing.model != "rl":
+        raise UsageError(
+            f'an agent is for sizing.model = "rl", not for "{settings.sizing.model}"; set it, or leave the agent out'
+        )
+    return load_agent(options.agent)
+
+
+def _agent_words(journals: Journals, settings: Settings, saved: Agent | None) -> str:
+    """What the agent of sizing model rl did in this run, in one sentence."""
+    agent = journals.agent[0]
+    known = int((agent["visits"][:, DEFAULT_ACTION] >= settings.sizing.rl.min_visits).sum())
+    deed = "trained in this run" if saved is None else "evaluated, learning nothing"
+    return (
+        f"sizing.model rl: an agent {deed}; {int(agent['decisions']):,} decisions so far, and in {known} of "
+        f"{RL_STATES} states it has the {settings.sizing.rl.min_visits} visits (sizing.rl.min_visits) below which it "
+        "takes the default action"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
-from qtsim.sim.market import Market
+from qtsim.sim.market import Floats, Market
 from qtsim.sim.run import Progress, run_compiled, run_reference
 
 
@@ -21,6 +21,8 @@ class Driver(Protocol):
         symbols: list[str],
         *,
         diagnose: bool = False,
+        agent: Records | None = None,
+        draws: Floats | None = None,
         progress: Progress | None = None,
     ) -> Journals: ...
 

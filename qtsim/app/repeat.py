@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qtsim.app.inputs import instrument_from_fields
@@ -12,7 +13,7 @@ from qtsim.data.instruments import Instrument
 from qtsim.data.symbols import normalize_symbol
 from qtsim.errors import DataError
 from qtsim.results.result import Result, RunInfo
-from qtsim.results.run_folder import find_run, read_manifest
+from qtsim.results.run_folder import AGENT, find_run, read_manifest
 
 NOT_REPEATED = ("run.profile", "data.dir")
 NOT_COMPARED = (*NOT_REPEATED, "run.strategy", "strategy.")
@@ -28,6 +29,7 @@ class Repeated:
     info: RunInfo
     overrides: dict[str, Any]
     instruments: dict[str, Instrument]
+    agent: Path | None = None  # the agent that it evaluated
 
     @property
     def profile(self) -> str:
@@ -69,6 +71,8 @@ class Repeated:
             differs.append("instruments")
         names = sorted(set(before.fingerprints) | set(now.fingerprints))
         differs += [f"data {n}" for n in names if before.fingerprints.get(n) != now.fingerprints.get(n)]
+        if before.agent != now.agent:
+            differs.append("agent")
         if before.core_digest != now.core_digest:
             differs.append(f"engine (qtsim {before.version})")
         return {"run": self.run_id, "same": self.digest == result.digest, "differs": differs}
@@ -92,7 +96,8 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
     changed["run.symbols"] = list(info.symbols)
     changed["run.timeframe"] = info.timeframe
     changed.update({f"strategy.{name}": value for name, value in info.params.items()})
-    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments)
+    agent = folder / AGENT if info.agent else None
+    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent)
 
 
 def _strategy_change(before: RunInfo, now: RunInfo) -> str:

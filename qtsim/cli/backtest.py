@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,10 @@ def backtest(
     from_run: Annotated[
         str | None,
         typer.Option("--from", metavar="RUN", help="Repeat a run; other options override what it was asked."),
+    ] = None,
+    agent: Annotated[
+        Path | None,
+        typer.Option("--agent", metavar="FILE", help="For sizing model rl: evaluate a run's agent.npz, do not train."),
     ] = None,
     sample: options.Sample = False,
     verify: Annotated[
@@ -79,7 +84,13 @@ def backtest(
         note(f"data {opened.store.folder}")
         result = backtest_opened(
             opened,
-            options=BacktestOptions(verify=verify, fast=fast, check=not no_check, instruments=rules),
+            options=BacktestOptions(
+                verify=verify,
+                fast=fast,
+                check=not no_check,
+                instruments=rules,
+                agent=agent or (repeated.agent if repeated else None),
+            ),
             save=not no_save,
             stage=_telling_of_compilation(stage),
         )

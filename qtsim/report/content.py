@@ -351,6 +351,18 @@ FUNDING_WORDS = {
 }
 
 
+MARGIN_WORDS = {
+    "isolated": "isolated; each position can lose its own margin and no more",
+    "cross": "cross; the whole account backs every position, judged at every point and exit of the path",
+}
+
+
+POSITION_WORDS = {
+    "one_way": "one at a time, long or short",
+    "hedge": "one on each side at the same time (hedge mode)",
+}
+
+
 def _mark_text(result: Result) -> str:
     """Where mark prices come from: history for all symbols, for some, or for none."""
     info = result.info
@@ -395,7 +407,8 @@ def _assumptions(result: Result) -> list[list[str]]:
         ["What does a fill cost?", _cost_text(result)],
         ["Funding", FUNDING_WORDS.get(info.funding, info.funding)],
         ["Mark price (liquidation, hard stop, equity)", _mark_text(result)],
-        ["Margin", "isolated; each position can lose its own margin and no more"],
+        ["Margin", MARGIN_WORDS[str(settings.get("account.mode.margin", "isolated"))]],
+        ["Positions of one symbol", POSITION_WORDS[str(settings.get("account.mode.position", "one_way"))]],
         ["Positions at the end of the data", end],
         ["Gates and governor", governor_text(result, reach_of(result))],
         ["Look-ahead", info.causality],

@@ -24,7 +24,7 @@ EVENT_HEAD = ("Time, UTC", "Decision", "", "Value", "Limit", "Equity")
 def shutdown_banners(result: Result) -> list[str]:
     """One headline per shutdown, so far as there is room; the timeline lists all."""
     shutdowns = reach_of(result).shutdowns
-    texts = [shutdown_headline(span) for span in shutdowns[:MAX_BANNERS]]
+    texts = [shutdown_headline(result, span) for span in shutdowns[:MAX_BANNERS]]
     more = len(shutdowns) - len(texts)
     return [*texts, f"EMERGENCY SHUTDOWN {more:,} more ×: the Safety Governor's part names them"] if more else texts
 
@@ -47,7 +47,7 @@ def governor_timeline(result: Result) -> dict[str, Any]:
         "bars": bars,
         "head": list(STATE_HEAD),
         "states": [_state_row(state) for state in reach.states],
-        "shutdowns": [shutdown_headline(span) for span in reach.shutdowns[MAX_BANNERS:]],
+        "shutdowns": [shutdown_headline(result, span) for span in reach.shutdowns[MAX_BANNERS:]],
         "event_head": list(EVENT_HEAD),
         "events": _event_rows(result),
         "n_events": len(result.governor),

@@ -49,6 +49,7 @@ METRIC_GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Exposure Time", "percent", "share of the period with a position open"),
         ("Max Margin Use", "percent", "highest share of equity bound as margin"),
         ("Min Distance to Liquidation", "percent", "nearest that the mark price came to a liquidation price"),
+        ("Min Margin Ratio", "percent", "cross margin: least that the balance exceeded all maintenance margins by"),
     ),
     "From closed trades only": (
         ("Closed Return", "percent", "a trade counts when it has ended; open losses do not show in these"),
@@ -61,7 +62,7 @@ METRIC_GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
 """Heading -> (metric, kind of figure, meaning)."""
 
 EXIT_WORDS = {
-    "liquidation": "The mark price reached the liquidation price: the exchange took the position over",
+    "liquidation": "The margin was used up at the mark price: the exchange took the position over",
     "hard_stop": "The mark price reached the hard stop on the exchange",
     "backup_stop": "The backup stop on the exchange acted",
     "stop": "The price reached the internal stop, still where it was planned",
@@ -107,6 +108,7 @@ FLAG_WORDS = {
     "signal_sl": "the signal gave the stop",
     "signal_trail": "the signal gave the trail",
     "bracket_tightened": "the exchange's bracket for this size tightened a stop",
+    "size_minimum": "the size was lifted to the exchange's minimum, so that a trade can end the reduced size",
     "default_confidence": "the strategy stated no confidence, the default was used",
 }
 

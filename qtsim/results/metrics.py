@@ -46,6 +46,7 @@ class Totals:
     liquidation_fees: float
     liquidations: int
     max_margin_use: float = NAN  # largest margin in use / equity, at boundaries and after entries
+    min_margin_ratio: float = math.inf  # cross: smallest margin balance / maintenance margins - 1 at a point
 
     @property
     def net(self) -> float:
@@ -317,6 +318,7 @@ def _account_metrics(
         "Liquidations": float(totals.liquidations),
         "Min Distance to Liquidation": float(distances.min()) if distances.size else NAN,
         "Max Margin Use": totals.max_margin_use,
+        "Min Margin Ratio": totals.min_margin_ratio if math.isfinite(totals.min_margin_ratio) else NAN,
         "Final Equity": totals.equity,
         "Net Profit": totals.net,
     }

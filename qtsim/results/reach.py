@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from qtsim.core.enums import GATE_TEXT, GOVERNOR_TEXT, Gate, GovernorDecision
+from qtsim.core.enums import GATE_TEXT, GOVERNOR_TEXT, REASON_TEXT, Gate, GovernorDecision, Reason
 from qtsim.results.tables import FIRES, times_ns
 
 if TYPE_CHECKING:
@@ -141,12 +142,36 @@ def shutdown_text(span: Span) -> str:
     return f"{moment(span.begin_ns)}; {_resumed_text(span)}"
 
 
-def shutdown_headline(span: Span) -> str:
-    """What heads the report: when the governor closed everything, why, and for how long."""
+def shutdown_headline(result: Result, span: Span) -> str:
+    """What heads the report: when the governor fired, why, what became of the open positions, and for how long."""
     return (
         f"EMERGENCY SHUTDOWN {moment(span.begin_ns)} UTC: equity {100.0 * span.value:.2f} % below the session's base "
-        f"(limit {100.0 * span.limit:g} %), everything was closed; {_resumed_text(span)}"
+        f"(limit {100.0 * span.limit:g} %), {closed_text(result, span)}; {_resumed_text(span)}"
     )
+
+
+def closed_text(result: Result, span: Span) -> str:
+    """What became of the positions that were open when a shutdown fired.
+
+    One in a gap is closed at its next price, and one without any further price not at all.
+    """
+    trades, begin_ns = result.trades, span.begin_ns
+    exits = times_ns(trades["exit_time"])
+    was_open = times_ns(trades["entry_time"]) <= begin_ns
+    by_governor = np.asarray(trades["exit_reason"] == REASON_TEXT[Reason.GOVERNOR])
+    closed = was_open & by_governor & (exits >= begin_ns)
+    n_closed = int(closed.sum())
+    n_ended = int((was_open & ~by_governor & (exits > begin_ns)).sum())
+    n_open = int((times_ns(result.positions["entry_time"]) <= begin_ns).sum())
+    if n_closed + n_ended + n_open == 0:
+        return "no position was open"
+    last_ns = int(exits[closed].max(initial=begin_ns))
+    late = f", the last at {moment(last_ns)}" if last_ns > begin_ns + result.info.timeframe_ns else ""
+    if n_ended + n_open == 0:
+        return f"everything was closed{late}"
+    parts = [(n_ended, "ended by another exit"), (n_open, "still open at the end")]
+    others = [f"{count:,} {what}" for count, what in parts if count]
+    return f"of the open positions {', '.join([f'{n_closed:,} closed by it{late}', *others])}"
 
 
 def moment(ts_ns: int) -> str:

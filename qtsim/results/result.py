@@ -14,6 +14,7 @@ import pandas as pd
 
 from qtsim.core.enums import FillKind
 from qtsim.errors import QtsimError
+from qtsim.results.agents import Agent
 from qtsim.results.metrics import Totals, buy_and_hold_equity, compute_metrics, daily_equity, daily_returns
 from qtsim.results.summary import Summary, summarize
 from qtsim.results.tables import Frames, build_frames, times_ns, utc_times
@@ -66,6 +67,7 @@ class RunInfo:
     strategy_digest: str = ""
     data_digest: str = ""
     seed: int = 0
+    agent: str = ""  # digest of the agent that sizing model rl evaluated; "" where it trained one, or had none
     versions: dict[str, str] = field(default_factory=dict)  # python, numpy, numba, ...
     started_at: str = ""  # wall clock, ISO UTC; with elapsed_s the only fields that differ between equal runs
     elapsed_s: float = float("nan")
@@ -108,6 +110,7 @@ class Result:
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared
+    agent: Agent | None = None  # of sizing model rl: the one evaluated, or the one trained in this run
     has_governor: bool = True  # False: saved by a version without gates and governor
     run_id: str = ""
     path: Path | None = None  # of its run folder, once saved
@@ -122,6 +125,7 @@ class Result:
         ranges: Mapping[str, Mapping[str, float]] | None = None,
         optimism: Mapping[str, float] | None = None,
         verified: bool | None = None,
+        agent: Agent | None = None,
     ) -> Result:
         """Build frames and metrics from what a driver wrote down.
 
@@ -150,6 +154,7 @@ class Result:
             ranges={path: dict(metrics) for path, metrics in (ranges or {}).items()},
             optimism=dict(optimism or {}),
             verified=verified,
+            agent=agent,
         )
 
     @property
@@ -237,6 +242,7 @@ def account_totals(journals: Journals) -> Totals:
         liquidation_fees=float(account["liq_fees"]),
         liquidations=int(liquidations.sum()),
         max_margin_use=float(account["max_margin_use"]),
+        min_margin_ratio=float(account["min_margin_ratio"]),
     )
 
 

@@ -5,6 +5,7 @@
         metrics.json                    metrics, range and optimism
         trades.parquet  fills.parquet  orders.parquet  decisions.parquet  denials.parquet  funding.parquet
         equity.parquet  positions.parquet  governor.parquet  buy_and_hold.parquet  bars.parquet
+        agent.npz                       what sizing model rl has learnt, where it was chosen
         settings.json                   path -> value, every setting
         report.html                     where one was made
 
@@ -17,7 +18,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -35,13 +35,16 @@ import pyarrow.parquet as pq
 
 from qtsim.data.atomic import sync_file, sync_folder
 from qtsim.errors import DataError, QtsimError, UsageError
+from qtsim.results.agents import load_agent
 from qtsim.results.metrics import Totals
+from qtsim.results.plain_json import decode, encode
 from qtsim.results.result import Result, RunInfo
 from qtsim.results.tables import EMPTY_GOVERNOR, REGIME_COLUMNS, times_ns
 
 SCHEMA = 1
 """Raised whenever a reader of the previous number would misread the folder."""
 MANIFEST = "manifest.json"
+AGENT = "agent.npz"
 FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions", "governor")
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
@@ -110,7 +113,7 @@ def load_run(path: str | Path) -> Result:
     folder = Path(path)
     manifest = verify_run(folder)
     try:
-        metrics = _decode(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        metrics = decode(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
         frames = _read_frames(folder, manifest)
         held = _read_frame(folder / "buy_and_hold.parquet")["equity"]
         bars = _split_bars(_read_frame(folder / "bars.parquet"))
@@ -124,6 +127,7 @@ def load_run(path: str | Path) -> Result:
             ranges=metrics["ranges"],
             optimism=metrics["optimism"],
             verified=manifest["verified"],
+            agent=load_agent(folder / AGENT) if AGENT in manifest["files"] else None,
             has_governor=_has_governor(manifest),
             run_id=folder.name,
             path=folder,
@@ -146,7 +150,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder. Errors: DataError where it is not one, or one of a newer version."""
     file = folder / MANIFEST
     try:
-        manifest = _decode(json.loads(file.read_text(encoding="utf-8")))
+        manifest = decode(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{folder} is not a run folder: it has no {MANIFEST}") from None
     except (OSError, ValueError) as error:
@@ -279,6 +283,8 @@ def _write_files(result: Result, folder: Path) -> None:
     metrics = {"metrics": result.metrics, "ranges": result.ranges, "optimism": result.optimism}
     _write_json(metrics, folder / "metrics.json")
     _write_json(result.info.settings, folder / "settings.json")
+    if result.agent is not None:
+        result.agent.save(folder / AGENT)
     manifest = {
         "schema": SCHEMA,
         "run_id": result.run_id,
@@ -331,7 +337,7 @@ def _entry(path: Path) -> RunEntry:
     try:
         manifest = read_manifest(path)
         info = RunInfo.from_dict(manifest["info"])
-        metrics = _decode(json.loads((path / "metrics.json").read_text(encoding="utf-8")))["metrics"]
+        metrics = decode(json.loads((path / "metrics.json").read_text(encoding="utf-8")))["metrics"]
     except (QtsimError, OSError, ValueError, KeyError, TypeError) as error:
         return RunEntry(path.name, path, damage=str(error))
     return RunEntry(
@@ -365,33 +371,7 @@ def _file_digest(file: Path) -> str:
 
 
 def _write_json(value: Any, file: Path) -> None:
-    file.write_text(json.dumps(_encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _encode(value: Any) -> Any:
-    """Floats that JSON does not know become {"float": "nan"}, "inf" or "-inf"."""
-    if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)
-
-
-def _decode(value: Any) -> Any:
-    """Inverse of `_encode`."""
-    if isinstance(value, dict):
-        if set(value) == {"float"} and isinstance(value["float"], str):
-            return float(value["float"])
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
+    file.write_text(json.dumps(encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _sync_tree(folder: Path) -> None:

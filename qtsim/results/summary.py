@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Rule
+from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Mode, Regime, Rule, TrailStyle
+from qtsim.core.exit_policies import trail_style_nb
 from qtsim.results.reach import SHUTDOWN, Reach, Span, denied_by_gate, reach_of, shutdown_headline, shutdown_text
 from qtsim.results.tables import times_ns
 
@@ -29,6 +30,9 @@ NAMED_RULES = 3
 """Denying rules that Flow names, the largest first; the rest together are "other"."""
 NAMED_SHUTDOWNS = 3
 """Shutdowns that head the screen or stand in its Governor line one by one."""
+STYLE_TEXT = {int(style): style.name.lower() for style in TrailStyle}
+AGENTS_STYLE = -1
+"""Stands for the trailing style of the agent's action, which no trade records."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -68,7 +72,7 @@ def summarize(result: Result) -> Summary:
     info = result.info
     reach = reach_of(result)
     lines = [
-        *(Line("", text) for text in shutdown_warnings(reach.shutdowns)),
+        *(Line("", text) for text in shutdown_warnings(result, reach.shutdowns)),
         Line("", heading(result)),
         Line("", assumptions_text(result)),
         *(Line("", text) for text in info.headlines),
@@ -129,7 +133,8 @@ def assumptions_text(result: Result) -> str:
     info = result.info
     settings = info.settings
     mark = info.mark if info.mark.startswith("history") else "last price stands in"
-    model = settings.get("leverage.model", "leverage")
+    by_agent = settings.get("sizing.model") == "rl"
+    model = "rl" if by_agent else settings.get("leverage.model", "leverage")
     fill_at = "signal-close fills (as some engines do; not reachable live)"
     if settings.get("sim.fill_at", "next_open") == "next_open":
         fill_at = "next-open fills"
@@ -138,13 +143,19 @@ def assumptions_text(result: Result) -> str:
         f"funding: {info.funding}",
         f"mark price: {mark}",
         f"wallet {result.totals.initial_balance:,.0f} {info.quote}",
-        f"{model} {leverage_text(result)} isolated",
+        f"{model} {leverage_text(result)} {mode_text(settings)}",
         fill_at,
         f"taker {_rate(info.taker)}, slippage {slippage_text(settings)}",
     ]
     if settings.get("sim.path", "nearest") != "nearest":
         parts.append(f"{settings['sim.path']} path")
     return " · ".join(parts)
+
+
+def mode_text(settings: Mapping[str, Any]) -> str:
+    """Margin mode, and hedge mode where both sides of a symbol may stand."""
+    margin = str(settings.get("account.mode.margin", "isolated"))
+    return f"{margin}, hedge mode" if settings.get("account.mode.position") == "hedge" else margin
 
 
 def slippage_text(settings: Mapping[str, Any]) -> str:
@@ -253,9 +264,9 @@ def governor_text(result: Result, reach: Reach) -> str:
     return text if result.info.leader_known else f"{text}; global gate off: no data of the leader, regime UNKNOWN"
 
 
-def shutdown_warnings(shutdowns: Sequence[Span]) -> list[str]:
+def shutdown_warnings(result: Result, shutdowns: Sequence[Span]) -> list[str]:
     """The first lines of the screen: each shutdown, and from the fourth on how many more there were."""
-    texts = [shutdown_headline(span) for span in shutdowns[:NAMED_SHUTDOWNS]]
+    texts = [shutdown_headline(result, span) for span in shutdowns[:NAMED_SHUTDOWNS]]
     more = len(shutdowns) - len(texts)
     return [*texts, f"EMERGENCY SHUTDOWN {more:,} more ×: the report lists them"] if more else texts
 
@@ -334,20 +345,52 @@ def verdict_text(result: Result) -> str:
 def tight_trails(result: Result) -> int:
     """Trades ended by a trail that keeps less than one ATR of a bar, whose moves inside the bar nobody knows.
 
-    A trail by ATR is as tight as its multiple says; one by per cent is compared with the ATR known at the exit.
+    A trail by ATR is as tight as the multiple that its trade got at entry; any other, and one whose multiple is not
+    known, is compared with the ATR known at the exit.
     """
     trailed = result.trades[result.trades["exit_reason"] == "trail"]
-    style = result.info.settings.get("exit.stops.trail.style", "balanced")
-    multiple = float(result.info.settings.get(f"exit.stops.trail.{style}", 1.0))
-    by_atr = result.info.settings.get("exit.stops.trail.mode", "atr") == "atr"
     tight = 0
     for symbol, own in trailed.groupby("symbol"):
-        by_ratio = own["flags"].str.contains("signal_trail") if by_atr else pd.Series(True, index=own.index)
-        tight += int((~by_ratio).sum()) if multiple < 1.0 else 0
-        compared = own[by_ratio]
+        multiples = trail_multiples(own, result.info.settings)
+        tight += int((multiples < 1.0).sum())
+        compared = own[np.isnan(multiples)]
         distance = (compared["peak"] - compared["stop_price"]).abs().to_numpy()
         tight += int((distance < atr_known_at(result, str(symbol), times_ns(compared["exit_time"]))).sum())
     return tight
+
+
+def trail_multiples(trades: pd.DataFrame, settings: Mapping[str, Any]) -> np.ndarray:
+    """× ATR of each trade's trail, by the style that the core chose at its entry; NaN where there is none."""
+    multiples = np.full(len(trades), np.nan)
+    if not trails_by_atr(settings):
+        return multiples
+    columns = (trades[name] for name in ("mode", "regime", "flags"))
+    for at, (mode, regime, flags) in enumerate(zip(*columns, strict=True)):
+        if "signal_trail" not in flags:
+            style = entry_trail_style(str(mode), str(regime), settings)
+            name = STYLE_TEXT.get(style, "")
+            multiples[at] = settings.get(f"exit.stops.trail.{name}", 1.0) if name else np.nan
+    return multiples
+
+
+def trails_by_atr(settings: Mapping[str, Any]) -> bool:
+    """Whether the policy's trail keeps a multiple of ATR, unless a signal brings its own."""
+    policy = settings.get("exit.policy", "exit_brain")
+    by_setting = settings.get("exit.stops.trail.mode", "atr") == "atr"
+    return bool(policy == "legacy" or (policy == "exit_brain" and by_setting))
+
+
+def entry_trail_style(mode: str, regime: str, settings: Mapping[str, Any]) -> int:
+    """TrailStyle of a trade; AGENTS_STYLE where sizing model rl chose it.
+
+    A run of a version that recorded neither mode nor regime had the setting's own.
+    """
+    own_style = int(TrailStyle[settings.get("exit.stops.trail.style", "balanced").upper()])
+    if settings.get("sizing.model") == "rl":
+        own_style = AGENTS_STYLE
+    if settings.get("exit.policy", "exit_brain") == "legacy" or not mode:
+        return own_style
+    return int(trail_style_nb(Mode[mode], Regime[regime], own_style))
 
 
 def atr_known_at(result: Result, symbol: str, ts: np.ndarray) -> np.ndarray:

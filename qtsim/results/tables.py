@@ -292,11 +292,9 @@ def drawdowns(equity: np.ndarray, start: float) -> np.ndarray:
 def positions_frame(journals: Journals, tags: Sequence[str]) -> pd.DataFrame:
     """What was still open at the end of the data (`sim.end_of_data = "open"`); one row per position."""
     rows = journals.positions
-    symbols = np.arange(len(rows))
-    open_rows = np.asarray(rows["side"] != 0)
-    rows = rows[open_rows]
+    rows = rows[rows["side"] != 0]
     frame = {
-        "symbol": _symbols(journals, symbols[open_rows]),
+        "symbol": _symbols(journals, rows["symbol"]),
         "side": _texts(rows["side"], Side, _SIDE_TEXT),
         "entry_time": utc_times(rows["entry_ts"]),
         "entry_price": rows["entry_price"],
