@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
 from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, signal_dt
+from qtsim.results.agents import training_draws
 from qtsim.sim.journals import Journals
-from qtsim.sim.market import Market, SymbolInput, build_market
+from qtsim.sim.market import Floats, Market, SymbolInput, build_market
 from qtsim.sim.run import run_compiled, run_reference
 
 HOUR = 3_600_000_000_000
@@ -38,10 +39,15 @@ class Case:
         printer.text(repr(self))
 
     def compiled(self, *, diagnose: bool = True) -> Journals:
-        return run_compiled(self.market, self.params, self.balance, self.symbols, diagnose=diagnose)
+        return run_compiled(self.market, self.params, self.balance, self.symbols, diagnose=diagnose, draws=self.draws)
 
     def reference(self, *, diagnose: bool = True) -> Journals:
-        return run_reference(self.market, self.params, self.balance, self.symbols, diagnose=diagnose)
+        return run_reference(self.market, self.params, self.balance, self.symbols, diagnose=diagnose, draws=self.draws)
+
+    @property
+    def draws(self) -> Floats:
+        """The agent's uniforms, more than it can use; those of a market's beginning are the same."""
+        return training_draws(7, len(self.market.signals))
 
 
 def instrument(
@@ -234,7 +240,7 @@ SETTINGS: dict[str, list[Any]] = {
     "leverage.ilf2.max": [80.0, 10.0],
     "leverage.kelly.prior_trades": [3, 20],
     "limits.per_trade.leverage": [10.0, 60.0],
-    "sizing.model": ["math", "notional", "fixed_risk", "fraction", "fixed_qty"],
+    "sizing.model": ["math", "notional", "fixed_risk", "fraction", "fixed_qty", "rl"],
     "sizing.notional": [40.0, 900.0],
     "sizing.fixed_qty": [0.5, 12.0],
     "limits.per_trade.margin": [0.15, 0.6],
@@ -262,7 +268,15 @@ SETTINGS: dict[str, list[Any]] = {
     "governor.shutdown.drawdown": [0.05, 0.01],
     "governor.shutdown.operator_hours": [24.0, 3.0],
     "regime.effects.adjust_levels": [False, True],
+    "sizing.rl.min_visits": [1, 30],
+    "sizing.rl.epsilon": [0.1, 0.5],
 }
+
+MODES: dict[str, list[Any]] = {
+    "account.mode.margin": ["isolated", "isolated", "cross"],
+    "account.mode.position": ["one_way", "one_way", "hedge"],
+}
+"""Drawn apart from the other settings, so that a seed's market and settings stay what they are without them."""
 
 
 def drawn(rng: np.random.Generator, choices: dict[str, list[Any]]) -> dict[str, Any]:
@@ -273,7 +287,8 @@ def drawn(rng: np.random.Generator, choices: dict[str, list[Any]]) -> dict[str, 
 def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed: Any) -> Case:
     """A generated run without Hypothesis."""
     rng = np.random.default_rng([seed, 1])
-    knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **fixed}
+    modes = drawn(np.random.default_rng([seed, 2]), MODES)
+    knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **modes, **fixed}
     inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
     return case_of(inputs, overrides)
 
@@ -288,7 +303,7 @@ def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float
 def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, **fixed: Any) -> Case:
     """Generated runs; `fixed` settings are not drawn."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
-    settings = {**{name: draw(st.sampled_from(values)) for name, values in SETTINGS.items()}, **fixed}
+    settings = {**{name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()}, **fixed}
     inputs = make_inputs(
         draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, max_symbols)), draw(st.integers(8, max_bars)), knobs
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qtsim.core.enums import FillAt, FillKind, FundingInclusive, Reason
+from qtsim.core.enums import FillAt, FillKind, FundingInclusive, MarginMode, PositionMode, Reason
 from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from tests.properties.markets import Case
@@ -45,6 +45,8 @@ class Ledger:
 
     wallet: float
     leverage: dict[int, float]
+    is_cross: bool = False
+    is_hedge: bool = False
     open: dict[int, Holding] = field(default_factory=dict)
 
     def apply_fill(self, fill: Any) -> None:
@@ -53,7 +55,9 @@ class Ledger:
         self.wallet -= float(fill["fee"]) + float(fill["liq_fee"])
         if fill["kind"] == FillKind.ENTRY:
             assert trade not in self.open, "a trade has one entry"
-            assert all(held.symbol != fill["symbol"] for held in self.open.values()), "one position per symbol"
+            beside = [held.side for held in self.open.values() if held.symbol == fill["symbol"]]
+            allowed = [-fill["side"]] if self.is_hedge else []
+            assert not set(beside) - set(allowed), "one position per symbol, in hedge mode per symbol and side"
             margin = float(fill["qty"]) * float(fill["price"]) / self.leverage[trade]
             self.open[trade] = Holding(
                 int(fill["symbol"]),
@@ -78,12 +82,13 @@ class Ledger:
             del self.open[trade]
 
     def apply_funding(self, row: Any, *, is_crowded: bool) -> None:
-        """Book one payment: wallet and isolated margin alike. is_crowded: a fill of the trade at the same time."""
+        """Book one payment: wallet and isolated margin alike; a cross margin stays. is_crowded: a fill at that time."""
         held = self.open[int(row["trade_id"])]
         expected = -held.side * float(row["rate"]) * float(row["mark"]) * held.qty
         assert np.isclose(row["amount"], expected, rtol=1e-9, atol=1e-12) or is_crowded
         self.wallet += float(row["amount"])
-        held.margin += float(row["amount"])
+        if not self.is_cross:
+            held.margin += float(row["amount"])
         held.is_doubtful |= held.settled == int(row["ts"])
         held.settled = int(row["ts"])
 
@@ -92,7 +97,7 @@ class Ledger:
         return sum(h.side * h.qty * (float(marks[h.symbol]) - h.entry_price) for h in self.open.values())
 
     def margin(self) -> float:
-        """Isolated margin in use."""
+        """Margin in use."""
         return sum(held.margin for held in self.open.values())
 
 
@@ -131,7 +136,9 @@ def replay(case: Case, run: Journals) -> Iterator[Step]:
         phased.append((int(row["ts"]), MARKED_LAST if fills_at_close and is_last else MARKED, 2, k, row))
     phased.sort(key=lambda item: item[:4])
     order = [k for _, _, kind, k, _ in phased if kind == 0]
-    ledger = Ledger(case.balance, leverages(run))
+    is_cross = case.params["account"]["mode_margin"][0] == MarginMode.CROSS
+    is_hedge = case.params["account"]["mode_position"][0] == PositionMode.HEDGE
+    ledger = Ledger(case.balance, leverages(run), is_cross, is_hedge)
     seen = [k for _, _, kind, k, _ in phased if kind == 0]
     assert seen == sorted(order), "fills are journalled in the order of events"
     for ts, phase, kind, _, row in phased:

@@ -53,7 +53,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     "monitoring": (0, 1, 2),
     "path": (0, 1, 2),
     "leverage": ("low", "high", "kelly", "ilf2", "simple"),
-    "sizing": (0, 1, 2, 3, 4),
+    "sizing": (0, 1, 2, 3, 4, 5),
     "levels": ("default", "tight", "wide", "plain"),
     "ratchet": (0, 1, 2),
     "trail": ("atr", "off", "percent", "late"),
@@ -67,6 +67,8 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     "fill_at": (0, 0, 1),
     "end_of_data": (0, 1, 2),
     "both_ends": (0, 0, 1),
+    "margin": (0, 0, 1),
+    "hedge": (0, 0, 1),
     "balance": (10_000.0, 300.0, 1_000_000.0),
 }
 
@@ -337,6 +339,8 @@ def made_params(random: np.random.Generator, knobs: dict[str, Any]) -> Records:
     """Parameters as the knobs ask, with numbers from the seed."""
     params = default_params().copy()
     row = params[0]
+    row["account"]["mode_margin"] = knobs["margin"]
+    row["account"]["mode_position"] = knobs["hedge"]
     levels, stops, guard = row["levels"], row["stops"], row["guard"]
     set_leverage(random, row["leverage"], row["limits"], knobs["leverage"])
 

@@ -108,7 +108,7 @@ def test_the_sum_of_fills_is_the_position(case: Case) -> None:
 
 
 @RELAXED
-@given(cases(missing="no", leverage="high", levels=("tight", "wide"), policy=(0, 1)))
+@given(cases(missing="no", leverage="high", levels=("tight", "wide"), policy=(0, 1), margin=0))
 def test_a_liquidation_costs_the_isolated_margin_at_most(case: Case) -> None:
     run = case.compiled()
     for fill in run.fills[run.fills["kind"] == FillKind.LIQUIDATION]:
@@ -121,3 +121,22 @@ def test_a_liquidation_costs_the_isolated_margin_at_most(case: Case) -> None:
         # payments of any time raise or lower what is lost by no more than themselves
         assert loss <= margin + np.maximum(funded, 0.0).sum() + 1e-9 * float(trade["notional"])
         assert fill["fee"] == 0.0
+
+
+@RELAXED
+@given(cases(missing="no", leverage="high", levels=("tight", "wide"), policy=1, margin=1, limits="none", sizing=(1, 3)))
+def test_liquidations_of_a_cross_account_leave_no_debt(case: Case) -> None:
+    """Once all that was open at a point is taken over, the wallet holds what is left, and that is never below 0."""
+    run = case.compiled()
+    liquidations = run.fills[run.fills["kind"] == FillKind.LIQUIDATION]
+    for ts in np.unique(liquidations["ts"]):
+        rows = np.flatnonzero((run.fills["kind"] == FillKind.LIQUIDATION) & (run.fills["ts"] == ts))
+        before = run.fills[: rows[-1] + 1]
+        entered = before["trade_id"][before["kind"] == FillKind.ENTRY]
+        lots = {int(trade): 0 for trade in entered}
+        for fill in before:
+            lots[int(fill["trade_id"])] += int(fill["lots"]) * (1 if fill["kind"] == FillKind.ENTRY else -1)
+        if not any(lots.values()):
+            assert before["wallet"][-1] >= -1e-9 * case.balance
+    assert (liquidations["fee"] == 0.0).all()
+    assert np.isnan(run.trades["liq_price"]).all()

@@ -44,6 +44,8 @@ def test_no_entry_exceeds_a_limit_when_it_is_made(case: Case) -> None:
         assert notional >= rules["min_notional"] * (1.0 - 0.003)
         if sizing["model"] == SizingModel.MATH:
             assert margin <= sizing["math_max_margin"] * equity * ROUNDING
+        elif sizing["model"] == SizingModel.RL:
+            assert margin <= 1.25 * sizing["math_max_margin"] * equity * ROUNDING
         elif sizing["model"] == SizingModel.NOTIONAL:
             assert notional <= sizing["notional"] * ROUNDING
         elif sizing["model"] == SizingModel.FRACTION:

@@ -126,7 +126,7 @@ def test_stops_only_tighten(case: Case) -> None:
 
 
 @RELAXED
-@given(cases())
+@given(cases(**{"account.mode.margin": "isolated"}))
 def test_losses_stay_within_the_isolated_margin(case: Case) -> None:
     run = case.compiled()
     for trade in run.trades[run.trades["liq_fee"] > 0]:
@@ -137,7 +137,7 @@ def test_losses_stay_within_the_isolated_margin(case: Case) -> None:
 @given(cases(), st.floats(0.1, 0.9))
 def test_a_run_split_in_two_equals_one_run(case: Case, where: float) -> None:
     whole = case.compiled()
-    halves = CompiledRun.start(case.market, case.params, case.balance, diagnose=True)
+    halves = CompiledRun.start(case.market, case.params, case.balance, diagnose=True, draws=case.draws)
     halves.advance(int(len(case.market.boundaries) * where))
     halves.advance(len(case.market.boundaries))
     halves.advance(len(case.market.boundaries) + 1)
@@ -162,7 +162,7 @@ def test_removing_future_bars_never_changes_the_past(case: Case, keep: int) -> N
 
 def _until(item: SymbolInput, ts: int) -> SymbolInput:
     rows = item.bars["ts_open"] < ts
-    return SymbolInput(item.symbol, item.bars[rows], item.signals[rows], item.funding, item.instrument, item.has_mark)
+    return replace(item, bars=item.bars[rows], signals=item.signals[rows], closes=item.closes[item.closes["ts"] <= ts])
 
 
 ALONE = {
@@ -171,6 +171,7 @@ ALONE = {
     "leverage.model": "fixed",
     "leverage.fixed": 5.0,
     "gates.enabled": False,
+    "account.mode.margin": "isolated",
 }
 """Quantities that depend on nothing, and no limit that binds."""
 
@@ -208,7 +209,7 @@ def scaled(item: SymbolInput, factor: float) -> SymbolInput:
     rules["bracket_cap"] *= factor
     rules["bracket_amount"] *= factor
     rules["min_notional"] *= factor
-    return SymbolInput(item.symbol, bars, signals, funding, rules, item.has_mark)
+    return replace(item, bars=bars, signals=signals, funding=funding, instrument=rules)
 
 
 @RELAXED

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtsim.core.enums import GATE_TEXT, Gate, GovernorDecision
+from qtsim.core.enums import GATE_TEXT, Gate, GovernorDecision, Rule
 from qtsim.sim.market import SymbolInput
 from tests.generated import HOUR, Case, case_of, empty_signals, instrument, random_symbol
 from tests.properties.markets import RELAXED
@@ -30,8 +30,11 @@ KNOBS = {
 OURS = {Gate.CONFIDENCE, Gate.ORCHESTRATOR, Gate.BALANCER, Gate.GOVERNOR, Gate.RISK_GUARD}
 
 
-def asking_market(seed: int, confidence: float, drift: float) -> Case:
-    """One symbol that asks for a long at every close; `drift`: how the market treats it."""
+def asking_market(seed: int, confidence: float, drift: float, *, coarse: bool = False) -> Case:
+    """One symbol that asks for a long at every close; `drift`: how the market treats it.
+
+    coarse: each entry is one lot, so that every factor below 1 leaves less than can be sent.
+    """
     rng = np.random.default_rng(seed)
     item = random_symbol(rng, "AAA", 24 * DAYS, KNOBS)
     n = len(item.bars)
@@ -44,8 +47,13 @@ def asking_market(seed: int, confidence: float, drift: float) -> Case:
     signals = empty_signals(n)
     signals["long"], signals["confidence"] = 1, confidence
     signals["atr"], signals["atr_pct"] = 1.0, 0.01
-    asked = SymbolInput("AAA", bars, signals, item.funding, instrument(), has_mark=False)
-    return case_of([asked], {"gates.enabled": True, "exit.base_sl": 0.004, "exit.base_tp": 0.01})
+    settings = {"gates.enabled": True, "exit.base_sl": 0.004, "exit.base_tp": 0.01}
+    rules = instrument()
+    if coarse:
+        settings |= {"sizing.model": "fixed_qty", "sizing.fixed_qty": 1.0}
+        rules = instrument(lot=(1, 1), min_qty=1.0, min_notional=0.0)
+    asked = SymbolInput("AAA", bars, signals, item.funding, rules, has_mark=False)
+    return case_of([asked], settings)
 
 
 @RELAXED
@@ -53,14 +61,15 @@ def asking_market(seed: int, confidence: float, drift: float) -> Case:
     st.integers(0, 2**32 - 1),
     st.floats(0.2, 1.0).map(lambda value: round(value, 2)),
     st.sampled_from([-0.002, -0.0005, 0.0, 0.0005]),
+    st.booleans(),
 )
-def test_no_request_is_denied_for_longer_than_the_states_last(seed: int, confidence: float, drift: float) -> None:
-    case = asking_market(seed, confidence, drift)
+def test_no_request_is_denied_for_longer_than_the_states_last(
+    seed: int, confidence: float, drift: float, coarse: bool
+) -> None:
+    case = asking_market(seed, confidence, drift, coarse=coarse)
     run = case.compiled(diagnose=False)
-    shut = [int(gate) for gate in OURS]
-    open_way = np.concatenate(
-        [run.fills["ts"][run.fills["kind"] == 0], run.denials["ts"][~np.isin(run.denials["gate"], shut)]]
-    )
+    shut = np.isin(run.denials["gate"], [int(gate) for gate in OURS]) | (run.denials["rule"] == Rule.ZERO_LOTS)
+    open_way = np.concatenate([run.fills["ts"][run.fills["kind"] == 0], run.denials["ts"][~shut]])
     boundaries = case.market.boundaries
     times = np.sort(np.concatenate([open_way, boundaries[:1], boundaries[-1:]]))
     assert np.diff(times).max() <= LONGEST * HOUR

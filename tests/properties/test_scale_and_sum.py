@@ -67,6 +67,7 @@ INDEPENDENT = {
     "balance": 10_000.0,
     "symbols": (2, 3, 4),
     "end_of_data": (0, 1),
+    "margin": 0,
 }
 """Quantities that depend on nothing that is shared: not on equity, not on the account's closed trades.
 

@@ -9,6 +9,7 @@ from qtsim.app.backtest import outage_rows
 from qtsim.core.enums import Health
 from qtsim.data.timeframes import format_ts
 from qtsim.errors import UsageError
+from qtsim.results.reach import moment, reach_of
 
 
 def test_an_outage_begins_and_ends() -> None:
@@ -42,3 +43,6 @@ def test_no_entry_is_made_during_an_outage() -> None:
     assert len(times) > 10
     assert not ((times >= "2024-03-01") & (times < "2024-09-01")).any()
     assert "NO_NEW_TRADES" in set(run.denials["rule"])
+    spans = [span for span in reach_of(run).spans if span.decision == "NO_NEW_TRADES"]
+    assert ("2024-03-01 00:00", "2024-09-01 00:00") in [(moment(one.begin_ns), moment(one.end_ns)) for one in spans]
+    assert "NO_NEW_TRADES" in next(line.text for line in run.summary() if line.label == "Governor")

@@ -105,7 +105,7 @@ def test_every_entry_stands_for_something(entry):
             '"fixed" or "size" (command line)',
         ),
         ({"sim.latency_ms.order": 5}, "latency is not built yet; leave it at 0.0"),
-        ({"account.mode.margin": "cross"}, 'only isolated margin is built; leave it at "isolated"'),
+        ({"sim.mode": "ticks"}, 'only bars are built; leave it at "bars"'),
         ({"sim.volume.max_share": 0.1}, "shares of volume are not built yet; leave it at inf"),
     ],
 )
@@ -116,23 +116,24 @@ def test_refusal_says_what_would_be_right(overrides: dict, message: str):
 
 def test_refusal_names_file_and_line(tmp_path: Path):
     path = tmp_path / "qtsim.toml"
-    path.write_text("[sizing]\n\nmodel = 'rl'\n", encoding="utf-8")
+    path.write_text("[costs]\n\nslippage.model = 'impact'\n", encoding="utf-8")
     with pytest.raises(SettingError, match=rf"\(file {re.escape(str(path))}, line 3\)$"):
         resolved(files=[path])
 
 
 def test_every_refusal_is_told_at_once():
     with pytest.raises(SettingError) as caught:
-        resolved(overrides={"sizing.model": "rl", "bus.url": "redis://x", "sim.latency_ms.order": 2})
+        resolved(overrides={"costs.slippage.model": "impact", "bus.url": "redis://x", "sim.latency_ms.order": 2})
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_profile_that_needs_what_is_missing_is_refused_in_one_sentence():
-    values = {"exit.base_tp": 0.01, "sizing.model": "rl", "sim.latency_ms.order": 5.0}
+    values = {"exit.base_tp": 0.01, "costs.slippage.model": "impact", "sim.latency_ms.order": 5.0}
     with pytest.raises(SettingError) as caught:
         refuse_unavailable(values, dict.fromkeys(values, "profile swift"), "swift")
     assert str(caught.value) == (
-        'profile "swift" is not available in qtsim 0.1: it needs sizing.model = "rl", sim.latency_ms.order = 5.0'
+        'profile "swift" is not available in qtsim 0.1: it needs costs.slippage.model = "impact", '
+        "sim.latency_ms.order = 5.0"
     )
 
 

@@ -213,6 +213,26 @@ CASES = {
         "leverage.fixed",
         'has no effect: leverage.fixed = 5.0, while leverage.model is "kelly"',
     ),
+    "leverage_model_beside_rl": (
+        {"sizing__model": "rl", "leverage__model": "ilf2"},
+        "leverage.model",
+        'has no effect: leverage.model = "ilf2", while sizing.model is "rl"',
+    ),
+    "style_beside_rl": (
+        {"sizing__model": "rl", "exit__stops__trail__style": "loose"},
+        "exit.stops.trail.style",
+        'has no effect: exit.stops.trail.style = "loose", while sizing.model is "rl"',
+    ),
+    "rl_without_rl": (
+        {"sizing__rl__epsilon": 0.2},
+        "sizing.rl.epsilon",
+        'has no effect: sizing.rl.epsilon = 0.2, while sizing.model is "math"',
+    ),
+    "cap_below_an_action_of_rl": (
+        {"sizing__model": "rl", "limits__per_trade__leverage": 2},
+        "limits.per_trade.leverage",
+        "limits.per_trade.leverage caps leverage at 2x: the highest leverage of sizing.model rl is 5",
+    ),
     "setting_of_another_policy": (
         {"exit__policy": "bracket", "exit__base_tp": 0.03},
         "exit.base_tp",
@@ -439,6 +459,12 @@ READ = {
         "sizing__math__stop_atr": 2.0,
     },
     "legacy_reads_the_loss_guard": {"exit__policy": "legacy", "exit__guard__loss__max": 0.1},
+    "rl_reads_math_and_every_style": {
+        "sizing__model": "rl",
+        "sizing__math__risk": 0.01,
+        "exit__stops__trail__loose": 2,
+        "exit__stops__trail__aggressive": 0.4,
+    },
     "legacy_reads_its_style": {"exit__policy": "legacy", "exit__stops__trail__balanced": 1.2},
 }
 

@@ -33,9 +33,21 @@ def resolved(**overrides: Any) -> Any:
             {"limits__positions__short": "inf"},
             r"limits\.positions\.short = inf \(command line\) exceeds limits\.positions\.total = 15",
         ),
+        (
+            {"account__mode__position": "hedge", "limits__positions__total": 1},
+            r'account\.mode\.position = "hedge" \(command line\) is for both sides .* limits\.positions\.total = 1',
+        ),
+        (
+            {"account__mode__margin": "crossed"},
+            r'account\.mode\.margin = "crossed": must be one of "isolated", "cross"',
+        ),
+        (
+            {"account__mode__position": "dual"},
+            r'account\.mode\.position = "dual": must be one of "one_way", "hedge"',
+        ),
     ],
 )
-def test_contradictory_limits(overrides: dict[str, Any], text: str) -> None:
+def test_contradictory_limits_and_modes(overrides: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingError, match=text):
         resolved(**overrides)
 
@@ -44,3 +56,10 @@ def test_defaults_give_way_to_a_smaller_total() -> None:
     assert resolved(limits__positions__total=4).settings.limits.positions.long == 6
     assert resolve(profile="small-account", environ={}).settings.limits.positions.total == 4
     assert resolved(limits__positions__long=0).settings.limits.positions.short == 6
+
+
+def test_both_modes_are_in_force() -> None:
+    settings = resolved(account__mode__margin="cross", account__mode__position="hedge").settings
+    assert (settings.account.mode.margin, settings.account.mode.position) == ("cross", "hedge")
+    assert resolved(account__mode__position="hedge", limits__positions__total=2).headlines == []
+    assert resolved(limits__positions__total=1).settings.account.mode.position == "one_way"

@@ -41,9 +41,9 @@ def test_explanation_tells_all_about_a_key():
 
 
 def test_explanation_tells_what_is_not_built():
-    (told,) = explain_key(RESOLVED, "sizing.rl.alpha")
+    (told,) = explain_key(RESOLVED, "costs.slippage.impact")
     assert not told.in_force
-    assert told.as_text().endswith("note     not in force in qtsim 0.1: the model rl is not built yet")
+    assert told.as_text().endswith("note     not in force in qtsim 0.1: the model impact is not built yet")
     (told,) = explain_key(RESOLVED, "costs.slippage.model")
     assert told.in_force
     assert told.note == 'in qtsim 0.1 only "fixed", "size": only fixed and size are built'

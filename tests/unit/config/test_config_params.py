@@ -150,9 +150,9 @@ def test_auto_monitoring_is_continuous_for_bars():
 
 def test_choice_without_a_kernel_is_refused():
     with pytest.raises(
-        SettingError, match=re.escape('sizing.model = "rl" is not available: the model rl is not built')
+        SettingError, match=re.escape('costs.slippage.model = "impact" is not available: only fixed and size are built')
     ):
-        to_params(build({"sizing": {"model": "rl"}}), HOUR)
+        to_params(build({"costs": {"slippage": {"model": "impact"}}}), HOUR)
 
 
 def test_endless_monitoring_is_refused():

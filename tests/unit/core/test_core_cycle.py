@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qtsim.core.enums import Action, Reason
+from qtsim.core.enums import Action, Reason, Regime
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
-from qtsim.core.records import exit_decision_dt, point_dt, position_dt
+from qtsim.core.records import NEVER, exit_decision_dt, point_dt, position_dt
 from tests.generated import instrument, params_of
 
 NAN = np.nan
@@ -39,6 +39,7 @@ def position_of(side: int = 1, **fields: Any) -> Any:
     position["lots"] = position["init_lots"] = 1000
     position["qty"] = position["init_qty"] = 1.0
     position["stop_reason"] = Reason.STOP
+    position["reduce_after"] = position["close_after"] = NEVER
     for name, value in fields.items():
         position[name] = value
     return position
@@ -51,11 +52,13 @@ def decide(
     *,
     atr: float = NAN,
     volatility_factor: float = 0.0,
+    regime: int = 0,
     **settings: Any,
 ) -> Any:
     point = np.zeros(1, point_dt)
+    point["ts"] = 1
     point["price"], point["mark"] = price, price if mark is None else mark
-    point["atr"], point["volatility_factor"] = atr, volatility_factor
+    point["atr"], point["volatility_factor"], point["regime"] = atr, volatility_factor, regime
     out = np.zeros(1, exit_decision_dt)
     params = params_of({key.replace("__", "."): value for key, value in settings.items()})
     decide_exit_nb(position[0], point[0], RULES[0], params[0], out[0])
@@ -89,6 +92,8 @@ TRAIL: dict[str, Any] = {"trail_mode": 2, "trail_distance": 0.05, "trail_activat
 SECOND: dict[str, Any] = {**LEGS, "next_leg": 1, "lots": 750}
 THIRD: dict[str, Any] = {**LEGS, "next_leg": 2, "lots": 563}
 ALL_HIT: dict[str, Any] = {**LEGS, "next_leg": 3, "lots": 282}
+HALVE, SHUT = {"reduce_after": 0}, {"close_after": 0}
+"""Orders given before the time of the point, which is 1."""
 # (id, levels, price, action, reason, lots)
 CYCLES: list[tuple[str, dict[str, Any], float, Action, Reason, int]] = [
     ("nothing_reached_holds", {"stop_price": 98.0, **LEGS}, 100.0, *HOLD, 0),
@@ -113,6 +118,10 @@ CYCLES: list[tuple[str, dict[str, Any], float, Action, Reason, int]] = [
     ("breakeven_behind_the_stop_moves_nothing", {**EVEN, "stop_price": 100.5}, 101.0, *HOLD, 0),
     ("trail_starts_at_its_activation", TRAIL, 102.0, MOVE, Reason.TRAIL, 0),
     ("trail_before_its_activation", TRAIL, 101.99, *HOLD, 0),
+    ("the_shutdown_before_the_guard", {**GUARD, **SHUT}, 95.0, CLOSE, Reason.GOVERNOR, 1000),
+    ("a_guard_before_the_governors_half", {**GUARD, **HALVE}, 95.0, CLOSE, Reason.LOSS_GUARD, 1000),
+    ("the_stop_before_the_governors_half", {**GUARD, **HALVE}, 98.0, CLOSE, Reason.STOP, 1000),
+    ("the_governors_half_before_a_leg", {**GUARD, **HALVE}, 102.0, PART, Reason.GOVERNOR, 500),
     ("trail_off", {**TRAIL, "trail_mode": 0}, 103.0, *HOLD, 0),
 ]
 
@@ -127,6 +136,21 @@ def test_one_cycle(side: int, levels: dict[str, Any], price: float, action: Acti
     decision = decide(position_of(side, **levels), price)
     assert told(decision) == (action, reason)
     assert decision["lots"] == lots
+
+
+def test_the_governors_half_carries_the_move_of_its_cycle() -> None:
+    """Breakeven takes the stop to 100, the half then to the middle between that and the price."""
+    decision = decide(position_of(stop_price=98.0, **HALVE, **EVEN), 101.0)
+    assert (told(decision), decision["lots"]) == ((PART, Reason.GOVERNOR), 500)
+    assert (decision["stop_price"], decision["breakeven_done"]) == (100.5, 1)
+
+
+@pytest.mark.parametrize("fields", [{"loss_price": 105.0}, SHUT], ids=["guard", "shutdown"])
+def test_a_cycle_that_ends_before_the_decision_update_has_seen_no_regime(fields: dict[str, Any]) -> None:
+    """An exit that is not filled leaves the change from TRENDING to CHOPPY for the next cycle."""
+    position = position_of(stop_price=98.0, seen_regime=Regime.TRENDING, **fields)
+    assert decide(position, 100.0, regime=Regime.CHOPPY)["seen_regime"] == Regime.TRENDING
+    assert decide(position_of(), 100.0, regime=Regime.CHOPPY)["seen_regime"] == Regime.CHOPPY
 
 
 @pytest.mark.parametrize(("price", "mark"), [(NAN, 90.0), (90.0, NAN), (NAN, NAN)])

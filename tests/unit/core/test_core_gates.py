@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qtsim.core.balancer import correlation_nb, deny_by_balancer_nb, deny_by_sector_nb, measure_crowd_nb
+from qtsim.core.balancer import (
+    correlation_nb,
+    deny_by_balancer_nb,
+    deny_by_sector_nb,
+    measure_correlation_nb,
+    measure_crowd_nb,
+)
 from qtsim.core.enums import Gate, Health, LeaderRegime, Mode, Regime, Rule
 from qtsim.core.gates import judge_again_nb, judge_signal_nb, judge_size_nb
 from qtsim.core.orchestrator import daily_drawdown_nb, min_confidence_nb, mode_nb
@@ -20,6 +26,7 @@ from qtsim.core.records import (
     plan_dt,
     point_dt,
     position_dt,
+    span_dt,
     symbol_stats_dt,
 )
 from qtsim.core.regime import regime_size_nb
@@ -59,6 +66,9 @@ class Case:
     def verdict(self) -> tuple[str, str]:
         plan = self.plan[0]
         return Gate(int(plan["gate"])).name, Rule(int(plan["rule"])).name
+
+    def unreduced(self) -> float:
+        return float(self.plan["unreduced_factor"][0])
 
     def factor(self) -> float:
         return float(self.plan["size_factor"][0])
@@ -121,8 +131,9 @@ def test_positions_in_all(open_: int, passes: bool) -> None:
 
 def test_disabled_until_and_blacklisted() -> None:
     case = Case()
-    case.stats["disabled_until"] = START + 1
+    case.stats["disabled_until"], case.stats["disabled_value"], case.stats["disabled_limit"] = START + 1, 0.30, 0.35
     assert case.judge() == ("ORCHESTRATOR", "SYMBOL_DISABLED")
+    assert (case.plan["value"][0], case.plan["limit"][0]) == (0.30, 0.35)
     ended = Case()
     ended.stats["disabled_until"] = START
     assert ended.judge() == PASSES, "48 hours are over at their end"
@@ -326,6 +337,29 @@ def test_the_crowd_is_what_is_open_at_mark() -> None:
     assert (row["notional"], row["initial_margin"], row["sector_notional"]) == (230.0, 50.0, 130.0)
 
 
+def test_a_symbols_own_other_side_counts_in_its_sector_and_is_no_companion_of_its_direction() -> None:
+    """Hedge mode: slots 0 and 1 are one symbol's long and short, slot 2 the next one's long. Slot 0 asks."""
+    positions, points = np.zeros(4, position_dt), np.zeros(4, point_dt)
+    positions["side"] = [0, -1, 1, 0]
+    positions["qty"], positions["init_lots"], positions["lots"] = 1.0, 1, 1
+    points["mark"] = 100.0
+    instruments = np.zeros(4, instrument_dt)
+    instruments["sector"] = [1, 1, 2, 2]
+    returns = np.random.default_rng(0).normal(0, 0.01, 48)
+    closes = np.zeros(96, close_dt)
+    closes["ts"] = np.tile(np.arange(1, 49), 2) * HOUR
+    closes["log_return"] = np.concatenate((returns, returns[::-1]))
+    spans = np.zeros(4, span_dt)
+    spans["first"] = [0, 0, 48, 48]
+    spans["known"] = spans["end"] = [48, 48, 96, 96]
+    crowd, limits = np.zeros(1, crowd_dt), params_of({"limits.correlation.window_days": 2.0})[0]["limits"]
+    measure_crowd_nb(crowd[0], positions, points, instruments, 0)
+    assert (int(crowd["longs"][0]), int(crowd["shorts"][0]), float(crowd["sector_notional"][0])) == (1, 1, 100.0)
+    measure_correlation_nb(crowd[0], positions, closes, spans, 0, 1, 48 * HOUR, HOUR, limits)
+    expected = float(np.corrcoef(returns[1:], returns[::-1][1:])[0, 1])
+    assert float(crowd["correlation"][0]) == pytest.approx(expected, abs=0.1)
+
+
 # Safety Governor as a gate, and the order of the gates ---------------------------------------------------------------
 
 
@@ -426,3 +460,26 @@ def test_balancer_alone_reads_the_same_limits() -> None:
     deny_by_balancer_nb(case.plan[0], case.crowd[0], case.params["limits"])
     assert case.verdict() == ("BALANCER", "POSITIONS_TOTAL")
     assert NEVER == -1
+
+
+# (id, what is so, factor, factor without what only closed trades end)
+REDUCTIONS: list[tuple[str, dict[str, Any], float, float]] = [
+    ("half_size", {"half_size": 1}, 0.5, 1.0),
+    ("probation", {"probation_left": 5}, 0.5, 1.0),
+    ("probation_of_a_poor_symbol", {"probation_left": 5, "closed": 20}, 0.25, 1.0),
+    ("a_good_symbol_at_half_size", {"half_size": 1, "closed": 20, "won": 1}, 0.55, 1.1),
+    ("a_mode_ends_by_itself", {"losing_streak": 4}, 0.5, 0.5),
+    ("a_regime_ends_by_itself", {"regime": Regime.CHOPPY}, 0.5, 0.5),
+]
+
+
+@pytest.mark.parametrize(("state", "factor", "unreduced"), [c[1:] for c in REDUCTIONS], ids=[c[0] for c in REDUCTIONS])
+def test_size_factor_without_what_only_closed_trades_end(
+    state: dict[str, Any], factor: float, unreduced: float
+) -> None:
+    case = Case()
+    for name, value in state.items():
+        record = case.plan if name == "regime" else case.governor if name in governor_dt.names else case.stats
+        record[name] = value
+    assert case.judge() == PASSES
+    assert (case.factor(), case.unreduced()) == (pytest.approx(factor), pytest.approx(unreduced))

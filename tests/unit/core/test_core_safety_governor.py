@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qtsim.core.enums import GovernorDecision, GovernorOrder, Rule
+from qtsim.core.enums import GovernorDecision, GovernorOrder, Health, Rule
 from qtsim.core.records import (
     EVALUATIONS_MAX,
     NEVER,
@@ -17,13 +17,17 @@ from qtsim.core.records import (
     position_dt,
 )
 from qtsim.core.safety_governor import (
+    due_order_nb,
     equity_an_hour_ago_nb,
     evaluate_governor_nb,
+    fired_at_nb,
     governor_rule_nb,
     governor_size_nb,
+    has_order_nb,
     note_losing_fill_nb,
     note_trade_nb,
     order_positions_nb,
+    reach_open_nb,
     reduced_lots_nb,
     reset_governor_nb,
 )
@@ -52,16 +56,16 @@ class Governor:
             self.events.append(((int(row["ts"]) - START) / HOUR, name, "fires" if row["begins"] else "ends"))
         self.state["n_events"] = 0
 
-    def evaluate(self, hour: float, equity: float) -> bool:
+    def evaluate(self, hour: float, equity: float, *, at_boundary: bool = True) -> bool:
         """Evaluate the equity; True: everything is to be closed."""
         ts = START + int(hour * HOUR)
-        fired = evaluate_governor_nb(self.state[0], self.history, self.rows, ts, equity, self.params)
+        fired = evaluate_governor_nb(self.state[0], self.history, self.rows, ts, equity, at_boundary, self.params)
         self._drain()
         return bool(fired)
 
     def losing_fill(self, hour: float, equity: float) -> None:
         """A losing fill that leaves this equity."""
-        self.evaluate(hour, equity)
+        self.evaluate(hour, equity, at_boundary=False)
         ts = START + int(hour * HOUR)
         note_losing_fill_nb(self.state[0], self.history, self.rows, ts, equity, self.params)
         self._drain()
@@ -76,6 +80,11 @@ class Governor:
     def rule(self, hour: float) -> str:
         """What stands against an entry then."""
         return Rule(governor_rule_nb(self.state[0], START + int(hour * HOUR))).name
+
+    def figures(self, hour: float) -> tuple[float, float]:
+        """(value, limit) of a denial then."""
+        rule = governor_rule_nb(self.state[0], START + int(hour * HOUR))
+        return fired_at_nb(self.state[0], rule, self.params)
 
     @property
     def size(self) -> float:
@@ -96,6 +105,28 @@ def test_daily_drawdown_halts_until_the_next_utc_day(equity: float, rule: str) -
     assert governor.rule(24) == "NONE"
 
 
+def test_a_denial_shows_what_the_decision_compared_when_it_fired() -> None:
+    governor = Governor()
+    governor.evaluate(5, 9_600.0)
+    governor.evaluate(6, 9_990.0)
+    assert governor.figures(6) == (0.04, 0.03), "not the drawdown of now, which would allow the entry"
+    for _ in range(6):
+        governor.trade(7, "l")
+    assert governor.figures(7) == (6.0, 5.0)
+    governor.losing_fill(7, 9_790.2)
+    assert governor.figures(7) == (pytest.approx(0.02), 0.005)
+    governor.evaluate(7.5, 9_400.0)
+    assert governor.figures(7.5) == (0.06, 0.05)
+
+
+def test_a_denial_by_the_health_has_no_figures() -> None:
+    governor = Governor()
+    governor.state["health"] = Health.CRITICAL
+    assert np.isnan(governor.figures(1)).all()
+    governor.evaluate(5, 9_600.0)
+    assert governor.figures(5) == (0.04, 0.03), "the drawdown has one, whichever began first"
+
+
 def test_the_new_days_base_is_its_first_equity() -> None:
     governor = Governor()
     governor.evaluate(23, 9_800.0)
@@ -104,6 +135,19 @@ def test_the_new_days_base_is_its_first_equity() -> None:
     assert governor.rule(30) == "NONE", "9,800 less 3 % is 9,506"
     governor.evaluate(31, 9_505.0)
     assert governor.rule(31) == "NO_NEW_TRADES"
+
+
+def test_at_midnight_the_day_waits_for_the_boundary() -> None:
+    """A loss at 00:00 is the old day's; the first evaluation after it rolls the day wherever it is."""
+    governor = Governor(governor__shutdown__drawdown="inf")
+    governor.evaluate(24, 9_690.0, at_boundary=False)
+    assert governor.rule(24) == "NO_NEW_TRADES"
+    governor.evaluate(24, 9_690.0)
+    assert governor.rule(24) == "NONE"
+    governor.evaluate(30, 9_300.0, at_boundary=False)
+    assert governor.rule(30) == "NO_NEW_TRADES", "9,690 less 3 % is 9,399.30"
+    governor.evaluate(48.5, 9_300.0, at_boundary=False)
+    assert governor.rule(48.5) == "NONE"
 
 
 # PAUSE_1H ------------------------------------------------------------------------------------------------------------
@@ -150,7 +194,7 @@ def test_a_loss_during_the_pause_does_not_prolong_it_and_one_after_rearms() -> N
     governor.evaluate(3.1, 9_880.0)
     assert governor.events == [
         (1.0, "PAUSE_1H", "fires"),
-        (2.1, "PAUSE_1H", "ends"),
+        (2.0, "PAUSE_1H", "ends"),
         (2.1, "PAUSE_1H", "fires"),
         (3.1, "PAUSE_1H", "ends"),
     ]
@@ -267,20 +311,53 @@ def test_limits_of_infinity_are_off() -> None:
     assert governor.events == []
 
 
+def test_states_that_ended_unseen_end_at_their_own_times_and_in_order() -> None:
+    """At hour 1 everything fires; nothing is evaluated before the third day."""
+    governor = Governor(governor__streak__losses=1, governor__shutdown__operator_hours=30.0)
+    governor.trade(0.5, "l")
+    governor.losing_fill(1, 9_000.0)
+    governor.trade(1, "l")
+    governor.events.clear()
+    governor.evaluate(60, 9_000.0)
+    assert governor.events == [
+        (2.0, "PAUSE_1H", "ends"),
+        (5.0, "DEFENSIVE_EXIT", "ends"),
+        (24.0, "NO_NEW_TRADES", "ends"),
+        (31.0, "EMERGENCY_SHUTDOWN", "ends"),
+    ]
+
+
 # Orders to positions -------------------------------------------------------------------------------------------------
 
 
 def test_a_position_is_reduced_once_and_closing_outranks_it() -> None:
     positions = np.zeros(3, position_dt)
     positions["side"] = [1, 0, -1]
-    order_positions_nb(positions, GovernorOrder.REDUCE.value)
-    assert list(positions["governor_order"]) == [1, 0, 1]
-    positions["governor_order"] = 0
-    order_positions_nb(positions, GovernorOrder.REDUCE.value)
-    assert list(positions["governor_order"]) == [0, 0, 0], "once per position"
-    order_positions_nb(positions, GovernorOrder.CLOSE.value)
-    order_positions_nb(positions, GovernorOrder.REDUCE.value)
-    assert list(positions["governor_order"]) == [2, 0, 2]
+    positions["reduce_after"] = positions["close_after"] = NEVER
+    order_positions_nb(positions, GovernorOrder.REDUCE.value, 5)
+    assert [due_order_nb(row, 6) for row in positions] == [
+        GovernorOrder.REDUCE,
+        GovernorOrder.NONE,
+        GovernorOrder.REDUCE,
+    ]
+    positions["reduce_after"] = NEVER
+    order_positions_nb(positions, GovernorOrder.REDUCE.value, 7)
+    assert not any(has_order_nb(row) for row in positions), "once per position"
+    order_positions_nb(positions, GovernorOrder.CLOSE.value, 8)
+    assert [due_order_nb(row, 9) for row in positions] == [GovernorOrder.CLOSE, GovernorOrder.NONE, GovernorOrder.CLOSE]
+
+
+def test_an_order_is_obeyed_after_its_own_time_or_at_the_open_that_follows_a_close() -> None:
+    position = np.zeros(1, position_dt)
+    position["side"] = 1
+    position["reduce_after"] = position["close_after"] = NEVER
+    order_positions_nb(position, GovernorOrder.REDUCE.value, 5)
+    order_positions_nb(position, GovernorOrder.CLOSE.value, 8)
+    assert due_order_nb(position[0], 5) == GovernorOrder.NONE
+    assert due_order_nb(position[0], 8) == GovernorOrder.REDUCE, "the close ordered at 8 does not undo what was due"
+    assert due_order_nb(position[0], 9) == GovernorOrder.CLOSE
+    reach_open_nb(position[0], 8)
+    assert due_order_nb(position[0], 8) == GovernorOrder.CLOSE
 
 
 @pytest.mark.parametrize(("lots", "half"), [(1, 0), (2, 1), (3, 1), (10, 5)])

@@ -56,6 +56,7 @@ def test_disabled_for_forty_eight_hours_then_half_size_for_five_trades() -> None
     note_symbol_trade_nb(stats, ts, False, RULES)  # the first win leaves the window: 6 of 20
     assert is_disabled_nb(stats, ts + 48 * HOUR - 1)
     assert not is_disabled_nb(stats, ts + 48 * HOUR)
+    assert (stats["disabled_value"], stats["disabled_limit"]) == (0.30, 0.35), "the win rate did it"
     assert symbol_size_nb(stats, RULES) == pytest.approx(0.5 * 0.5), "watch list and probation"
     for k in range(5):
         assert stats["probation_left"] == 5 - k
@@ -75,6 +76,7 @@ def test_ten_losses_in_a_row_disable_and_each_one_after() -> None:
     assert not is_disabled_nb(after("l" * 9), last("l" * 9))
     ten = after("l" * 10)
     assert int(ten["disabled_until"]) == last("l" * 10) + 48 * HOUR
+    assert (ten["disabled_value"], ten["disabled_limit"]) == (10.0, 10.0)
     assert int(after("l" * 11)["disabled_until"]) == last("l" * 11) + 48 * HOUR
     assert not is_disabled_nb(after("l" * 9 + "w" + "l"), last("l" * 11)), "a win starts the count anew"
 

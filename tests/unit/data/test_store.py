@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qtsim.data import atomic
@@ -175,6 +175,7 @@ def value_frame(values: dict[int, float]) -> pd.DataFrame:
     )
 
 
+@example({0: 5e-324}, {0: 1.0})
 @given(series, series.filter(bool))
 def test_merging_equals_its_slow_twin_and_is_idempotent(old: dict[int, float], new: dict[int, float]) -> None:
     merged, report = merge_rows(value_frame(old) if old else None, value_frame(new))

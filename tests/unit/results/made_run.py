@@ -352,6 +352,7 @@ class MadeRun:
         positions = np.zeros(len(self.symbols), position_dt)
         for code, position in self.open.items():
             row = positions[code]
+            row["symbol"] = code
             row["side"], row["trade_id"], row["entry_ts"] = position.side, position.trade_id, position.ts
             row["entry_price"], row["leverage"], row["tag"] = position.entry, 3.0, position.tag
             row["qty"], row["init_qty"] = position.lots * LOT, position.init_lots * LOT
@@ -365,6 +366,7 @@ class MadeRun:
             )  # fmt: skip
         account = np.zeros(1, account_dt)
         account["wallet"], account["initial_balance"] = self.wallet, 10_000.0
+        account["min_margin_ratio"] = np.inf
         account["max_margin_use"] = max((row["margin"] / row["equity"] for row in self.rows.equity), default=0.0)
         for name, amount in self.sums.items():
             account[name] = amount

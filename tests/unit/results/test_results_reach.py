@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qtsim.core.enums import Gate, GovernorDecision, Rule
-from qtsim.results.reach import HOUR_NS, Reach, Span, State, covered_ns, denied_by_gate, longest_gap_ns, reach_of
+from qtsim.results.reach import (
+    HOUR_NS,
+    Reach,
+    Span,
+    State,
+    covered_ns,
+    denied_by_gate,
+    longest_gap_ns,
+    reach_of,
+    shutdown_headline,
+)
+from qtsim.results.tables import utc_times
 from tests.unit.results.made_run import START, made_result
 
 PAUSE, SHUT = GovernorDecision.PAUSE_1H, GovernorDecision.EMERGENCY_SHUTDOWN
@@ -65,7 +78,7 @@ def test_signals_denied_by_the_governor_stand_with_their_decision() -> None:
     denied = {(Gate.GOVERNOR, Rule.PAUSE_1H): 4, (Gate.GOVERNOR, Rule.NO_NEW_TRADES): 2}
     found = reach([(PAUSE, 10.0, 11.0, 0.006)], denied=denied)
     assert state(found, PAUSE).denied == 4
-    assert state(found, HALT) == State("NO_NEW_TRADES", 0, 0.0, 0.0, 0.0, 2), "health CRITICAL is no event"
+    assert state(found, HALT) == State("NO_NEW_TRADES", 0, 0.0, 0.0, 0.0, 2), "a denial without an event"
 
 
 def test_denials_come_by_gate_in_the_order_of_the_chain() -> None:
@@ -98,6 +111,38 @@ def test_the_union_is_that_of_every_single_hour(pairs: list[tuple[int, int]]) ->
     free = "".join("x" if covered else "." for covered in hours).split("x")
     gaps = [0, *map(len, free)]
     assert longest_gap_ns(spans, 0, 100) == max(gaps)
+
+
+def shut_while_open(exits: list[tuple[float, str]], n_open: int = 0) -> str:
+    """The headline of a shutdown at hour 50 with trades entered at hour 40 (hour and reason of exit), others open."""
+    result = made_result(n_bars=100, every=10_000, ranges=False, governor=[(SHUT, 50.0, 74.0, 0.06)])
+    times = {"entry_time": utc_times(START + np.full(len(exits), 40 * HOUR_NS))}
+    times["exit_time"] = utc_times(START + np.array([int(hour * HOUR_NS) for hour, _ in exits], dtype=np.int64))
+    result.trades = pd.DataFrame({**times, "exit_reason": [reason for _, reason in exits]})
+    result.positions = pd.DataFrame({"entry_time": utc_times(START + np.full(n_open, 40 * HOUR_NS))})
+    (span,) = reach_of(result).shutdowns
+    return shutdown_headline(result, span).split("(limit 5 %), ")[1].split(";")[0]
+
+
+@pytest.mark.parametrize(
+    ("exits", "n_open", "text"),
+    [
+        ([], 0, "no position was open"),
+        ([(45.0, "stop"), (50.0, "stop")], 0, "no position was open"),  # the stop that fired it
+        ([(50.0, "governor"), (50.3, "governor")], 0, "everything was closed"),
+        ([(50.0, "governor"), (69.0, "governor")], 0, "everything was closed, the last at 2024-01-03 21:00"),
+        ([], 1, "of the open positions 0 closed by it, 1 still open at the end"),
+        (
+            [(50.0, "governor"), (51.0, "hard_stop")],
+            2,
+            "of the open positions 1 closed by it, 1 ended by another exit, 2 still open at the end",
+        ),
+    ],
+)
+def test_the_headline_says_what_became_of_the_open_positions(
+    exits: list[tuple[float, str]], n_open: int, text: str
+) -> None:
+    assert shut_while_open(exits, n_open) == text
 
 
 @pytest.mark.parametrize("decision", [SHUT, PAUSE, DEFEND, HALT])

@@ -30,6 +30,14 @@ from tests.unit.results.made_run import empty_result, made_result
 PAUSE, SHUT = GovernorDecision.PAUSE_1H, GovernorDecision.EMERGENCY_SHUTDOWN
 
 
+MULTIPLES = {
+    "exit.stops.trail.style": "balanced",
+    "exit.stops.trail.aggressive": 0.5,
+    "exit.stops.trail.balanced": 1.0,
+    "exit.stops.trail.loose": 1.5,
+}
+
+
 @pytest.fixture(scope="module")
 def result() -> Result:
     return made_result()
@@ -70,6 +78,19 @@ def test_gaps_overrides_and_fills_at_the_close_are_admitted() -> None:
     assert "adverse path" in assumptions
     assert "mark price: last price stands in" in assumptions
     assert override == "exit.base_tp = 0.01 (command line)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "isolated"),
+        ({"account.mode.margin": "cross"}, "cross"),
+        ({"account.mode.margin": "cross", "account.mode.position": "hedge"}, "cross, hedge mode"),
+        ({"account.mode.margin": "isolated", "account.mode.position": "hedge"}, "isolated, hedge mode"),
+    ],
+)
+def test_the_first_screen_names_the_modes_of_the_account(settings: dict[str, str], text: str) -> None:
+    assert f"3x {text} ·" in summarize(made_result(n_bars=300, settings=settings))[1].text
 
 
 def test_figures_carry_their_range(result: Result) -> None:
@@ -185,10 +206,10 @@ def test_a_shutdown_is_the_first_line_of_the_screen(result: Result) -> None:
     shut = made_result(governor=[(SHUT, 101.0, 125.5, 0.0512), (SHUT, 1490.0, None, 0.05)])
     first, second, heading, *_ = (line.text for line in summarize(shut))
     assert first == (
-        "EMERGENCY SHUTDOWN 2024-01-05 05:00 UTC: equity 5.12 % below the session's base (limit 5 %), everything was "
-        "closed; operator resumed after 24.5 h"
+        "EMERGENCY SHUTDOWN 2024-01-05 05:00 UTC: equity 5.12 % below the session's base (limit 5 %), no position was "
+        "open; operator resumed after 24.5 h"
     )
-    assert second.endswith("everything was closed; not resumed by the end")
+    assert second.endswith("not resumed by the end")
     assert heading.startswith("qtsim 0.1.0")
     assert (
         "shutdown 2 × (2024-01-05 05:00, operator resumed after 24.5 h; 2024-03-03 02:00, not resumed by the end)"
@@ -209,12 +230,36 @@ def test_a_sign_that_depends_on_the_path_is_on_the_first_line(result: Result) ->
 
 
 def test_tight_trails_ask_for_finer_bars() -> None:
-    settings = {"exit.stops.trail.style": "aggressive", "exit.stops.trail.aggressive": 0.5}
-    result = made_result(n_bars=1500, settings=settings)
-    trailed = int((result.trades["exit_reason"] == "trail").sum())
-    assert trailed > 1
-    assert f"{trailed} exits by a trail tighter than one ATR of a bar" in verdict_text(result)
+    """The style is that of each trade: DEFENSIVE and TRENDING are aggressive, BREAKOUT loose, whatever is set."""
+    result = made_result(n_bars=1500, settings=MULTIPLES)
+    trailed = result.trades[result.trades["exit_reason"] == "trail"]
+    tight = int(((trailed["mode"] == "DEFENSIVE") | (trailed["regime"] == "TRENDING")).sum())
+    assert 1 < tight < len(trailed)
+    assert f"{tight} exits by a trail tighter than one ATR of a bar" in verdict_text(result)
+    aggressive = made_result(n_bars=1500, settings={**MULTIPLES, "exit.stops.trail.style": "aggressive"})
+    loose = int(((trailed["mode"] == "NORMAL") & (trailed["regime"] == "BREAKOUT")).sum())
+    assert loose > 0
+    assert tight_trails(aggressive) == len(trailed) - loose
+    assert tight_trails(made_result(n_bars=1500, settings={**MULTIPLES, "exit.policy": "legacy"})) == 0
     assert "tighter than one ATR" not in verdict_text(made_result(n_bars=1500))
+
+
+def test_a_trail_of_an_older_run_has_the_style_of_the_setting() -> None:
+    result = made_result(n_bars=1500, settings={**MULTIPLES, "exit.stops.trail.style": "aggressive"})
+    result.trades["mode"] = result.trades["regime"] = ""
+    assert tight_trails(result) == (result.trades["exit_reason"] == "trail").sum()
+
+
+def test_a_trail_of_the_agents_style_is_compared_with_the_atr() -> None:
+    """Which style the agent chose no trade says; regime and mode go before it."""
+    result = made_result(n_bars=1500, settings={**MULTIPLES, "sizing.model": "rl"})
+    trailed = result.trades[result.trades["exit_reason"] == "trail"]
+    unknown = (trailed["mode"] == "NORMAL") & trailed["regime"].isin(["RANGING", "CHOPPY"])
+    tight = int(((trailed["mode"] == "DEFENSIVE") | (trailed["regime"] == "TRENDING")).sum())
+    for symbol, frame in result.bars.items():
+        result.bars[symbol] = frame.assign(atr=1.0)
+    result.trades["peak"] = result.trades["stop_price"] + 0.9
+    assert tight_trails(result) == tight + int(unknown.sum())
 
 
 def test_a_trail_by_per_cent_is_compared_with_the_atr_known_at_the_exit() -> None:

@@ -112,9 +112,28 @@ def test_an_unfinished_hour_never_shows() -> None:
         assert quarter["regime"][k] == (coarse["regime"][closed - 1] if closed else Regime.UNKNOWN)
 
 
+def test_a_leader_whose_data_end_loses_its_regime_after_two_of_its_bars() -> None:
+    """Its last day closes with hour 240: known with the bar that closes 47 hours later, not with the one after."""
+    frames = {"BTCUSDT": market(240), "AAAUSDT": market(400, 2)}
+    rows = filled(Sources(frames, "1h"), "AAAUSDT", HOUR, "BTCUSDT", LeaderRules(ema_bars=5))
+    known = rows["leader_regime"] != LeaderRegime.UNKNOWN
+    assert known[239 : 239 + 48].all()
+    assert not known[239 + 48 :].any()
+    assert np.isfinite(rows["leader_24h"][239 : 239 + 24]).all(), "its return over a day, from hours, for one day"
+    assert np.isnan(rows["leader_24h"][239 + 24 :]).all()
+
+
+def test_one_missing_day_of_the_leader_is_bridged() -> None:
+    leader = market(480)
+    gap = leader[(leader.index < "2024-01-11") | (leader.index >= "2024-01-12")]
+    sources = Sources({"BTCUSDT": gap, "AAAUSDT": market(480, 2)}, "1h")
+    rows = filled(sources, "AAAUSDT", HOUR, "BTCUSDT", LeaderRules(ema_bars=5))
+    assert (rows["leader_regime"][239:] != LeaderRegime.UNKNOWN).all()
+
+
 def test_the_leaders_own_daily_history_is_preferred() -> None:
     """A run on few hours still knows the leader's 200 days where they are given."""
-    hours = market(48)
+    hours = market(47)
     days = market(300).set_axis(pd.date_range("2023-03-07", periods=300, freq="D", tz="UTC"))
     assert days.index[-1] < hours.index[0]
     sources = Sources({"AAAUSDT": hours}, "1h", other_frames={("BTCUSDT", "1d"): days})
