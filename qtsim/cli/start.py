@@ -52,7 +52,7 @@ def warmup() -> None:
     from qtsim.core._jit import CACHE_FOLDER, is_warm
 
     if not is_warm():
-        note("compiling: half a minute to a minute, once per version")
+        note("compiling: one to two minutes, once per version")
     with progress() as stage:
         stage("compiling", 0, 1)
         seconds = compile_all()
