@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, signal_dt
+from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, signal_dt, transfer_dt
 from qtsim.results.agents import training_draws
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Floats, Market, SymbolInput, build_market
@@ -43,6 +43,14 @@ class Case:
 
     def reference(self, *, diagnose: bool = True) -> Journals:
         return run_reference(self.market, self.params, self.balance, self.symbols, diagnose=diagnose, draws=self.draws)
+
+    def with_transfers(self, rng: np.random.Generator) -> Case:
+        """The same run with deposits and withdrawals, some larger than the account, some between two boundaries."""
+        first, last = int(self.market.boundaries[0]), int(self.market.boundaries[-1])
+        rows = np.zeros(int(rng.integers(1, 7)), transfer_dt)
+        rows["due"] = np.sort(first + rng.integers(0, (last - first) // (HOUR // 4) + 1, len(rows)) * (HOUR // 4))
+        rows["amount"] = np.round(rng.normal(0.0, 0.5, len(rows)) * self.balance, 2)
+        return replace(self, market=self.market._replace(transfers=rows))
 
     @property
     def draws(self) -> Floats:
@@ -290,7 +298,8 @@ def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed
     modes = drawn(np.random.default_rng([seed, 2]), MODES)
     knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **modes, **fixed}
     inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
-    return case_of(inputs, overrides)
+    case, money = case_of(inputs, overrides), np.random.default_rng([seed, 3])
+    return case.with_transfers(money) if money.random() < 0.5 else case
 
 
 def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float = 10_000.0) -> Case:
@@ -300,12 +309,14 @@ def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, **fixed: Any) -> Case:
-    """Generated runs; `fixed` settings are not drawn."""
+def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, transfers: bool = False, **fixed: Any) -> Case:
+    """Generated runs; `fixed` settings are not drawn. transfers: some with deposits and withdrawals."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
     settings = {**{name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()}, **fixed}
     inputs = make_inputs(
         draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, max_symbols)), draw(st.integers(8, max_bars)), knobs
     )
-    case = case_of(inputs, settings)
-    return replace(case, label=f"{knobs} {settings}")
+    case = replace(case_of(inputs, settings), label=f"{knobs} {settings}")
+    if transfers and draw(st.booleans()):
+        return case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    return case

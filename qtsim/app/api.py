@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
+from qtsim.app.injections import Outage, Transfer
 from qtsim.app.inputs import RunInputs, add_stored_history, gather_frames, gather_store
 from qtsim.app.workspace import Workspace, find_workspace, settings_of
 from qtsim.config.layers import Resolved, resolve
@@ -100,7 +101,8 @@ def backtest(
     verify: bool = False,
     fast: bool = False,
     check: bool = True,
-    outages: Sequence[tuple[str, str, str]] = (),
+    outages: Sequence[Outage] = (),
+    transfers: Sequence[Transfer] = (),
     agent: str | Path | None = None,
 ) -> Result:
     """Backtest a strategy and return a Result.
@@ -109,8 +111,9 @@ def backtest(
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
     fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. outages: (from, to, "degraded" or "critical")
-    in UTC, what the program's health is taken to have been. agent: a file that an earlier run left, for sizing model rl
-    to evaluate; without one the run trains a new agent. Errors: UsageError, DataError, StrategyError.
+    in UTC, what the program's health is taken to have been. transfers: (time UTC, quote currency), above 0 a
+    deposit, below 0 a withdrawal. agent: a file that an earlier run left, for sizing model rl to evaluate; without one
+    the run trains a new agent. Errors: UsageError, DataError, StrategyError.
 
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
@@ -162,7 +165,13 @@ def backtest(
         workspace,
         store=store,
         options=BacktestOptions(
-            verify=verify, fast=fast, check=check, instruments=instruments or {}, outages=outages, agent=agent
+            verify=verify,
+            fast=fast,
+            check=check,
+            instruments=instruments or {},
+            outages=outages,
+            transfers=transfers,
+            agent=agent,
         ),
         save=save,
     )

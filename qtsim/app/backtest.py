@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.app.compose import Driver, compiled_driver, reference_driver
+from qtsim.app.injections import Outage, Transfer, outage_rows, refused_texts, transfer_rows
 from qtsim.app.inputs import (
     RunInputs,
     add_instruments,
@@ -31,16 +32,15 @@ from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
 from qtsim.config.settings import Settings, flatten
 from qtsim.core._jit import DIGEST
-from qtsim.core.enums import Health, PathModel, SlippageModel
+from qtsim.core.enums import PathModel, SlippageModel
 from qtsim.core.params import RL_STATES
-from qtsim.core.records import Records, funding_dt, outage_dt
+from qtsim.core.records import Records, funding_dt
 from qtsim.core.rl_sizing import DEFAULT_ACTION
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import to_record
 from qtsim.data.sectors import sector_numbers
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
-from qtsim.data.timeframes import parse_timerange
 from qtsim.errors import QtsimError, UsageError
 from qtsim.results.agents import Agent, load_agent, training_draws
 from qtsim.results.result import Result, RunInfo
@@ -68,7 +68,8 @@ class BacktestOptions:
     fast: bool = False
     check: bool = True
     instruments: Mapping[str, Any] = field(default_factory=dict)
-    outages: Sequence[tuple[str, str, str]] = ()  # (from, to, degraded or critical), injected
+    outages: Sequence[Outage] = ()
+    transfers: Sequence[Transfer] = ()
     agent: str | Path | None = None  # sizing model rl: a saved agent to evaluate; None: the run trains a new one
 
 
@@ -105,7 +106,15 @@ def run_backtest(
     saved = _saved_agent(settings, options)
     add_strategy_needs(inputs, strategy, store, settings)
     add_instruments(inputs, settings, options.instruments, plain=resolved.profile == "plain")
-    prepared = prepare(inputs, strategy, settings, check=options.check, outages=options.outages, tell=tell)
+    prepared = prepare(
+        inputs,
+        strategy,
+        settings,
+        check=options.check,
+        outages=options.outages,
+        transfers=options.transfers,
+        tell=tell,
+    )
     symbols = list(inputs.symbols)
     balance = float(settings.account.balance)
     draws = None
@@ -137,7 +146,12 @@ def run_backtest(
     if settings.sizing.model == "rl":
         inputs.warnings.append(_agent_words(journals, settings, saved))
     info = _describe(resolved, strategy, inputs, prepared, journals, started, options.instruments)
-    info = replace(info, agent="" if saved is None else saved.digest)
+    info = replace(
+        info,
+        agent="" if saved is None else saved.digest,
+        outages=[list(outage) for outage in options.outages],
+        transfers=[list(transfer) for transfer in options.transfers],
+    )
     frames = _report_frames(inputs, prepared)
 
     def metrics_of(market: Market, params: Records, what: str) -> dict[str, float]:
@@ -169,11 +183,13 @@ def prepare(
     settings: Settings,
     *,
     check: bool = True,
-    outages: Sequence[tuple[str, str, str]] = (),
+    outages: Sequence[Outage] = (),
+    transfers: Sequence[Transfer] = (),
     tell: Stage | None = None,
 ) -> Prepared:
     """Ask the strategy about every bar and join everything that a driver reads."""
     report = tell or (lambda what, done, total: None)
+    sent = transfer_rows(transfers, inputs.start_ns, inputs.end_ns)
     report("signals", 0, 1)
     leader = leader_symbol(settings)
     rules = settings.regime.leader
@@ -228,6 +244,7 @@ def prepare(
             inputs.timeframe_ns,
             regime_ns=next(iter(signals.values())).regime_ns,
             outages=outage_rows(outages),
+            transfers=sent,
         ),
         params=to_params(settings, inputs.timeframe_ns),
         signals=signals,
@@ -258,27 +275,6 @@ def _agent_words(journals: Journals, settings: Settings, saved: Agent | None) ->
         f"{RL_STATES} states it has the {settings.sizing.rl.min_visits} visits (sizing.rl.min_visits) below which it "
         "takes the default action"
     )
-
-
-def outage_rows(outages: Sequence[tuple[str, str, str]]) -> Records:
-    """The program's health over time, outage_dt: from each outage's start until its end, then HEALTHY again.
-
-    Errors: UsageError names an outage that is not understood, ends before it starts, or overlaps another.
-    """
-    rows: list[tuple[int, int]] = []
-    for start, end, health in sorted(outages):
-        begins, ends = parse_timerange(f"{start}:{end}")
-        if health.upper() not in ("DEGRADED", "CRITICAL"):
-            raise UsageError(f"outage {start} to {end}: {health!r} must be degraded or critical")
-        if begins is None or ends is None or begins >= ends:
-            raise UsageError(f"outage {start} to {end}: it must have a start before its end")
-        if rows and begins < rows[-1][0]:
-            raise UsageError(f"outage {start} to {end} overlaps the one before it")
-        rows += [(begins, int(Health[health.upper()])), (ends, int(Health.HEALTHY))]
-    table = np.zeros(len(rows), outage_dt)
-    for row, (ts, code) in zip(table, rows, strict=True):
-        row["ts"], row["health"] = ts, code
-    return table
 
 
 def _wants_optimism(settings: Settings, inputs: RunInputs) -> bool:
@@ -342,7 +338,7 @@ def _describe(
     items = list(inputs.symbols.values())
     rates = {item.symbol: item.instrument.brackets[0].rate for item in items if item.instrument is not None}
     maker, taker = settings.costs.fees.rates()
-    warnings = list(dict.fromkeys(inputs.warnings))
+    warnings = list(dict.fromkeys(inputs.warnings)) + refused_texts(journals.transfers)
     states = any(found.states_confidence for found in prepared.signals.values())
     if not states and _uses_confidence(settings):
         warnings.append(

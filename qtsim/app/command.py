@@ -126,11 +126,21 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "exits": dict(Counter(map(str, result.trades["exit_reason"]))),
         "legs": {leg: int((result.fills["reason"] == leg).sum()) for leg in LEGS},
         "open": len(result.positions),
+        "transfers": transfers_as_dicts(result),
         "causality": info.causality,
         "findings": info.findings,
         "warnings": result.warnings,
         "headlines": info.headlines,
     }
+
+
+def transfers_as_dicts(result: Result) -> list[dict[str, Any]]:
+    """Deposits and withdrawals; `moved` is 0 where the exchange refused one."""
+    columns = (result.transfers[name].tolist() for name in ("amount", "moved", "wallet"))
+    return [
+        {"time": _utc(int(ts)), "amount": amount, "moved": moved, "wallet": wallet}
+        for ts, amount, moved, wallet in zip(times_ns(result.transfers["time"]), *columns, strict=True)
+    ]
 
 
 def governor_as_dict(result: Result) -> dict[str, Any]:

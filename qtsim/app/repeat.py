@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtsim.app.injections import Outage, Transfer
 from qtsim.app.inputs import instrument_from_fields
 from qtsim.app.workspace import Workspace
 from qtsim.data.instruments import Instrument
@@ -30,6 +31,16 @@ class Repeated:
     overrides: dict[str, Any]
     instruments: dict[str, Instrument]
     agent: Path | None = None  # the agent that it evaluated
+
+    @property
+    def outages(self) -> tuple[Outage, ...]:
+        """The outages that were injected."""
+        return tuple((start, end, health) for start, end, health in self.info.outages)
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The deposits and withdrawals that were asked for."""
+        return tuple((when, amount) for when, amount in self.info.transfers)
 
     @property
     def profile(self) -> str:
@@ -71,6 +82,7 @@ class Repeated:
             differs.append("instruments")
         names = sorted(set(before.fingerprints) | set(now.fingerprints))
         differs += [f"data {n}" for n in names if before.fingerprints.get(n) != now.fingerprints.get(n)]
+        differs += [name for name in ("outages", "transfers") if _as_lists(getattr(before, name)) != getattr(now, name)]
         if before.agent != now.agent:
             differs.append("agent")
         if before.core_digest != now.core_digest:

@@ -31,6 +31,16 @@ def backtest(
         Path | None,
         typer.Option("--agent", metavar="FILE", help="For sizing model rl: evaluate a run's agent.npz, do not train."),
     ] = None,
+    transfers: Annotated[
+        list[str] | None,
+        typer.Option("--transfer", metavar="TIME=AMOUNT", help="A deposit, or below 0 a withdrawal. Repeatable."),
+    ] = None,
+    outages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outage", metavar="FROM,TO,HEALTH", help="The program's health is degraded or critical then. Repeatable."
+        ),
+    ] = None,
     sample: options.Sample = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the reference driver too and compare byte for byte.")
@@ -55,6 +65,7 @@ def backtest(
     """
     from qtsim.app.backtest import BacktestOptions
     from qtsim.app.command import backtest_opened, has_entry, open_run, result_as_dict
+    from qtsim.app.injections import read_outages, read_transfers
     from qtsim.app.repeat import open_repeat, repeat_text
     from qtsim.app.workspace import find_workspace
     from qtsim.results.summary import no_trades_text
@@ -89,6 +100,8 @@ def backtest(
                 fast=fast,
                 check=not no_check,
                 instruments=rules,
+                outages=read_outages(outages or ()) if outages or not repeated else repeated.outages,
+                transfers=read_transfers(transfers or ()) if transfers or not repeated else repeated.transfers,
                 agent=agent or (repeated.agent if repeated else None),
             ),
             save=not no_save,

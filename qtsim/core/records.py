@@ -212,6 +212,7 @@ account_dt = np.dtype(
         ("funding", "f8"),
         ("liq_fees", "f8"),
         ("price_pnl", "f8"),
+        ("transfers", "f8"),  # deposits less withdrawals during the run
         ("max_margin_use", "f8"),  # largest margin in use / equity, at boundaries and after entries
         ("min_margin_ratio", "f8"),  # cross: smallest margin balance / maintenance - 1 seen at a point; inf none
         ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
@@ -387,6 +388,19 @@ span_dt = np.dtype([("first", "i8"), ("known", "i8"), ("end", "i8")], align=True
 """Where one symbol's rows lie among the closes: the first, one past the last that has closed, one past the last."""
 outage_dt = np.dtype([("ts", "i8"), ("health", "i8")], align=True)
 """From `ts` on the program's health is this (Health); injected into a backtest."""
+
+transfer_dt = np.dtype(
+    [
+        ("due", "i8"),  # ns; asked for
+        ("amount", "f8"),  # quote; a deposit is positive, a withdrawal negative
+        ("ts", "i8"),  # ns; when it was decided: the first boundary at or after `due`
+        ("moved", "f8"),  # the amount, or 0 where the exchange refused it
+        ("withdrawable", "f8"),  # what could have been withdrawn then
+        ("wallet", "f8"),  # after it
+    ],
+    align=True,
+)
+"""One deposit or withdrawal; the last four fields are written when it is due."""
 
 # Journals: what a run writes down, in the order it happened. ---------------------------------------------------------
 

@@ -23,7 +23,7 @@ from qtsim.report.story import trade_story
 from qtsim.report.thinning import SECOND_NS, compact, printed, printed_one, short, thin
 from qtsim.report.timeline import governor_timeline, shutdown_banners
 from qtsim.report.words import METRIC_GROUPS, figure_text, price_text, significant_decimals
-from qtsim.results.reach import reach_of
+from qtsim.results.reach import moment, reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import (
     assumptions_text,
@@ -37,6 +37,7 @@ from qtsim.results.summary import (
     percent,
     sign_depends_on_path,
     size_text,
+    transfer_word,
     verdict_text,
     verified_text,
 )
@@ -80,6 +81,7 @@ def report_content(result: Result) -> dict[str, Any]:
         "exits": {"legs": legs_text(result), "rows": _exit_rows(result)},
         "notes": _notes(result),
         "equity": _equity(result),
+        "transfers": _transfers(result),
         "hold": _hold(result),
         "months": _months(result),
         "metrics": _metric_groups(result),
@@ -297,14 +299,27 @@ def _notes(result: Result) -> list[list[str]]:
 def _equity(result: Result) -> dict[str, Any]:
     equity = result.equity
     ts = times_ns(pd.DatetimeIndex(equity.index))
-    values = equity["equity"].to_numpy(dtype=np.float64)
+    values = equity["growth"].to_numpy(dtype=np.float64)
     kept = thin(ts, values)
     return {
+        "name": "equity without deposits and withdrawals" if len(result.transfers) else "equity",
         "t": (ts[kept] // SECOND_NS).tolist(),
         "equity": compact(values[kept], 9),
         "drawdown": compact(100.0 * equity["drawdown"].to_numpy()[kept], 5),
         "start": result.totals.initial_balance,
     }
+
+
+def _transfers(result: Result) -> list[list[str]]:
+    """Deposits and withdrawals: time, what, amount, wallet after it."""
+    return [
+        [moment(ts), transfer_word(amount, moved), f"{amount:+,.2f}", f"{wallet:,.2f}"]
+        for ts, amount, moved, wallet in zip(
+            times_ns(result.transfers["time"]),
+            *(result.transfers[name].tolist() for name in ("amount", "moved", "wallet")),
+            strict=True,
+        )
+    ]
 
 
 def _hold(result: Result) -> dict[str, Any]:

@@ -323,7 +323,7 @@
   }
 
   function equity() {
-    const { t, equity: values, drawdown, start } = content.equity;
+    const { t, name, equity: values, drawdown, start } = content.equity;
     if (t.length < 2) { nothing("chart-equity", "There is no equity to draw."); return; }
     const hold = content.hold.equity;
     const reach = Math.max(...values.map((value) => Math.abs(value - start)));
@@ -337,7 +337,7 @@
     chart("chart-equity", () => ({
       traces: [
         ...lanes.flatMap(lane),
-        { x: t.map(ms), y: values, type: "scatter", mode: "lines", name: "equity", line: { color: css("--accent"), width: 1.6 }, hovertemplate: `%{y:,.2f} ${inert(quote)}<extra>equity</extra>` },
+        { x: t.map(ms), y: values, type: "scatter", mode: "lines", name, line: { color: css("--accent"), width: 1.6 }, hovertemplate: `%{y:,.2f} ${inert(quote)}<extra>${name}</extra>` },
         { x: content.hold.t.map(ms), y: hold, type: "scatter", mode: "lines", name: flattens ? "buy and hold (click to show: it would flatten the rest)" : "buy and hold, 1x, no costs", visible: flattens ? "legendonly" : true, line: { color: css("--muted"), width: 1.2, dash: "dot" }, hovertemplate: "%{y:,.2f}<extra>buy and hold</extra>" },
         { x: t.map(ms), y: drawdown, type: "scatter", mode: "lines", name: "drawdown", xaxis: "x", yaxis: "y2", showlegend: false, fill: "tozeroy", line: { color: css("--bad"), width: 1 }, fillcolor: "rgba(214,69,65,0.18)", hovertemplate: "%{y:.2f} %<extra>drawdown</extra>" },
       ],
@@ -350,6 +350,12 @@
         shapes: [...shut.map(([begin]) => ({ type: "line", x0: ms(begin), x1: ms(begin), yref: "paper", y0: 0, y1: 1, line: { color: DECISION_COLOURS.EMERGENCY_SHUTDOWN, width: 1, dash: "dot" } })), { type: "line", xref: "paper", x0: 0, x1: 1, y0: start, y1: start, line: { color: css("--muted"), width: 1, dash: "dash" } }],
       },
     }));
+  }
+
+  function transfers() {
+    if (!content.transfers.length) { byId("transfers-card").remove(); return; }
+    byId("transfers-card").hidden = false;
+    numbers("transfers", ["Time", "What", `Amount, ${quote}`, "Wallet after it"], content.transfers, [0, 1]);
   }
 
   /** Returns by month: a year is a row where there is room for twelve columns, else a column. */
@@ -813,7 +819,7 @@
 
   overview();
   figures();
-  const turns = [equity, governor, breakdown, margin, list, inspector, () => {
+  const turns = [equity, transfers, governor, breakdown, margin, list, inspector, () => {
     if (!symbolNames.length) { byId("market").remove(); return; }
     for (const name of symbolNames) { const option = element("option", "", name); option.value = name; put(byId("symbol"), option); }
     byId("symbol").addEventListener("change", (event) => market(event.target.value));

@@ -39,8 +39,9 @@ METRIC_GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Max Consecutive Losses", "count", ""),
     ),
     "Costs and limits": (
-        ("Net Profit", "money", "final equity less starting wallet"),
+        ("Net Profit", "money", "final equity less starting wallet, deposits and withdrawals"),
         ("Final Equity", "money", "wallet and open positions at mark"),
+        ("Transfers", "money", "deposits less withdrawals during the run; they are in no return"),
         ("Fees", "money", "paid to the exchange, liquidation fees included"),
         ("Slippage", "money", "lost against the reference price; contained in the prices"),
         ("Funding", "money", "received positive, paid negative"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qtsim.results.tables import drawdowns, times_ns
+from qtsim.results.tables import drawdowns, time_weighted, times_ns
 
 DAYS_PER_YEAR = 365.0
 ROOT_OF_YEAR = math.sqrt(DAYS_PER_YEAR)
@@ -32,8 +32,8 @@ NAN = float("nan")
 class Totals:
     """Money of a whole run in quote currency; what the wallet adds up from.
 
-    wallet = initial_balance + price_pnl - fees - liquidation_fees + funding, equity = wallet + unrealized_pnl;
-    slippage is contained in the prices and so in price_pnl.
+    wallet = initial_balance + transfers + price_pnl - fees - liquidation_fees + funding,
+    equity = wallet + unrealized_pnl; slippage is contained in the prices and so in price_pnl.
     """
 
     initial_balance: float
@@ -46,12 +46,13 @@ class Totals:
     liquidation_fees: float
     liquidations: int
     max_margin_use: float = NAN  # largest margin in use / equity, at boundaries and after entries
+    transfers: float = 0.0  # deposits less withdrawals during the run
     min_margin_ratio: float = math.inf  # cross: smallest margin balance / maintenance margins - 1 at a point
 
     @property
     def net(self) -> float:
-        """What the account gained, open positions at mark."""
-        return self.equity - self.initial_balance
+        """What the account gained, open positions at mark; transfers are no gain."""
+        return self.equity - self.initial_balance - self.transfers
 
     @property
     def unrealized_pnl(self) -> float:
@@ -65,6 +66,7 @@ def compute_metrics(
     trades: pd.DataFrame,
     fills: pd.DataFrame,
     positions: pd.DataFrame,
+    transfers: pd.DataFrame,
     *,
     buy_and_hold: float = NAN,
 ) -> dict[str, float]:
@@ -75,13 +77,13 @@ def compute_metrics(
     """
     start = totals.initial_balance
     ts = times_ns(pd.DatetimeIndex(equity.index))
-    marks = equity["equity"].to_numpy(dtype=np.float64)
+    marks = equity["growth"].to_numpy(dtype=np.float64)
     _, daily = daily_equity(ts, marks, start)
     returns = daily_returns(daily, start)
     max_drawdown = float(drawdowns(marks, start).min()) if marks.size else NAN
     annual = cagr(returns)
     metrics = {
-        "Total Return": totals.net / start,
+        "Total Return": total_return(totals, equity),
         "CAGR": annual,
         "Sharpe": sharpe(returns),
         "Sortino": sortino(returns),
@@ -98,8 +100,18 @@ def compute_metrics(
     metrics.update(_trade_metrics(trades))
     metrics["Exposure Time"] = exposure_time(ts, trades, positions)
     metrics.update(_account_metrics(totals, equity, trades, fills, positions))
-    metrics.update(_closed_trade_metrics(ts, trades, start))
+    metrics.update(_closed_trade_metrics(ts, trades, transfers, start))
     return metrics
+
+
+def total_return(totals: Totals, equity: pd.DataFrame) -> float:
+    """Net profit over the starting balance; with transfers the time-weighted return, which they do not change."""
+    marks, growth = equity["equity"].to_numpy(), equity["growth"].to_numpy()
+    if bool((marks == growth).all()):
+        return totals.net / totals.initial_balance
+    if marks[-1] <= 0.0:
+        return -1.0
+    return float(totals.equity * (growth[-1] / marks[-1])) / totals.initial_balance - 1.0
 
 
 def daily_equity(ts: np.ndarray, equity: np.ndarray, start: float) -> tuple[np.ndarray, np.ndarray]:
@@ -321,17 +333,23 @@ def _account_metrics(
         "Min Margin Ratio": totals.min_margin_ratio if math.isfinite(totals.min_margin_ratio) else NAN,
         "Final Equity": totals.equity,
         "Net Profit": totals.net,
+        "Transfers": totals.transfers,
     }
 
 
-def _closed_trade_metrics(ts: np.ndarray, trades: pd.DataFrame, start: float) -> dict[str, float]:
+def _closed_trade_metrics(
+    ts: np.ndarray, trades: pd.DataFrame, transfers: pd.DataFrame, start: float
+) -> dict[str, float]:
     """The same ratios when a trade counts only once it is closed: open losses do not show here."""
     names = ("Closed Return", "Closed Sharpe", "Closed Sortino", "Closed Calmar", "Closed Max Drawdown")
     if ts.size < 2 or len(trades) == 0:
         return dict.fromkeys(names, NAN)
-    order = np.argsort(times_ns(trades["exit_time"]), kind="stable")
-    closed_at = times_ns(trades["exit_time"])[order]
-    balance = start + np.cumsum(trades["pnl"].to_numpy(dtype=np.float64)[order])
+    booked_at = np.concatenate([times_ns(trades["exit_time"]), times_ns(transfers["time"])])
+    order = np.argsort(booked_at, kind="stable")
+    closed_at = booked_at[order]
+    moved = np.concatenate([np.zeros(len(trades)), transfers["moved"].to_numpy(dtype=np.float64)])[order]
+    pnl = np.concatenate([trades["pnl"].to_numpy(dtype=np.float64), np.zeros(len(transfers))])[order]
+    balance = time_weighted(start + np.cumsum(pnl + moved), moved)
     marks = np.concatenate([[start], balance, balance[-1:]])
     times = np.concatenate([ts[:1], closed_at, np.maximum(ts[-1:], closed_at[-1:])])
     _, daily = daily_equity(times, marks, start)

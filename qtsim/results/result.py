@@ -68,6 +68,8 @@ class RunInfo:
     data_digest: str = ""
     seed: int = 0
     agent: str = ""  # digest of the agent that sizing model rl evaluated; "" where it trained one, or had none
+    outages: list[list[str]] = field(default_factory=list)  # (from, to, degraded or critical) that the caller injected
+    transfers: list[list[Any]] = field(default_factory=list)  # (time, amount) that the caller asked for
     versions: dict[str, str] = field(default_factory=dict)  # python, numpy, numba, ...
     started_at: str = ""  # wall clock, ISO UTC; with elapsed_s the only fields that differ between equal runs
     elapsed_s: float = float("nan")
@@ -104,9 +106,10 @@ class Result:
     equity: pd.DataFrame
     positions: pd.DataFrame  # still open at the end
     governor: pd.DataFrame  # decisions of the Safety Governor, each time one fires or ends
+    transfers: pd.DataFrame  # deposits and withdrawals, also refused ones
     bars: dict[str, pd.DataFrame]  # what the report draws, per symbol: bars and market columns
     buy_and_hold: pd.Series[float]  # equity of holding, by day
-    digest: str  # sha256 of decisions, fills, equity and governor
+    digest: str  # sha256 of decisions, fills, equity, governor and transfers
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared
@@ -148,6 +151,7 @@ class Result:
             equity=frames.equity,
             positions=frames.positions,
             governor=frames.governor,
+            transfers=frames.transfers,
             bars=dict(bars),
             buy_and_hold=held,
             digest=journals_digest(journals),
@@ -167,7 +171,7 @@ class Result:
         """What Sharpe and the other annualised metrics are made of: one return per UTC day, by the day's end."""
         start = self.totals.initial_balance
         ts = times_ns(pd.DatetimeIndex(self.equity.index))
-        ends, daily = daily_equity(ts, self.equity["equity"].to_numpy(dtype=np.float64), start)
+        ends, daily = daily_equity(ts, self.equity["growth"].to_numpy(dtype=np.float64), start)
         return pd.Series(daily_returns(daily, start), index=utc_times(ends), name="daily_return")
 
     def summary(self) -> Summary:
@@ -235,6 +239,7 @@ def account_totals(journals: Journals) -> Totals:
         initial_balance=float(account["initial_balance"]),
         wallet=wallet,
         equity=equity,
+        transfers=float(account["transfers"]),
         price_pnl=float(account["price_pnl"]),
         fees=float(account["fees"]),
         slippage=float(account["slippage"]),
@@ -247,9 +252,9 @@ def account_totals(journals: Journals) -> Totals:
 
 
 def journals_digest(journals: Journals) -> str:
-    """sha256 over symbols, decisions, fills, equity and governor: equal runs have equal digests."""
+    """sha256 over symbols, decisions, fills, equity, governor and transfers: equal runs have equal digests."""
     digest = hashlib.sha256(",".join(journals.symbols).encode())
-    for rows in (journals.decisions, journals.fills, journals.equity, journals.governor):
+    for rows in (journals.decisions, journals.fills, journals.equity, journals.governor, journals.transfers):
         for name in rows.dtype.names:  # by field: padding between fields is not part of a record
             digest.update(np.ascontiguousarray(rows[name]).tobytes())
     return digest.hexdigest()
@@ -303,6 +308,7 @@ def _metrics(frames: Frames, totals: Totals, held: pd.Series[float]) -> dict[str
         frames.trades,
         frames.fills,
         frames.positions,
+        frames.transfers,
         buy_and_hold=float(held.iloc[-1]) / totals.initial_balance - 1.0 if len(held) else float("nan"),
     )
 

@@ -39,13 +39,24 @@ from qtsim.results.agents import load_agent
 from qtsim.results.metrics import Totals
 from qtsim.results.plain_json import decode, encode
 from qtsim.results.result import Result, RunInfo
-from qtsim.results.tables import EMPTY_GOVERNOR, REGIME_COLUMNS, times_ns
+from qtsim.results.tables import EMPTY_GOVERNOR, EMPTY_TRANSFERS, REGIME_COLUMNS, times_ns
 
 SCHEMA = 1
 """Raised whenever a reader of the previous number would misread the folder."""
 MANIFEST = "manifest.json"
 AGENT = "agent.npz"
-FRAMES = ("trades", "fills", "orders", "decisions", "denials", "funding", "equity", "positions", "governor")
+FRAMES = (
+    "trades",
+    "fills",
+    "orders",
+    "decisions",
+    "denials",
+    "funding",
+    "equity",
+    "positions",
+    "governor",
+    "transfers",
+)
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
 BARS_BEFORE, BARS_AFTER = 60, 30
@@ -314,14 +325,18 @@ def _has_governor(manifest: Mapping[str, Any]) -> bool:
 
 
 def _read_frames(folder: Path, manifest: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """Every frame by its name; what a folder of a version without gates and governor lacks is empty."""
-    if _has_governor(manifest):
-        return {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES}
-    frames = {name: _read_frame(folder / f"{name}.parquet") for name in FRAMES if name != "governor"}
-    frames["trades"] = (
-        frames["trades"].assign(**dict.fromkeys(REGIME_COLUMNS, "")).astype(dict.fromkeys(REGIME_COLUMNS, "str"))
-    )
-    frames["governor"] = EMPTY_GOVERNOR.copy()
+    """Every frame by its name; what a folder of an older version lacks is empty, or was the same as something else."""
+    frames = {
+        name: _read_frame(folder / f"{name}.parquet") for name in FRAMES if f"{name}.parquet" in manifest["files"]
+    }
+    if "governor" not in frames:
+        frames["trades"] = (
+            frames["trades"].assign(**dict.fromkeys(REGIME_COLUMNS, "")).astype(dict.fromkeys(REGIME_COLUMNS, "str"))
+        )
+        frames["governor"] = EMPTY_GOVERNOR.copy()
+    if "transfers" not in frames:
+        frames["transfers"] = EMPTY_TRANSFERS.copy()
+        frames["equity"]["growth"] = frames["equity"]["equity"]
     return frames
 
 

@@ -142,7 +142,7 @@ def assumptions_text(result: Result) -> str:
         f"look-ahead: {info.causality}",
         f"funding: {info.funding}",
         f"mark price: {mark}",
-        f"wallet {result.totals.initial_balance:,.0f} {info.quote}",
+        f"wallet {result.totals.initial_balance:,.0f} {info.quote}{transfers_text(result)}",
         f"{model} {leverage_text(result)} {mode_text(settings)}",
         fill_at,
         f"taker {_rate(info.taker)}, slippage {slippage_text(settings)}",
@@ -150,6 +150,25 @@ def assumptions_text(result: Result) -> str:
     if settings.get("sim.path", "nearest") != "nearest":
         parts.append(f"{settings['sim.path']} path")
     return " · ".join(parts)
+
+
+def transfers_text(result: Result) -> str:
+    """, +1,000 and -500 in 3 transfers (1 refused): what came and went beside trading; returns are free of it."""
+    moved = result.transfers["moved"]
+    if not len(moved):
+        return ""
+    sums = [f"{total:+,.0f}" for total in (moved[moved > 0.0].sum(), moved[moved < 0.0].sum()) if total]
+    refused = int((moved == 0.0).sum())
+    count = "1 transfer" if len(moved) == 1 else f"{len(moved):,} transfers"
+    text = f", {' and '.join(sums) or 'nothing moved'} in {count}"
+    return f"{text} ({refused:,} refused)" if refused else text
+
+
+def transfer_word(amount: float, moved: float) -> str:
+    """Deposit, withdrawal, or what the exchange refused."""
+    if moved == 0.0:
+        return "withdrawal, refused"
+    return "deposit" if amount > 0.0 else "withdrawal"
 
 
 def mode_text(settings: Mapping[str, Any]) -> str:

@@ -45,8 +45,9 @@ TRADE_COLUMNS = (
 """The documented columns of `trades`, in order; what the report needs besides follows them."""
 FILL_COLUMNS = ("time", "symbol", "side", "kind", "qty", "price", "fee", "pnl", "reason")
 """The documented columns of `fills`, in order."""
-EQUITY_COLUMNS = ("equity", "wallet", "unrealized_pnl", "drawdown")
+EQUITY_COLUMNS = ("equity", "wallet", "unrealized_pnl", "drawdown", "growth")
 """The documented columns of `equity`, in order; its index is the time."""
+TRANSFER_COLUMNS = ("time", "due", "amount", "moved", "withdrawable", "wallet")
 GOVERNOR_COLUMNS = ("time", "decision", "event", "value", "limit", "equity")
 """The documented columns of `governor`, in order."""
 REGIME_COLUMNS = ("regime", "leader_regime", "mode")
@@ -72,6 +73,7 @@ class Frames:
     equity: pd.DataFrame
     positions: pd.DataFrame
     governor: pd.DataFrame
+    transfers: pd.DataFrame
 
 
 def build_frames(journals: Journals, tags: Sequence[str]) -> Frames:
@@ -90,6 +92,7 @@ def build_frames(journals: Journals, tags: Sequence[str]) -> Frames:
         equity=equity_frame(journals),
         positions=positions,
         governor=governor_frame(journals),
+        transfers=transfers_frame(journals),
     )
 
 
@@ -259,19 +262,33 @@ def funding_frame(journals: Journals) -> pd.DataFrame:
     return _frame(frame, ("symbol", "side"))
 
 
+def transfers_frame(journals: Journals) -> pd.DataFrame:
+    """One row per deposit (amount above 0) and withdrawal that was due: `TRANSFER_COLUMNS`.
+
+    `due` is when it was asked for, `time` when it was decided; `moved` is 0 where the exchange refused it, because
+    only `withdrawable` backed no position.
+    """
+    rows = journals.transfers
+    frame = {"time": utc_times(rows["ts"]), "due": utc_times(rows["due"])}
+    return pd.DataFrame(frame | {name: rows[name] for name in TRANSFER_COLUMNS[2:]})
+
+
 def equity_frame(journals: Journals) -> pd.DataFrame:
     """The account at every boundary: `EQUITY_COLUMNS`, margin in use, gross notional, open positions.
 
-    `drawdown` is equity / highest equity so far - 1, the starting balance counting as a high.
+    `growth` is what the starting balance has grown to, deposits and withdrawals taken out; without them it is the
+    equity. `drawdown` is growth / highest growth so far - 1, the starting balance counting as a high.
     """
     rows = journals.equity
+    growth = grown_balance(rows["ts"], np.asarray(rows["equity"], dtype=np.float64), journals.transfers)
     start = float(journals.account["initial_balance"][0])
     frame = pd.DataFrame(
         {
             "equity": rows["equity"],
             "wallet": rows["wallet"],
             "unrealized_pnl": rows["unrealized_pnl"],
-            "drawdown": drawdowns(np.asarray(rows["equity"], dtype=np.float64), start),
+            "drawdown": drawdowns(growth, start),
+            "growth": growth,
             "margin": rows["margin"],
             "notional": rows["notional"],
             "positions": rows["positions"],
@@ -280,6 +297,28 @@ def equity_frame(journals: Journals) -> pd.DataFrame:
     )
     frame.index.name = "time"
     return frame
+
+
+def grown_balance(ts: np.ndarray, equity: np.ndarray, transfers: Records) -> np.ndarray:
+    """The starting balance as it grew with the account's time-weighted return; shape of `equity`.
+
+    Between two transfers it moves in proportion to equity; at one it stays where it is. ts: times of `equity`, each
+    transfer's among them; equity: after the transfers of its time; transfers: transfer_dt.
+    """
+    if not (transfers["moved"] != 0.0).any():
+        return equity
+    moved = np.zeros_like(equity)
+    np.add.at(moved, np.searchsorted(ts, transfers["ts"]), transfers["moved"])
+    return time_weighted(equity, moved)
+
+
+def time_weighted(balance: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """A balance without what was moved in (above 0) or out at each of its rows; the first row's scale is kept."""
+    known = (moved != 0.0) & (balance > 0.0)
+    steps = np.ones_like(balance)
+    steps[known] = (balance[known] - moved[known]) / balance[known]
+    result: np.ndarray = balance * np.cumprod(steps)
+    return result
 
 
 def drawdowns(equity: np.ndarray, start: float) -> np.ndarray:
@@ -512,3 +551,7 @@ EMPTY_GOVERNOR = _frame(
     ("decision", "event"),
 )
 """A governor that wrote nothing down."""
+EMPTY_TRANSFERS = pd.DataFrame(
+    {name: utc_times(np.empty(0, np.int64)) if name in ("time", "due") else np.empty(0) for name in TRANSFER_COLUMNS}
+)
+"""A run without deposits and withdrawals."""

@@ -11,7 +11,8 @@ from qtsim.core.accounting import available_nb, equity_nb
 from qtsim.core.costs import funding_amount_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
 from qtsim.core.enums import MarginMode, Reason
-from qtsim.core.records import Records, fill_row_dt, position_dt
+from qtsim.core.records import Record, Records, fill_row_dt, position_dt, transfer_dt
+from qtsim.core.transfers import judge_transfer_nb
 from qtsim.sim.fills import (
     exchange_event_nb,
     fill_cross_liquidation_nb,
@@ -19,7 +20,7 @@ from qtsim.sim.fills import (
     fill_exit_nb,
     fill_liquidation_nb,
 )
-from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
 from qtsim.trading.session import Session
 
 
@@ -32,6 +33,7 @@ class SimBroker:
         self.stops: npt.NDArray[np.float64] = np.full(n, np.nan)
         self._fills: list[Fill] = []
         self._funding: list[FundingPayment] = []
+        self._transfers: list[Transfer] = []
 
     # the protocol ----------------------------------------------------------------------------------------------------
 
@@ -83,6 +85,11 @@ class SimBroker:
     def funding(self) -> list[FundingPayment]:
         """Funding payments since the last call."""
         drained, self._funding = self._funding, []
+        return drained
+
+    def transfers(self) -> list[Transfer]:
+        """Deposits and withdrawals since the last call."""
+        drained, self._transfers = self._transfers, []
         return drained
 
     def available(self) -> float:
@@ -152,6 +159,15 @@ class SimBroker:
             )
             self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
             session.collect()
+
+    def transfer(self, asked: Record, ts: int) -> None:
+        """Deposit or withdraw at `ts`, or refuse to. asked: transfer_dt row"""
+        session = self.session
+        record = np.zeros(1, transfer_dt)
+        record[0] = asked
+        judge_transfer_nb(record[0], session.account[0], session.positions, session.points, ts, session.params)
+        self._transfers.append(Transfer(record))
+        session.collect_transfers()
 
     def charge(self, i: int, ts: int, rate: float, event_mark: float, mark: float) -> None:
         """Charge a funding event to the open position on the event's mark, else on `mark`."""

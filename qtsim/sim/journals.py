@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qtsim.core.records import Records, agent_dt, governor_row_dt
+from qtsim.core.records import Records, agent_dt, governor_row_dt, transfer_dt
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,6 @@ class Journals:
     positions: Records  # position_dt, one row per slot (symbol, in hedge mode and side): what is still open at the end
     account: Records  # account_dt, shape (1,)
     governor: Records = field(default_factory=lambda: np.zeros(0, governor_row_dt))  # its decisions, fired and ended
+    transfers: Records = field(default_factory=lambda: np.zeros(0, transfer_dt))  # those that were due
     agent: Records = field(default_factory=lambda: np.zeros(0, agent_dt))  # of sizing model rl, as the run left it
     counts: dict[str, int] = field(default_factory=dict)  # signals, holds, nan_points, ...

@@ -29,6 +29,7 @@ from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
 from qtsim.core.slots import NO_SLOT, held_before_nb, own_request_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb
+from qtsim.core.transfers import book_transfer_nb, judge_transfer_nb
 from qtsim.sim.boundary import (
     act_on_own_close_nb,
     end_data_nb,
@@ -47,6 +48,7 @@ from qtsim.sim.market import (
     FILLS,
     GOVERNOR,
     NEXT_OUTAGE,
+    NEXT_TRANSFER,
     NO_BAR,
     NO_CORRELATION,
     PENDING_AT_END,
@@ -309,6 +311,18 @@ def act_at_close_nb(
 
 
 @kernel
+def move_money_nb(book: Book, ts: int, params: Record) -> None:
+    """Between steps 2 and 3: deposits and withdrawals that are due."""
+    while book.counters[NEXT_TRANSFER] < len(book.transfers):
+        transfer = book.transfers[book.counters[NEXT_TRANSFER]]
+        if transfer["due"] > ts:
+            return
+        judge_transfer_nb(transfer, book.account[0], book.positions, book.points, ts, params)
+        book_transfer_nb(transfer, book.account[0], book.positions, book.points, book.governor[0], book.history)
+        book.counters[NEXT_TRANSFER] += 1
+
+
+@kernel
 def judge_account_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
     """Step 3 for gates and governor: health, the operator's clearing of symbols, the evaluation of the equity."""
     if params["gates"]["enabled"] == 0:
@@ -385,6 +399,7 @@ def run_nb(
             end_data_nb(tape, book, journal, i, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
+        move_money_nb(book, ts, params)
         # 3. equity marked, UTC day rolled, governor
         mark_to_market_nb(book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES]])
         journal.counts[EQUITIES] += 1

@@ -37,6 +37,7 @@ from qtsim.core.records import (
     span_dt,
     symbol_stats_dt,
     trade_row_dt,
+    transfer_dt,
 )
 from qtsim.core.safety_governor import reset_governor_nb
 from qtsim.core.slots import other_slot_nb, slot_side_nb
@@ -45,7 +46,7 @@ from qtsim.core.symbol_stats import reset_stats_nb
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE = range(8)
+HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE, NEXT_TRANSFER = range(9)
 COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end", "no_correlation")
 TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, GOVERNOR, ADVANCE = range(8)
 NO_BAR = -1
@@ -103,6 +104,7 @@ class Market(NamedTuple):
     close_offsets: Ints
     outages: Records  # outage_dt, ascending
     regime_ns: int
+    transfers: Records  # transfer_dt, by time: what is asked for
 
 
 class Tape(NamedTuple):
@@ -137,7 +139,8 @@ class Book(NamedTuple):
     agent: Records  # agent_dt[1]
     pupils: Records  # pupil_dt, one per symbol
     draws: Floats  # uniforms in [0, 1), two per decision of the agent
-    counters: Ints  # COUNTERS, then the next boundary and the next outage
+    transfers: Records  # transfer_dt: those before NEXT_TRANSFER have been decided
+    counters: Ints  # COUNTERS, then the next boundary, the next outage and the next transfer
 
 
 class Journal(NamedTuple):
@@ -172,11 +175,17 @@ class SymbolInput:
 
 
 def build_market(
-    inputs: list[SymbolInput], timeframe_ns: int, *, regime_ns: int | None = None, outages: Records | None = None
+    inputs: list[SymbolInput],
+    timeframe_ns: int,
+    *,
+    regime_ns: int | None = None,
+    outages: Records | None = None,
+    transfers: Records | None = None,
 ) -> Market:
     """Join the symbols, already in name order, into one market. Bars must lie on one grid of the timeframe.
 
     regime_ns: length of the bars behind `closes`, the timeframe's by default. outages: outage_dt, ascending.
+    transfers: transfer_dt, by `due`; due and amount are read.
     """
     if [item.symbol for item in inputs] != sorted(item.symbol for item in inputs):
         raise ValueError("symbols must be in name order")
@@ -197,6 +206,7 @@ def build_market(
         close_offsets=_offsets([len(item.closes) for item in inputs]),
         outages=np.zeros(0, outage_dt) if outages is None else outages,
         regime_ns=regime_ns or timeframe_ns,
+        transfers=np.zeros(0, transfer_dt) if transfers is None else transfers,
     )
 
 
@@ -290,7 +300,8 @@ def new_book(
         agent=new_agent() if agent is None else agent.copy(),
         pupils=new_pupils(n),
         draws=no_draws() if draws is None else draws,
-        counters=np.zeros(len(COUNTERS) + 2, dtype=np.int64),
+        transfers=market.transfers.copy(),
+        counters=np.zeros(len(COUNTERS) + 3, dtype=np.int64),
     )
 
 

@@ -121,6 +121,7 @@ class ReferenceBacktest:
         self.tape = tape_of(market, width)
         self.trial_journal = new_journal(market, 1, keep=False, width=width)
         self.next_outage = 0
+        self.next_transfer = 0
         self.broker = SimBroker(self.session)
         self.session.connect(self.broker)
         self.paths: dict[int, BarPath] = {}
@@ -152,6 +153,7 @@ class ReferenceBacktest:
             ts = boundaries[b]
             self._end_data()  # 1, its last point was settled by the walk
             self._charge_boundary_funding(range(self.n), ts)  # 2
+            self._move_money(ts)
             self.session.mark(ts)  # 3
             self._judge_account(ts)
             self.session.show_closes(ts)  # 4
@@ -174,6 +176,12 @@ class ReferenceBacktest:
             self.pending_at_end = sum(
                 self.session.request(i, self.market.signals[row]) != 0 for i, row in self.pending.items()
             )
+
+    def _move_money(self, ts: int) -> None:
+        transfers = self.market.transfers
+        while self.next_transfer < len(transfers) and transfers[self.next_transfer]["due"] <= ts:
+            self.broker.transfer(transfers[self.next_transfer], ts)
+            self.next_transfer += 1
 
     def _judge_account(self, ts: int) -> None:
         outages = self.market.outages

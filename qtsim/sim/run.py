@@ -19,6 +19,7 @@ from qtsim.sim.market import (
     FILLS,
     FUNDINGS,
     GOVERNOR,
+    NEXT_TRANSFER,
     TRADES,
     Book,
     Floats,
@@ -36,7 +37,7 @@ Progress = Callable[[int, int], None]
 CHUNK = 20_000
 """Boundaries between two progress reports; Ctrl-C is obeyed there."""
 FIRST_ROWS = 512
-JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor")
+JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor", "transfers")
 COMPARED = (*JOURNALLED, "positions", "account", "agent")
 
 
@@ -107,6 +108,7 @@ class CompiledRun:
             funding=journal.funding[: counts[FUNDINGS]].copy(),
             equity=journal.equity[: counts[EQUITIES]].copy(),
             governor=journal.governor[: counts[GOVERNOR]].copy(),
+            transfers=self.book.transfers[: self.book.counters[NEXT_TRANSFER]].copy(),
             positions=self.book.positions.copy(),
             account=self.book.account.copy(),
             agent=_agent_of(self.params, self.book.agent),

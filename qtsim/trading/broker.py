@@ -5,18 +5,18 @@ Contract, held by one suite of tests for every broker:
 - `submit` may fill at once, later, in parts, or not at all; it never raises for a business outcome.
 - A fill is reported exactly once, by `fills`, in the order it happened.
 - `place_stop` rests at most one closing stop per position; it disappears with the position.
-- `funding` reports each payment exactly once.
+- `funding` reports each payment exactly once, `transfers` each deposit and withdrawal.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
 
 
 class Broker(Protocol):
-    """Six verbs between the session and whoever fills its orders."""
+    """Seven verbs between the session and whoever fills its orders."""
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
         """Send a market order."""
@@ -32,6 +32,9 @@ class Broker(Protocol):
 
     def funding(self) -> list[FundingPayment]:
         """Funding payments since the last call, in order."""
+
+    def transfers(self) -> list[Transfer]:
+        """Deposits and withdrawals since the last call, in order; also those that the exchange refused."""
 
     def available(self) -> float:
         """Quote currency that can back new positions."""

@@ -1,4 +1,4 @@
-"""What a session writes down: every decision, denial, fill, funding payment, trade and equity mark, in order."""
+"""What a session writes down: every decision, denial, fill, payment, trade and equity mark, in order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qtsim.core.records import (
     funding_row_dt,
     governor_row_dt,
     trade_row_dt,
+    transfer_dt,
 )
 
 KINDS: dict[str, np.dtype[np.void]] = {
@@ -23,6 +24,7 @@ KINDS: dict[str, np.dtype[np.void]] = {
     "funding": funding_row_dt,
     "equity": equity_row_dt,
     "governor": governor_row_dt,
+    "transfers": transfer_dt,
 }
 
 

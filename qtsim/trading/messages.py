@@ -62,3 +62,10 @@ class FundingPayment:
     rate: float
     mark: float
     amount: float
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A deposit or withdrawal as the exchange decided it."""
+
+    record: Records  # transfer_dt[1]

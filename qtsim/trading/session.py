@@ -58,6 +58,7 @@ from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, signal_exi
 from qtsim.core.sizing import deny_unaffordable_nb
 from qtsim.core.slots import NO_SLOT, held_before_nb, other_slot_nb, own_request_nb, slot_side_nb, slots_per_symbol_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb, note_symbol_trade_nb, reset_stats_nb
+from qtsim.core.transfers import book_transfer_nb
 from qtsim.trading.broker import Broker
 from qtsim.trading.journal import SessionJournal
 from qtsim.trading.learner import Learner, Request
@@ -443,6 +444,13 @@ class Session:
             row["mark"] = payment.mark
             row["amount"] = payment.amount
             self.journal.keep("funding", row)
+
+    def collect_transfers(self) -> None:
+        """Book the deposits and withdrawals that the broker reports."""
+        for transfer in self.broker.transfers():
+            row = transfer.record
+            book_transfer_nb(row[0], self.account[0], self.positions, self.points, self.governor[0], self.history)
+            self.journal.keep("transfers", row)
 
     def mark(self, ts: int, *, again: bool = False) -> None:
         """Mark the account at a boundary; `again`: in place of the last mark."""

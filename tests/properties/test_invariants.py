@@ -22,7 +22,7 @@ MONEY = 1e-6
 
 
 @RELAXED
-@given(cases())
+@given(cases(transfers=True))
 def test_equity_is_wallet_and_unrealized_pnl(case: Case) -> None:
     run = case.compiled()
     np.testing.assert_allclose(
@@ -35,19 +35,21 @@ def test_equity_is_wallet_and_unrealized_pnl(case: Case) -> None:
 
 
 @RELAXED
-@given(cases())
+@given(cases(transfers=True))
 def test_wallet_is_the_sum_of_what_was_booked(case: Case) -> None:
     run = case.compiled()
     account = run.account[0]
     fills, funding = run.fills, run.funding
-    booked = fills["pnl"].sum() - fills["fee"].sum() - fills["liq_fee"].sum() + funding["amount"].sum()
+    moved = run.transfers["moved"].sum()
+    booked = moved + fills["pnl"].sum() - fills["fee"].sum() - fills["liq_fee"].sum() + funding["amount"].sum()
     assert abs(account["wallet"] - case.balance - booked) < MONEY
+    assert abs(account["transfers"] - moved) < MONEY
     assert abs(account["fees"] - fills["fee"].sum()) < MONEY
     assert abs(account["funding"] - funding["amount"].sum()) < MONEY
     assert abs(account["slippage"] - fills["slippage"].sum()) < MONEY
     closed = run.trades["pnl"].sum()
     if not (run.positions["side"] != 0).any():
-        assert abs(account["wallet"] - case.balance - closed) < MONEY
+        assert abs(account["wallet"] - case.balance - moved - closed) < MONEY
 
 
 @RELAXED
@@ -134,7 +136,7 @@ def test_losses_stay_within_the_isolated_margin(case: Case) -> None:
 
 
 @RELAXED
-@given(cases(), st.floats(0.1, 0.9))
+@given(cases(transfers=True), st.floats(0.1, 0.9))
 def test_a_run_split_in_two_equals_one_run(case: Case, where: float) -> None:
     whole = case.compiled()
     halves = CompiledRun.start(case.market, case.params, case.balance, diagnose=True, draws=case.draws)

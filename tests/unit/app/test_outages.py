@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import qtsim as qt
-from qtsim.app.backtest import outage_rows
+from qtsim.app.injections import outage_rows
 from qtsim.core.enums import Health
 from qtsim.data.timeframes import format_ts
 from qtsim.errors import UsageError

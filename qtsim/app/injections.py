@@ -1,0 +1,108 @@
+"""What a caller makes happen during a backtest: outages of the program, deposits and withdrawals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from qtsim.core.enums import Health
+from qtsim.core.records import Records, outage_dt, transfer_dt
+from qtsim.data.timeframes import format_ts, parse_time, parse_timerange
+from qtsim.errors import UsageError
+
+Outage = tuple[str, str, str]
+"""(from, to, degraded or critical), UTC."""
+Transfer = tuple[str, float]
+"""(time UTC, quote currency): a deposit is positive, a withdrawal negative."""
+
+
+def outage_rows(outages: Sequence[Outage]) -> Records:
+    """The program's health over time, outage_dt: from each outage's start until its end, then HEALTHY again.
+
+    Errors: UsageError names an outage that is not understood, ends before it starts, or overlaps another.
+    """
+    rows: list[tuple[int, int]] = []
+    for start, end, health in sorted(outages):
+        begins, ends = parse_timerange(f"{start}:{end}")
+        if health.upper() not in ("DEGRADED", "CRITICAL"):
+            raise UsageError(f"outage {start} to {end}: {health!r} must be degraded or critical")
+        if begins is None or ends is None or begins >= ends:
+            raise UsageError(f"outage {start} to {end}: it must have a start before its end")
+        if rows and begins < rows[-1][0]:
+            raise UsageError(f"outage {start} to {end} overlaps the one before it")
+        rows += [(begins, int(Health[health.upper()])), (ends, int(Health.HEALTHY))]
+    table = np.zeros(len(rows), outage_dt)
+    for row, (ts, code) in zip(table, rows, strict=True):
+        row["ts"], row["health"] = ts, code
+    return table
+
+
+def transfer_rows(transfers: Sequence[Transfer], first: int, last: int) -> Records:
+    """Deposits and withdrawals by time, transfer_dt; those of one instant in the order given.
+
+    first, last: the run's first and last instant, ns. Errors: UsageError names a transfer whose time or amount is not
+    understood, moves nothing, or lies outside the run, where it would silently do nothing.
+    """
+    rows = [(_due(transfer, first, last), _amount(transfer)) for transfer in transfers]
+    table = np.zeros(len(rows), transfer_dt)
+    for row, (due, amount) in zip(table, sorted(rows, key=lambda item: item[0]), strict=True):
+        row["due"], row["amount"] = due, amount
+    return table
+
+
+def _due(transfer: Transfer, first: int, last: int) -> int:
+    if not isinstance(transfer, (tuple, list)) or len(transfer) != 2:
+        raise UsageError(f'transfer {transfer!r} is not understood; give a time and an amount: ("2024-03-01", -500.0)')
+    due = parse_time(transfer[0])
+    if not first <= due <= last:
+        raise UsageError(
+            f"transfer at {format_ts(due)} lies outside the run, {format_ts(first)} to {format_ts(last)}; "
+            "what the account starts with is account.balance"
+        )
+    return due
+
+
+def _amount(transfer: Transfer) -> float:
+    when, amount = transfer
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not math.isfinite(amount) or amount == 0:
+        raise UsageError(
+            f"transfer at {when}: amount {amount!r} must be a number of quote currency, above 0 a deposit, "
+            "below 0 a withdrawal"
+        )
+    return float(amount)
+
+
+def refused_texts(transfers: Records) -> list[str]:
+    """A sentence about each withdrawal that the exchange refused. transfers: transfer_dt, as the run left them"""
+    return [
+        f"withdrawal of {-row['amount']:,.2f} at {format_ts(int(row['ts']))} refused: only {row['withdrawable']:,.2f} "
+        "backed no position"
+        for row in transfers
+        if row["moved"] == 0.0
+    ]
+
+
+def read_transfers(texts: Sequence[str]) -> tuple[Transfer, ...]:
+    """TIME=AMOUNT, as on the command line. Errors: UsageError."""
+    return tuple(_read_transfer(text) for text in texts)
+
+
+def _read_transfer(text: str) -> Transfer:
+    when, sign, amount = text.rpartition("=")
+    if not sign or not when.strip():
+        raise UsageError(f"--transfer {text!r} is not understood; write it as 2024-03-01=500 or 2024-03-01T12:00=-500")
+    try:
+        return when.strip(), float(amount.replace("_", ""))
+    except ValueError:
+        raise UsageError(f"--transfer {text!r}: {amount!r} is not an amount; write it as {when}=-500") from None
+
+
+def read_outages(texts: Sequence[str]) -> tuple[Outage, ...]:
+    """FROM,TO,HEALTH, as on the command line. Errors: UsageError."""
+    parts = [tuple(part.strip() for part in text.split(",")) for text in texts]
+    for text, found in zip(texts, parts, strict=True):
+        if len(found) != 3:
+            raise UsageError(f"--outage {text!r} is not understood; write it as 2024-08-05,2024-08-06,critical")
+    return tuple((start, end, health) for start, end, health in parts)
