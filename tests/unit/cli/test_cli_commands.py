@@ -189,6 +189,18 @@ def test_repeating_a_run(qtsim: Run, tmp_path: Path, runs: Names) -> None:
     assert "profile tight → plain" in plain.splitlines()[-1]
 
 
+def test_repeating_a_run_with_its_transfers_and_outages(qtsim: Run, tmp_path: Path, runs: Names) -> None:
+    happened = ("--transfer", "2024-01-05=500", "--outage", "2024-01-06,2024-01-07,critical")
+    done(qtsim(*FAST, *happened))
+    (first,) = runs()
+    again = as_json(qtsim("backtest", "--fast", "--from", first, "--no-save", "--json"))
+    assert again["repeats"] == {"run": first, "same": True, "differs": []}
+    assert [(one["time"], one["moved"]) for one in again["transfers"]] == [("2024-01-05T00:00:00Z", 500.0)]
+    less = ("--transfer", "2024-01-05=400")
+    changed = as_json(qtsim("backtest", "--fast", "--from", first, *less, "--no-save", "--json"))
+    assert changed["repeats"]["differs"] == ["transfers"]
+
+
 def test_data_that_changed_since(qtsim: Run, tmp_path: Path) -> None:
     done(qtsim(*FAST))
     assert "STALE" not in done(qtsim("runs", "show", "last")).out
