@@ -214,10 +214,21 @@ def fire_next_event_nb(
 
 
 @kernel
+def any_open_nb(book: Book, first: int, last: int) -> bool:
+    """Does any of the slots [first, last) hold a position?"""
+    for i in range(first, last):
+        if book.positions[i]["side"] != Side.NONE:
+            return True
+    return False
+
+
+@kernel
 def settle_point_nb(
     tape: Tape, book: Book, journal: Journal, first: int, last: int, cycles: bool, params: Record
 ) -> None:
     """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
+    if not any_open_nb(book, first, last):
+        return
     once = params["exit"]["monitoring"] == Monitoring.INTERVAL
     for i in range(first, last):
         if book.slots[i]["bar"] != NO_BAR:
@@ -316,7 +327,7 @@ def walk_segment_nb(
     while True:
         due = next_funding_time_nb(tape, book, first, last, close)
         horizon = min(end, due)
-        if monitoring != Monitoring.POINTS:
+        if monitoring != Monitoring.POINTS and any_open_nb(book, first, last):
             while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
                 pass
         share = (horizon - start) / (end - start)
@@ -350,6 +361,11 @@ def walk_bars_nb(
 ) -> None:
     """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
     close = ts_open + tape.timeframe_ns
+    if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and not any_open_nb(book, first, last):
+        for i in range(first, last):
+            if book.slots[i]["bar"] != NO_BAR:
+                stand_at_nb(book, i, SEGMENTS - 1, 1.0, close)
+        return
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
     for i in range(first, last):
         # a cycle at the close is the next open's, where there is one
