@@ -216,10 +216,11 @@ def fire_next_event_nb(
 @kernel
 def any_open_nb(book: Book, first: int, last: int) -> bool:
     """Does any of the slots [first, last) hold a position?"""
+    held = 0
     for i in range(first, last):
         if book.positions[i]["side"] != Side.NONE:
-            return True
-    return False
+            held += 1
+    return held > 0
 
 
 @kernel
