@@ -65,10 +65,9 @@ def stop_ratio_nb(
     lsf: float,
     volatility_factor: float,
     divergence: float,
-    avg_pnl: float,
     levels: Record,
 ) -> float:
-    """The stop with every modifier, before the clamps."""
+    """The stop with the modifiers of leverage and market, before feedback and clamps."""
     if levels["adaptive"] == 0:
         return base_sl
     if levels["sl_model"] == StopModel.CONFIDENCE:
@@ -78,7 +77,7 @@ def stop_ratio_nb(
     widen = 1.0
     widen += levels["sl_divergence_scale"] * clamp_nb(divergence, 0.0, 1.0)
     widen += levels["sl_volatility_scale"] * volatility_factor
-    return sl * widen * feedback_nb(avg_pnl, plan["confidence"], levels)
+    return sl * widen
 
 
 @kernel
@@ -103,17 +102,20 @@ def set_levels_nb(
     plan["lsf"] = lsf
     if by_regime:
         base_sl *= regime_stop_nb(plan["regime"])
-        reward = regime_reward_nb(plan["regime"])
-        if reward > 0.0 and plan["flags"] & PlanFlag.SIGNAL_TP.value == 0:
-            base_tp = reward * stop_ratio_nb(plan, base_sl, lsf, volatility_factor, divergence, avg_pnl, levels)
-    plan["sl"] = stop_ratio_nb(plan, base_sl, lsf, volatility_factor, divergence, avg_pnl, levels)
+    sl = stop_ratio_nb(plan, base_sl, lsf, volatility_factor, divergence, levels)
+    reward = regime_reward_nb(plan["regime"])
+    if by_regime and reward > 0.0 and plan["flags"] & PlanFlag.SIGNAL_TP.value == 0:
+        # of the stop before feedback, which scales both once: their ratio stays
+        base_tp = reward * sl
     if levels["adaptive"] == 0:
+        plan["sl"] = sl
         for k in range(3):
             plan["tp"][k] = (k + 1) * base_tp
     else:
         delta = clamp_nb(funding_delta, -FUNDING_DELTA_MAX, FUNDING_DELTA_MAX)
         calm = 1.0 + levels["tp_volatility_scale"] * volatility_factor
         adjust = feedback_nb(avg_pnl, plan["confidence"], levels)
+        plan["sl"] = sl * adjust
         for k in range(3):
             reach = levels["tp_progression"][k] + levels["tp_lsf_weights"][k] * lsf
             plan["tp"][k] = base_tp * reach * (1.0 + levels["tp_funding_scale"] * delta) * calm * adjust

@@ -11,9 +11,9 @@ import pytest
 import qtsim as qt
 from qtsim.core.costs import estimate_cost_nb
 from qtsim.core.entry import plan_entry_nb
-from qtsim.core.enums import CappedBy, Gate, PlanFlag, Rule
+from qtsim.core.enums import CappedBy, Gate, PlanFlag, Regime, Rule
 from qtsim.core.floats import ceil_to_step_nb, floor_steps_nb, floor_to_step_nb, round_to_step_nb
-from qtsim.core.levels import lsf_nb
+from qtsim.core.levels import lsf_nb, set_levels_nb
 from qtsim.core.leverage import ilf2_leverage_nb, kelly_leverage_nb, mean_of_last_nb, simple_leverage_nb
 from qtsim.core.margin import liquidation_distance_nb, liquidation_price_nb
 from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt
@@ -83,6 +83,23 @@ def test_feedback_and_clamps() -> None:
     assert "TP_MIN" in qt.levels(3, 0.002, 0.004).flags
     assert qt.levels(3, 0.002, 0.004).tp1 == 0.003
     assert "SL_MAX" in qt.levels(3, 0.02, 0.05, settings={"exit.stops.hard.distance": 0.2}).flags
+
+
+@pytest.mark.parametrize(
+    ("regime", "reward", "stop"), [(Regime.TRENDING, 2.5, 1.0), (Regime.RANGING, 1.5, 1.25)], ids=["trending", "ranging"]
+)
+@pytest.mark.parametrize("avg_pnl", [0.0, -0.1, 0.4], ids=["no_feedback", "after_losses", "after_gains"])
+def test_levels_by_regime_are_scaled_by_feedback_once(
+    regime: Regime, reward: float, stop: float, avg_pnl: float
+) -> None:
+    """base_tp is a multiple of the stop: feedback moves both alike, and their ratio stays."""
+    levels = params_of({"exit.levels.sl.max": 0.2})["levels"][0]
+    plan = np.zeros(1, plan_dt)
+    plan["leverage"], plan["confidence"], plan["regime"] = 3.0, 1.0, regime
+    set_levels_nb(plan[0], 0.02, 0.01, 0.0, 0.0, 0.0, avg_pnl, True, levels)
+    adjust = {0.0: 1.0, -0.1: 0.9, 0.4: 1.1}[avg_pnl]
+    assert plan["sl"][0] == pytest.approx(0.01 * stop * 1.464752 * adjust, rel=1e-6)
+    assert plan["tp"][0, 0] / plan["sl"][0] == pytest.approx(reward * 1.019060, rel=1e-6)
 
 
 def test_levels_refuses_nonsense() -> None:
