@@ -9,6 +9,8 @@ from qtsim.core.safety_governor import lost_share_nb
 from qtsim.core.sizing import deny_nb
 from qtsim.core.symbol_stats import is_disabled_nb
 
+NORMAL_MIN_CONFIDENCE = 0.20
+"""Minimum of mode NORMAL; a regime's may be lower and then does not bind."""
 DRAWDOWN_STEP, DRAWDOWN_STEP_FROM = 0.20, 0.02
 """Added to the minimum confidence while the daily drawdown exceeds this."""
 STREAK_STEP = 0.15
@@ -46,16 +48,22 @@ def regime_minimum_nb(regime: int, orchestrator: Record) -> float:
 
 
 @kernel
+def mode_minimum_nb(mode: int, orchestrator: Record) -> float:
+    """Least confidence that the mode asks for."""
+    if mode == Mode.CRITICAL:
+        return orchestrator["critical_min_confidence"]
+    if mode == Mode.DEFENSIVE:
+        return orchestrator["defensive_min_confidence"]
+    return NORMAL_MIN_CONFIDENCE
+
+
+@kernel
 def min_confidence_nb(
     mode: int, regime: int, leader_regime: int, drawdown: float, losing_streak: int, params: Record
 ) -> float:
     """min(max, the larger of mode's and regime's minimum, plus a step for each thing that goes badly)."""
     orchestrator = params["orchestrator"]
-    least = regime_minimum_nb(regime, orchestrator)
-    if mode == Mode.CRITICAL:
-        least = max(least, orchestrator["critical_min_confidence"])
-    elif mode == Mode.DEFENSIVE:
-        least = max(least, orchestrator["defensive_min_confidence"])
+    least = max(mode_minimum_nb(mode, orchestrator), regime_minimum_nb(regime, orchestrator))
     if drawdown > DRAWDOWN_STEP_FROM:
         least += DRAWDOWN_STEP
     if losing_streak > orchestrator["defensive_losing_streak"]:

@@ -197,6 +197,20 @@ def test_minimum_confidence(
     assert found == pytest.approx(minimum, abs=1e-12)
 
 
+# (id, settings, minimum in NORMAL and TRENDING)
+LOWERED = [
+    ("a_regimes_below_the_modes_does_not_bind", {"orchestrator.min_confidence.trending": 0.1}, 0.20),
+    ("a_regimes_above_the_modes_binds", {"orchestrator.min_confidence.trending": 0.3}, 0.30),
+]
+
+
+@pytest.mark.parametrize(("settings", "minimum"), [c[1:] for c in LOWERED], ids=[c[0] for c in LOWERED])
+def test_the_larger_of_normal_modes_and_the_regimes_minimum(settings: dict[str, Any], minimum: float) -> None:
+    params = params_of(settings)[0]
+    found = min_confidence_nb(int(Mode.NORMAL), int(Regime.TRENDING), int(LeaderRegime.UNKNOWN), 0.0, 0, params)
+    assert found == minimum
+
+
 @pytest.mark.parametrize(("confidence", "passes"), [(0.399, False), (0.40, True)])
 def test_below_the_minimum_confidence(confidence: float, passes: bool) -> None:
     case = Case()
