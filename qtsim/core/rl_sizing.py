@@ -88,13 +88,16 @@ def recent_nb(account: Record) -> int:
     closed = account["closed_trades"]
     if closed < RECENT:
         return NEUTRAL
-    won = 0
+    won, lost = 0, 0
     for k in range(closed - RECENT, closed):
-        if account["trade_ret"][k % WINDOW_MAX] > 0.0:
+        ret = account["trade_ret"][k % WINDOW_MAX]
+        if ret > 0.0:
             won += 1
+        elif ret < 0.0:
+            lost += 1
     if won == RECENT:
         return ALL_WON
-    return ALL_LOST if won == 0 else NEUTRAL
+    return ALL_LOST if lost == RECENT else NEUTRAL
 
 
 @kernel

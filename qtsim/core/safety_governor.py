@@ -222,21 +222,21 @@ def note_losing_fill_nb(
 
 
 @kernel
-def note_trade_nb(governor: Record, events: Records, ts: int, won: bool, params: Record) -> bool:
+def note_trade_nb(governor: Record, events: Records, ts: int, pnl: float, params: Record) -> bool:
     """Count a closed trade. Returns whether DEFENSIVE_EXIT has just fired: open positions are to be reduced.
 
     It fires where a loss makes the losing streak exceed `streak_losses`, and ends with a win or after `streak_hours`;
-    then entries are smaller until the next win.
+    then entries are smaller until the next win. pnl: net of costs; one of 0 ends the streak and is no win.
     """
     rules = params["governor"]
     is_active = governor["defensive_until"] != NEVER and ts < governor["defensive_until"]
-    if won:
+    if pnl > 0.0 and is_active:
+        governor["defensive_until"] = NEVER
+        note_end_nb(governor, events, ts, GovernorDecision.DEFENSIVE_EXIT.value)
+    elif pnl > 0.0:
+        governor["half_size"] = 0
+    if pnl >= 0.0:
         governor["losing_streak"] = 0
-        if is_active:
-            governor["defensive_until"] = NEVER
-            note_event_nb(governor, events, ts, GovernorDecision.DEFENSIVE_EXIT.value, False, 0.0, 0.0)
-        else:
-            governor["half_size"] = 0
         return False
     governor["losing_streak"] += 1
     if is_active or not governor["losing_streak"] > rules["streak_losses"]:

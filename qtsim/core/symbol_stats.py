@@ -51,20 +51,20 @@ def disable_nb(stats: Record, ts: int, value: float, limit: float, orchestrator:
 
 
 @kernel
-def note_symbol_trade_nb(stats: Record, ts: int, won: bool, orchestrator: Record) -> None:
+def note_symbol_trade_nb(stats: Record, ts: int, pnl: float, orchestrator: Record) -> None:
     """Count a closed trade of the symbol, and disable or blacklist it where the rules say so.
+
+    pnl: net of costs; a trade of 0 is neither won nor lost, and ends a losing streak.
 
     From `symbol_min_trades` trades on, each fall of the win rate below the minimum disables for `symbol_disable_hours`
     and puts the next `symbol_probation_trades` trades on probation. The loss that makes `symbol_disable_losses` in a
     row, and each one after it, disables; the one that makes `symbol_blacklist_losses` blacklists.
     """
-    stats["won"][stats["closed"] % RECENT_TRADES] = 1 if won else 0
+    won = 1 if pnl > 0.0 else 0
+    stats["won"][stats["closed"] % RECENT_TRADES] = won
     stats["closed"] += 1
-    if won:
-        stats["wins"] += 1
-        stats["losing_streak"] = 0
-    else:
-        stats["losing_streak"] += 1
+    stats["wins"] += won
+    stats["losing_streak"] = stats["losing_streak"] + 1 if pnl < 0.0 else 0
     if stats["probation_left"] > 0:
         stats["probation_left"] -= 1
     if stats["closed"] >= orchestrator["symbol_min_trades"]:
@@ -75,7 +75,7 @@ def note_symbol_trade_nb(stats: Record, ts: int, won: bool, orchestrator: Record
             disable_nb(stats, ts, rate, least, orchestrator)
             stats["probation_left"] = int(orchestrator["symbol_probation_trades"])
         stats["is_poor"] = is_poor
-    if won:
+    if pnl >= 0.0:
         return
     if stats["losing_streak"] >= orchestrator["symbol_disable_losses"]:
         disable_nb(stats, ts, float(stats["losing_streak"]), orchestrator["symbol_disable_losses"], orchestrator)

@@ -43,12 +43,12 @@ def symbol_table(result: Result) -> dict[str, Any]:
 
 def _symbol_row(result: Result, symbol: str, trades: pd.DataFrame) -> dict[str, Any]:
     own = result.denials if symbol == TOTAL else result.denials[result.denials["symbol"] == symbol]
-    won = trades["pnl"].to_numpy() > 0.0
+    lost = trades["pnl"].to_numpy() < 0.0
     return {
         "symbol": symbol,
         **_record(trades),
         "signals": len(own) + int(_entries(result, symbol)),
-        "streak": longest_streak(~won),
+        "streak": longest_streak(lost),
         "disabled": int((own["rule"] == RULE_TEXT[Rule.SYMBOL_DISABLED]).sum()),
         "blacklisted": int((own["rule"] == RULE_TEXT[Rule.SYMBOL_BLACKLISTED]).sum()),
         "state": "" if symbol == TOTAL or not gates_are_on(result) else performance_text(result, trades),
@@ -86,8 +86,9 @@ def performance_text(result: Result, trades: pd.DataFrame) -> str:
     """How a symbol's performance stood at the end, from its own trades: off, watched, or the size it would get."""
     rules = {**SYMBOL_RULES, **result.info.settings}
     off_hours = float(rules["orchestrator.symbol.disable_hours"])
-    won = trades["pnl"].to_numpy() > 0.0
-    losing = int(np.argmax(won[::-1])) if won.any() else won.size
+    pnl = trades["pnl"].to_numpy()
+    won, lost = pnl > 0.0, pnl < 0.0
+    losing = lost.size if lost.all() else int(np.argmin(lost[::-1]))
     since_last = (period(result)[1] - int(times_ns(trades["exit_time"])[-1])) / HOUR_NS if won.size else 0.0
     blacklisted = losing >= float(rules["orchestrator.symbol.blacklist_losses"])
     if blacklisted and since_last < float(rules["governor.shutdown.operator_hours"]):

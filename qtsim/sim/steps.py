@@ -121,17 +121,17 @@ def evaluate_nb(book: Book, journal: Journal, ts: int, at_boundary: bool, params
 
 @kernel
 def tell_governor_nb(
-    book: Book, journal: Journal, i: int, ts: int, lost: bool, is_flat: bool, won: bool, params: Record
+    book: Book, journal: Journal, i: int, ts: int, lost: bool, is_flat: bool, pnl: float, params: Record
 ) -> None:
-    """After a closing fill: equity, a losing fill, and the trade once it is flat, in this order."""
+    """After a closing fill: equity, a losing fill, and the trade's net PnL once it is flat, in this order."""
     governor = book.governor[0]
     evaluate_nb(book, journal, ts, False, params)
     if lost:
         note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
     if is_flat:
-        if note_trade_nb(governor, book.events, ts, won, params):
+        if note_trade_nb(governor, book.events, ts, pnl, params):
             order_positions_nb(book.positions, GovernorOrder.REDUCE.value, ts)
-        note_symbol_trade_nb(book.stats[book.slots[i]["symbol"]], ts, won, params["orchestrator"])
+        note_symbol_trade_nb(book.stats[book.slots[i]["symbol"]], ts, pnl, params["orchestrator"])
     write_events_nb(book, journal)
 
 
@@ -145,20 +145,20 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     if is_leg:
         hit_leg_nb(position, instrument, params)
     is_flat = position["lots"] == 0
-    won = False
+    pnl = 0.0
     if is_flat:
         trade = journal.trades[journal.counts[TRADES]]
         close_trade_nb(book.account[0], position, fill, position["symbol"], bar, trade)
-        won = trade["pnl"] > 0.0
+        pnl = trade["pnl"]
         journal.counts[TRADES] += journal.counts[ADVANCE]
         book.slots[i]["last_exit_bar"] = bar
         if journal.counts[ADVANCE] == 1:
-            note_reward_nb(book.pupils[i], trade["pnl"])
+            note_reward_nb(book.pupils[i], pnl)
     lost = fill["pnl"] - fill["fee"] - fill["liq_fee"] < 0.0
     ts = fill["ts"]
     journal.counts[FILLS] += journal.counts[ADVANCE]
     if journal.counts[ADVANCE] == 1 and params["gates"]["enabled"] == 1:
-        tell_governor_nb(book, journal, i, ts, lost, is_flat, won, params)
+        tell_governor_nb(book, journal, i, ts, lost, is_flat, pnl, params)
 
 
 @kernel

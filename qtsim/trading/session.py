@@ -203,8 +203,8 @@ class Session:
             order_positions_nb(self.positions, GovernorOrder.CLOSE.value, ts)
         self._write_events()
 
-    def _tell_governor(self, i: int, ts: int, *, lost: bool, is_flat: bool, won: bool) -> None:
-        """After a closing fill: equity, a losing fill, and the trade once it is flat."""
+    def _tell_governor(self, i: int, ts: int, *, lost: bool, is_flat: bool, pnl: float) -> None:
+        """After a closing fill: equity, a losing fill, and the trade's net PnL once it is flat."""
         if self.is_trial or not self.has_gates:
             return
         governor = self.governor[0]
@@ -212,9 +212,9 @@ class Session:
         if lost:
             note_losing_fill_nb(governor, self.history, self.events, ts, float(governor["equity"]), self.params)
         if is_flat:
-            if note_trade_nb(governor, self.events, ts, won, self.params):
+            if note_trade_nb(governor, self.events, ts, pnl, self.params):
                 order_positions_nb(self.positions, GovernorOrder.REDUCE.value, ts)
-            note_symbol_trade_nb(self.stats[self.symbol_of(i)], ts, won, self.params["orchestrator"])
+            note_symbol_trade_nb(self.stats[self.symbol_of(i)], ts, pnl, self.params["orchestrator"])
         self._write_events()
 
     def _write_events(self) -> None:
@@ -415,20 +415,20 @@ class Session:
         reduce_position_nb(self.account[0], position, record[0], self.instruments[i])
         if fill.is_leg:
             hit_leg_nb(position, self.instruments[i], self.params)
-        is_flat, won = bool(position["lots"] == 0), False
+        is_flat, pnl = bool(position["lots"] == 0), 0.0
         if is_flat:
             bar = int(record[0]["bar"])
             trade = self.journal.new("trades")
             close_trade_nb(self.account[0], position, record[0], self.symbol_of(i), bar, trade[0])
             self.journal.keep("trades", trade)
-            won = bool(trade["pnl"][0] > 0.0)
+            pnl = float(trade["pnl"][0])
             self.last_exit_bar[i] = bar
             self.broker.cancel_stop(i)
             if self.learner is not None and not self.is_trial:
-                self.learner.note_trade(i, int(record["ts"][0]), float(trade["pnl"][0]))
+                self.learner.note_trade(i, int(record["ts"][0]), pnl)
         self.journal.keep("fills", record)
         lost = bool(record["pnl"][0] - record["fee"][0] - record["liq_fee"][0] < 0.0)
-        self._tell_governor(i, int(record["ts"][0]), lost=lost, is_flat=is_flat, won=won)
+        self._tell_governor(i, int(record["ts"][0]), lost=lost, is_flat=is_flat, pnl=pnl)
 
     def collect_funding(self) -> None:
         """Book the funding payments that the broker reports."""

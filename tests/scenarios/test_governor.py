@@ -346,6 +346,25 @@ def test_a_pair_without_correlation_is_counted_once_where_it_was_asked_for(
     assert story.journals.counts["no_correlation"] == counted
 
 
+def test_a_trade_closed_at_an_instant_counts_for_the_entries_of_that_instant() -> None:
+    """Three stops, and a fourth loss that a reversal closes: DEFENSIVE mode already halves the reversal's entry."""
+    rows = [FLAT, *[(100, 100, 98.5, 100)] * 3, (100, 100, 99, 99), at(99), at(99)]
+    story = play(
+        symbol(rows, long=[0, 1, 2, 3], short=[4]),
+        exit__on_opposite_signal="reverse",
+        **{**STOPPED, **NO_HOURLY},
+    )
+    assert story.fills[-3:-1] == [("reverse", 99, 1.0), ("entry", 99, 0.5)]
+
+
+def test_a_trade_that_nets_nothing_is_no_loss_of_the_streak() -> None:
+    """Three stops and one exit at the entry's price: the mode stays NORMAL."""
+    rows = [FLAT, *[(100, 100, 98.5, 100)] * 3, *[FLAT] * 6]
+    story = play(symbol(rows, long=[0, 1, 2, 3, 6], exit_long=[4]), **{**STOPPED, **NO_HOURLY})
+    assert story.pnl[3] == 0.0
+    assert [fill[2] for fill in story.fills if fill[0] == "entry"] == [1.0] * 5
+
+
 def test_in_a_downtrend_shorts_come_first_among_equals() -> None:
     long, short = (symbol([FLAT] * 4, name=name, **{side: [0]}) for name, side in (("AAA", "long"), ("BBB", "short")))
     for item in (long, short):

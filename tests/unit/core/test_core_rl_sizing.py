@@ -113,7 +113,8 @@ def test_exposure_is_a_share_of_the_limit_that_is_nearer(overrides: dict[str, An
         ([-0.1, 0.1, 0.1, 0.1], ALL_WON),
         ([0.1, 0.1, -0.1], NEUTRAL),
         ([-0.1, -0.1, -0.1], ALL_LOST),
-        ([-0.1, -0.1, 0.0], ALL_LOST),
+        ([-0.1, -0.1, 0.0], NEUTRAL),
+        ([0.0, 0.0, 0.0], NEUTRAL),
         ([0.1] * 300 + [-0.1] * 3, ALL_LOST),
     ],
 )

@@ -35,6 +35,7 @@ from tests.generated import HOUR, START, params_of
 
 DAY = 24 * HOUR
 BALANCE = 10_000.0
+PNL = {"w": 1.0, "l": -1.0, "e": 0.0}
 
 
 class Governor:
@@ -71,9 +72,9 @@ class Governor:
         self._drain()
 
     def trade(self, hour: float, result: str) -> bool:
-        """A closed trade, won (w) or lost (l); True: positions are to be reduced."""
+        """A closed trade, won (w), lost (l) or even (e); True: positions are to be reduced."""
         ts = START + int(hour * HOUR)
-        fired = note_trade_nb(self.state[0], self.rows, ts, result == "w", self.params)
+        fired = note_trade_nb(self.state[0], self.rows, ts, PNL[result], self.params)
         self._drain()
         return bool(fired)
 
@@ -244,6 +245,26 @@ def test_the_next_loss_after_four_hours_fires_again() -> None:
     assert not governor.trade(2, "l"), "active: it does not fire anew"
     governor.evaluate(5, BALANCE)
     assert governor.trade(6, "l")
+
+
+# (id, trades, losing streak, how often DEFENSIVE_EXIT has fired, size after it)
+EVEN: list[tuple[str, str, int, int, float]] = [
+    ("it_is_no_loss", "llllle", 0, 0, 1.0),
+    ("losses_before_and_after_it_are_not_in_a_row", "lllelll", 3, 0, 1.0),
+    ("it_is_no_win_that_would_end_the_decision", "lllllle", 0, 1, 0.5),
+    ("nor_one_that_gives_the_size_back", "llllllwe", 0, 1, 0.5),
+]
+
+
+@pytest.mark.parametrize(("trades", "streak", "fired", "size"), [c[1:] for c in EVEN], ids=[c[0] for c in EVEN])
+def test_a_trade_that_nets_nothing(trades: str, streak: int, fired: int, size: float) -> None:
+    governor = Governor()
+    for k, result in enumerate(trades):
+        governor.trade(k / 10, result)
+    assert governor.state["losing_streak"][0] == streak
+    assert [event[2] for event in governor.events].count("fires") == fired
+    assert (governor.rule(1) == "DEFENSIVE_EXIT") is (fired == 1 and "w" not in trades)
+    assert governor.size == size
 
 
 def test_the_streak_starts_anew_with_the_utc_day() -> None:

@@ -19,14 +19,15 @@ from qtsim.core.symbol_stats import (
 from tests.generated import HOUR, START, params_of
 
 RULES = params_of({})["orchestrator"][0]
+PNL = {"w": 1.0, "l": -1.0, "e": 0.0}
 
 
 def after(results: str, rules: Any = RULES) -> Any:
-    """Statistics after trades an hour apart: w won, l lost."""
+    """Statistics after trades an hour apart: w won, l lost, e even."""
     stats = np.zeros(1, symbol_stats_dt)
     reset_stats_nb(stats[0])
     for k, result in enumerate(results):
-        note_symbol_trade_nb(stats[0], START + k * HOUR, result == "w", rules)
+        note_symbol_trade_nb(stats[0], START + k * HOUR, PNL[result], rules)
     return stats[0]
 
 
@@ -53,14 +54,14 @@ def test_disabled_for_forty_eight_hours_then_half_size_for_five_trades() -> None
     stats = after("ww" + "lw" * 4 + "ll" + "l" * 6 + "w" + "l")
     assert win_rate_nb(stats) == pytest.approx(7 / 20)
     ts = START + 100 * HOUR
-    note_symbol_trade_nb(stats, ts, False, RULES)  # the first win leaves the window: 6 of 20
+    note_symbol_trade_nb(stats, ts, -1.0, RULES)  # the first win leaves the window: 6 of 20
     assert is_disabled_nb(stats, ts + 48 * HOUR - 1)
     assert not is_disabled_nb(stats, ts + 48 * HOUR)
     assert (stats["disabled_value"], stats["disabled_limit"]) == (0.30, 0.35), "the win rate did it"
     assert symbol_size_nb(stats, RULES) == pytest.approx(0.5 * 0.5), "watch list and probation"
     for k in range(5):
         assert stats["probation_left"] == 5 - k
-        note_symbol_trade_nb(stats, ts + (50 + k) * HOUR, True, RULES)
+        note_symbol_trade_nb(stats, ts + (50 + k) * HOUR, 1.0, RULES)
     assert stats["probation_left"] == 0
 
 
@@ -68,7 +69,7 @@ def test_no_new_crossing_does_not_disable_again() -> None:
     stats = after("lw" * 4 + "l" * 9 + "w" + "l" * 2)
     first = int(stats["disabled_until"])
     assert first != NEVER
-    note_symbol_trade_nb(stats, START + 90 * HOUR, False, RULES)
+    note_symbol_trade_nb(stats, START + 90 * HOUR, -1.0, RULES)
     assert int(stats["disabled_until"]) == first
 
 
@@ -79,6 +80,13 @@ def test_ten_losses_in_a_row_disable_and_each_one_after() -> None:
     assert (ten["disabled_value"], ten["disabled_limit"]) == (10.0, 10.0)
     assert int(after("l" * 11)["disabled_until"]) == last("l" * 11) + 48 * HOUR
     assert not is_disabled_nb(after("l" * 9 + "w" + "l"), last("l" * 11)), "a win starts the count anew"
+
+
+def test_a_trade_that_nets_nothing_is_neither_won_nor_lost() -> None:
+    even = after("l" * 9 + "e")
+    assert not is_disabled_nb(even, last("l" * 10)), "no tenth loss in a row"
+    assert (even["losing_streak"], even["closed"], even["wins"]) == (0, 10, 0)
+    assert win_rate_nb(after("we")) == 0.5
 
 
 def test_twenty_losses_blacklist_until_somebody_clears_it() -> None:

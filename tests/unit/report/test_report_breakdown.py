@@ -133,6 +133,7 @@ def test_trades_that_cannot_be_liquidated_have_no_distance() -> None:
         ("wll" * 7, 1.0, "watch list, size × 0.5: 30 % of the last 20 won"),
         ("w" * 20 + "l" * 10, 8.0, "off after 10 losses in a row, for 40 h more"),
         ("w" * 20 + "l" * 10, 48.0, "size × 1: 50 % of the last 20 won"),
+        ("w" * 20 + "l" * 9 + "e", 8.0, "size × 1: 50 % of the last 20 won"),
         ("l" * 20, 23.0, "blacklisted after 20 losses in a row"),
         ("l" * 20, 24.0, "off after 20 losses in a row, for 24 h more"),
     ],
@@ -141,7 +142,7 @@ def test_how_a_symbol_stood_at_the_end(won: str, hours: float, text: str) -> Non
     result = made_result(n_bars=100, every=10_000, ranges=False)
     end = pd.Timestamp(START + 100 * HOUR_NS, tz="UTC")
     exits = pd.to_datetime([end - pd.Timedelta(hours=hours)] * len(won)).as_unit("ns")
-    trades = pd.DataFrame({"pnl": [1.0 if letter == "w" else -1.0 for letter in won], "exit_time": exits})
+    trades = pd.DataFrame({"pnl": [{"w": 1.0, "l": -1.0, "e": 0.0}[letter] for letter in won], "exit_time": exits})
     assert performance_text(result, trades) == text
 
 
