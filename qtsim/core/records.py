@@ -30,7 +30,7 @@ BRACKETS_MAX = 16
 NEVER = -1
 """A time that is not set."""
 EVALUATIONS_MAX = 4096
-"""Rows of the ring of equity evaluations; when it is full the oldest is forgotten."""
+"""Rows of the ring of equity evaluations: more than an hour of them a second apart, and the one before it."""
 
 bar_dt = np.dtype(
     [

@@ -19,6 +19,8 @@ from qtsim.core.symbol_stats import later_nb
 DAY_NS = 86_400_000_000_000
 LOOK_BACK_NS = 3_600_000_000_000
 """PAUSE_1H compares with the last evaluation at or before one hour ago."""
+KEPT_APART_NS = 1_000_000_000
+"""Least time between evaluations that are kept, so that an hour of them fits the ring however often they come."""
 
 
 @kernel
@@ -67,20 +69,27 @@ def reset_governor_nb(governor: Record) -> None:
 
 
 @kernel
-def remember_evaluation_nb(governor: Record, history: Records, ts: int, equity: float) -> None:
-    """Append an evaluation to the ring; one at the time of the last replaces it; forget what is not needed any more.
-
-    Kept are the evaluations of the last hour and the one before them.
-    """
+def keep_evaluation_nb(governor: Record, history: Records, ts: int, equity: float) -> None:
+    """Append an evaluation to the ring; one at the time of the last replaces it, one soon after it is left out."""
     end = governor["history_end"]
-    if end > governor["history_first"] and history[(end - 1) % EVALUATIONS_MAX]["ts"] == ts:
-        history[(end - 1) % EVALUATIONS_MAX]["equity"] = equity
-        return
+    if end > governor["history_first"]:
+        last = history[(end - 1) % EVALUATIONS_MAX]
+        if ts == last["ts"]:
+            last["equity"] = equity
+        if ts - last["ts"] < KEPT_APART_NS:
+            return
     history[end % EVALUATIONS_MAX]["ts"] = ts
     history[end % EVALUATIONS_MAX]["equity"] = equity
     governor["history_end"] = end + 1
-    if end + 1 - governor["history_first"] > EVALUATIONS_MAX:
-        governor["history_first"] += 1
+
+
+@kernel
+def remember_evaluation_nb(governor: Record, history: Records, ts: int, equity: float) -> None:
+    """Keep an evaluation, and forget what is not needed any more: all but those of the last hour and the one before.
+
+    What is kept for one hour ago is so the last evaluation at or before it, or one less than KEPT_APART_NS older.
+    """
+    keep_evaluation_nb(governor, history, ts, equity)
     while governor["history_first"] + 1 < governor["history_end"]:
         if history[(governor["history_first"] + 1) % EVALUATIONS_MAX]["ts"] > ts - LOOK_BACK_NS:
             return
@@ -89,7 +98,7 @@ def remember_evaluation_nb(governor: Record, history: Records, ts: int, equity: 
 
 @kernel
 def equity_an_hour_ago_nb(governor: Record, history: Records, ts: int) -> float:
-    """The last evaluation at or before one hour ago; NaN where there is none."""
+    """The last evaluation kept of those at or before one hour ago; NaN where there is none."""
     if governor["history_first"] == governor["history_end"]:
         return np.nan
     row = history[governor["history_first"] % EVALUATIONS_MAX]

@@ -29,6 +29,7 @@ from qtsim.core.safety_governor import (
     order_positions_nb,
     reach_open_nb,
     reduced_lots_nb,
+    remember_evaluation_nb,
     reset_governor_nb,
 )
 from tests.generated import HOUR, START, params_of
@@ -209,6 +210,39 @@ def test_the_ring_keeps_the_last_hour_and_one_before() -> None:
     assert kept == 61
     ts = START + int(599 / 60 * HOUR)
     assert equity_an_hour_ago_nb(governor.state[0], governor.history, ts) == 10_000.0 + 539
+
+
+@pytest.mark.parametrize("every_s", [10.0, 1.0, 0.9, 0.25])
+def test_a_pause_fires_however_often_the_equity_is_evaluated(every_s: float) -> None:
+    governor = Governor()
+    for k in range(1, int(3_700 / every_s)):
+        remember_evaluation_nb(governor.state[0], governor.history, START + int(k * every_s * 1e9), BALANCE)
+    governor.losing_fill(3_700 / 3_600, 9_940.0)
+    assert governor.rule(3_700 / 3_600) == "PAUSE_1H"
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "late_ns"),
+    [((1.0, 7.0, 600.0, 4_000.0), 0), ((0.0, 0.1, 0.4, 0.9, 1.0, 3.0, 2_000.0), 1_000_000_000), ((0.3,), 1_000_000_000)],
+    ids=["never_twice_a_second", "often_and_seldom", "always_often"],
+)
+def test_the_ring_agrees_with_a_list_of_all_evaluations(gaps_s: tuple[float, ...], late_ns: int) -> None:
+    """The one kept is at or before one hour ago, and less than a second older than the last such; numbered equities."""
+    rng = np.random.default_rng(5)
+    steps = (1e9 * rng.choice(gaps_s, 15_000)).astype(np.int64)
+    times = START + np.cumsum(steps)
+    state, history = np.zeros(1, governor_dt), np.zeros(EVALUATIONS_MAX, evaluation_dt)
+    reset_governor_nb(state[0])
+    for k, ts in enumerate(times):
+        remember_evaluation_nb(state[0], history, int(ts), float(k))
+        last = int(np.searchsorted(times[: k + 1], ts - HOUR, side="right")) - 1
+        found = equity_an_hour_ago_nb(state[0], history, int(ts))
+        if last < 0:
+            assert np.isnan(found)
+        else:
+            assert 0 <= times[last] - times[int(found)] < max(late_ns, 1)
+            assert late_ns > 0 or int(found) == last
+        assert state["history_end"][0] - state["history_first"][0] <= HOUR // 1_000_000_000 + 1
 
 
 # DEFENSIVE_EXIT ------------------------------------------------------------------------------------------------------
