@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import ExitPolicy, HarvestBasis, MarginMode
+from qtsim.core.enums import ExitPolicy, HarvestBasis, MarginMode, Reason
 from qtsim.core.floats import steps_value_nb
 from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
-from qtsim.core.harvest import set_leg_lots_nb
+from qtsim.core.harvest import set_leg_lots_nb, share_out_rest_nb
 from qtsim.core.margin import liquidation_price_nb
-from qtsim.core.params import TARGETS, WINDOW_MAX
+from qtsim.core.params import LEGS_MAX, TARGETS, WINDOW_MAX
 from qtsim.core.records import NEVER, Record, Records
 from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import (
@@ -225,7 +225,9 @@ def open_position_nb(
         set_engine_prices_nb(position, plan, params)
         set_guard_prices_nb(position, params)
     basis = params["harvest"]["basis"] if policy == ExitPolicy.EXIT_BRAIN else HarvestBasis.REMAINING.value
-    set_leg_lots_nb(position, plan, basis, min_lots_nb(instrument))
+    for k in range(LEGS_MAX):
+        position["fractions"][k] = plan["fractions"][k]
+    set_leg_lots_nb(position, 0, basis, min_lots_nb(instrument))
     refresh_liquidation_nb(position, instrument)
     position["init_liq_price"] = position["liq_price"]
     account["wallet"] -= fill["fee"]
@@ -236,8 +238,11 @@ def open_position_nb(
 
 
 @kernel
-def reduce_position_nb(account: Record, position: Record, fill: Record, instrument: Record) -> None:
-    """Apply an exit's fill: realize its price PnL, pay its costs, release margin in proportion."""
+def reduce_position_nb(account: Record, position: Record, fill: Record, instrument: Record, params: Record) -> None:
+    """Apply an exit's fill: realize its price PnL, pay its costs, release margin in proportion.
+
+    After the governor's half profit_lock's legs are of what remains; those of the others have closed it already.
+    """
     pnl = position["side"] * fill["qty"] * (fill["price"] - position["entry_price"])
     fill["pnl"] = pnl
     account["wallet"] += pnl - fill["fee"] - fill["liq_fee"]
@@ -257,6 +262,8 @@ def reduce_position_nb(account: Record, position: Record, fill: Record, instrume
     position["path_dependent"] += fill["path_dependent"]
     if remaining > 0:
         refresh_liquidation_nb(position, instrument)
+        if fill["reason"] == Reason.GOVERNOR and params["exit"]["policy"] == ExitPolicy.PROFIT_LOCK:
+            share_out_rest_nb(position, min_lots_nb(instrument))
     fill["wallet"] = account["wallet"]
 
 

@@ -157,6 +157,7 @@ position_dt = np.dtype(
         ("crash_price", "f8"),  # acts during a crash; NaN none
         ("stale_ts", "i8"),  # ns
         ("tp_price", "f8", (LEGS_MAX,)),  # NaN none
+        ("fractions", "f8", (LEGS_MAX,)),  # share that each leg closes
         ("tp_lots", "i8", (LEGS_MAX,)),  # lots closed once this leg has filled, cumulative
         ("n_legs", "i8"),
         ("next_leg", "i8"),  # 0-based; n_legs: all hit

@@ -141,7 +141,7 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     position = book.positions[i]
     instrument = tape.instruments[i]
     fill = journal.fills[journal.counts[FILLS]]
-    reduce_position_nb(book.account[0], position, fill, instrument)
+    reduce_position_nb(book.account[0], position, fill, instrument, params)
     if is_leg:
         hit_leg_nb(position, instrument, params)
     is_flat = position["lots"] == 0

@@ -412,7 +412,7 @@ class Session:
     def _apply_exit(self, fill: Fill) -> None:
         i, record = fill.slot, fill.record
         position = self.positions[i]
-        reduce_position_nb(self.account[0], position, record[0], self.instruments[i])
+        reduce_position_nb(self.account[0], position, record[0], self.instruments[i], self.params)
         if fill.is_leg:
             hit_leg_nb(position, self.instruments[i], self.params)
         is_flat, pnl = bool(position["lots"] == 0), 0.0

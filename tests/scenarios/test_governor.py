@@ -214,6 +214,16 @@ def test_after_a_half_no_leg_is_smaller_than_the_exchange_takes(
     assert mine == [("entry", 100, 1.0), ("governor", 100, 0.5), *legs]
 
 
+def test_profit_locks_legs_after_a_half_are_of_what_remains() -> None:
+    """A quarter of 0.5, a quarter of the rest, and so on: not of 1.0, of which the first two legs are closed already."""
+    held = symbol([*[FLAT] * 8, (100, 106, 100, 106), *[at(106)] * 2], long=[0])
+    settings = {**GATED, **NO_HOURLY, "exit__policy": "profit_lock", "leverage__fixed": 10.0}
+    story = play(held, losing_symbol(6), sim__end_of_data="open", **settings)
+    mine = [fill for who, fill in zip(story.who, story.fills, strict=True) if who == 0]
+    legs = [("tp1", 100.8, 0.125), ("tp2", 101.5, 0.093), ("tp3", 102.5, 0.085), ("tp4", 103.5, 0.059)]
+    assert mine == [("entry", 100, 1.0), ("governor", 100, 0.5), *legs, ("tp5", 105, 0.027)]
+
+
 # (id, rules of the exchange, quantity entered at half of 1.0, what denies it instead, lifted to the minimum)
 SMALLEST: list[tuple[str, dict[str, Any], list[float], list[str], bool]] = [
     ("half_can_be_sent", {}, [0.5], [], False),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from qtsim.core.accounting import hit_leg_nb
-from qtsim.core.enums import PlanFlag, Reason
+from qtsim.core.enums import HarvestBasis, PlanFlag, Reason
 from qtsim.core.guards import set_guard_prices_nb
-from qtsim.core.harvest import set_fractions_nb, set_leg_lots_nb
+from qtsim.core.harvest import set_fractions_nb, set_leg_lots_nb, share_out_rest_nb
 from qtsim.core.records import plan_dt, position_dt
 from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import set_engine_prices_nb, set_stop_prices_nb, set_target_prices_nb
@@ -79,10 +79,33 @@ def test_lots_closed_after_each_leg(
     lots: int, fractions: tuple[float, ...], basis: str, smallest: int, closed: list[int]
 ) -> None:
     position = np.zeros(1, position_dt)
-    position["lots"] = lots
+    position["lots"] = position["init_lots"] = lots
+    position["n_legs"], position["fractions"][0, :3] = 3, fractions
     code = int(params_of({"exit.harvest.basis": basis})["harvest"]["basis"][0])
-    set_leg_lots_nb(position[0], plan_of(fractions=fractions)[0], code, smallest)
+    set_leg_lots_nb(position[0], 0, code, smallest)
     assert list(position["tp_lots"][0, :3]) == closed
+
+
+# (id, lots, legs hit, lots open after a half, smallest order, what the other legs have closed in all)
+HALVED: list[tuple[str, int, int, int, int, list[int]]] = [
+    ("before_the_first_leg", 1000, 0, 500, 1, [625, 718, 859]),  # 125, 93.75, 140.6 of 500, 375, 281.25
+    ("after_a_leg", 1000, 1, 375, 1, [718, 859]),  # of 375
+    ("a_leg_of_zero_lots_comes_with_the_next", 3, 1, 2, 1, [1, 2]),  # 0.875 of two lots, then 1.4375
+    ("what_would_stay_below_the_minimum_goes_too", 1000, 0, 500, 300, [500, 1000, 1000]),
+]
+
+
+@pytest.mark.parametrize(
+    ("lots", "hit", "left", "smallest", "closed"), [case[1:] for case in HALVED], ids=[case[0] for case in HALVED]
+)
+def test_legs_of_what_remains_after_a_half(lots: int, hit: int, left: int, smallest: int, closed: list[int]) -> None:
+    position = np.zeros(1, position_dt)
+    position["lots"] = position["init_lots"] = lots
+    position["n_legs"], position["fractions"][0, :3] = 3, STATIC
+    set_leg_lots_nb(position[0], 0, HarvestBasis.REMAINING.value, smallest)
+    position["lots"], position["next_leg"] = left, hit
+    share_out_rest_nb(position[0], smallest)
+    assert list(position["tp_lots"][0, hit:3]) == closed
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ def test_a_partial_close_releases_margin_and_keeps_the_liquidation_price() -> No
     account, position, fill = np.zeros(1, account_dt), open_position(1), np.zeros(1, fill_row_dt)
     before = float(position["liq_price"][0])
     fill["lots"], fill["qty"], fill["price"], fill["fee"] = 250, 0.25, 104.0, 0.02
-    reduce_position_nb(account[0], position[0], fill[0], instrument()[0])
+    reduce_position_nb(account[0], position[0], fill[0], instrument()[0], params_of({})[0])
     assert (position["lots"][0], position["qty"][0], position["margin"][0]) == (750, 0.75, 7.5)
     assert position["liq_price"][0] == pytest.approx(before)
     assert account["wallet"][0] == pytest.approx(0.25 * 4 - 0.02)
