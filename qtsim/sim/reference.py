@@ -510,7 +510,7 @@ class ReferenceBacktest:
         path = self.paths[i]
         path.share = event.share
         self.session.observe(i, event.ts, event.price, event.mark)
-        if self.broker.is_cross:
+        if self.broker.is_cross or event.rank == 1:
             for other in walking:
                 if other != i:
                     self._stand_at(other, segment, event.share, event.ts)

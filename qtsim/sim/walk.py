@@ -117,12 +117,11 @@ def stand_at_nb(book: Book, i: int, segment: int, share: float, ts: int) -> None
 
 
 @kernel
-def advance_together_nb(
-    book: Book, chosen: int, segment: int, share: float, ts: int, first: int, last: int, params: Record
-) -> None:
-    """Cross margin: where one symbol meets an event, the others of [first, last) stand at the same share."""
-    if params["account"]["mode_margin"] != MarginMode.CROSS:
-        return
+def advance_together_nb(book: Book, chosen: int, segment: int, share: float, ts: int, first: int, last: int) -> None:
+    """The others of [first, last) stand at the share at which one symbol has its cycle, or with cross margin an event.
+
+    The account is judged there: as of one instant, not of one cycle earlier for those whose turn is yet to come.
+    """
     for i in range(first, last):
         if i != chosen and book.slots[i]["bar"] != NO_BAR:
             stand_at_nb(book, i, segment, share, ts)
@@ -193,8 +192,9 @@ def fire_next_event_nb(
         return False
     i = chosen
     if chosen_rank == CYCLE_RANK:
-        stand_at_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts)
-        advance_together_nb(book, i, segment, (chosen_ts - start) / length, chosen_ts, first, last, params)
+        share = (chosen_ts - start) / length
+        stand_at_nb(book, i, segment, share, chosen_ts)
+        advance_together_nb(book, i, segment, share, chosen_ts, first, last)
         book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
         if is_observable_nb(book, i):
             observe_point_nb(book, i)
@@ -204,7 +204,8 @@ def fire_next_event_nb(
         return True
     book.slots[i]["share"] = book.slots[i]["event_share"]
     set_point_nb(book.points[i], chosen_ts, book.slots[i]["event_price"], book.slots[i]["event_mark"])
-    advance_together_nb(book, i, segment, book.slots[i]["event_share"], chosen_ts, first, last, params)
+    if params["account"]["mode_margin"] == MarginMode.CROSS:
+        advance_together_nb(book, i, segment, book.slots[i]["event_share"], chosen_ts, first, last)
     check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
     check_account_nb(tape, book, journal, first, last, params)
     check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)

@@ -99,6 +99,18 @@ def test_a_shutdown_at_a_bars_last_point_closes_at_the_open_at_the_same_time() -
     assert exits == [("end_of_data", 94, 2.0), ("governor", 102, 2.0)]
 
 
+@pytest.mark.parametrize("monitoring", ["points", "interval"])
+@pytest.mark.parametrize("margin", ["isolated", "cross"])
+def test_what_one_symbol_loses_while_another_gains_it_is_no_loss(margin: str, monitoring: str) -> None:
+    """AAA falls by 8 % while BBB rises by 8 %: at every instant the account has what it had."""
+    falls = symbol([FLAT, (100, 100, 92, 92), at(92), at(92)], name="AAA", long=[0])
+    rises = symbol([FLAT, (100, 108, 100, 108), at(108), at(108)], name="BBB", long=[0])
+    settings = {**LARGE, **NO_HOURLY, "exit__monitoring": monitoring, "exit__check_interval_s": 1200.0}
+    story = play(falls, rises, balance=1_000.0, account__mode__margin=margin, **settings)
+    assert events(story) == []
+    assert story.reasons == ["end_of_data", "end_of_data"]
+
+
 @pytest.mark.parametrize(("path", "price"), [("nearest", 97), ("adverse", 104), ("favourable", 97)])
 def test_the_path_rule_chooses_where_the_governor_closes(path: str, price: float) -> None:
     """AAA's exit at the open of hour 3 shuts down; BBB, short at 100, closes at its bar's first extreme."""
