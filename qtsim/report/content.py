@@ -23,7 +23,7 @@ from qtsim.report.story import trade_story
 from qtsim.report.thinning import SECOND_NS, compact, printed, printed_one, short, thin
 from qtsim.report.timeline import governor_timeline, shutdown_banners
 from qtsim.report.words import METRIC_GROUPS, figure_text, price_text, significant_decimals
-from qtsim.results.reach import moment, reach_of
+from qtsim.results.reach import debt_headline, moment, reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import (
     assumptions_text,
@@ -173,6 +173,8 @@ def _seconds(ts_ns: int) -> float:
 def _head(result: Result) -> dict[str, Any]:
     info = result.info
     warnings = ["SYNTHETIC data: generated, not a market"] if info.is_synthetic else []
+    if debt := debt_headline(result):
+        warnings.append(debt)
     if sign_depends_on_path(result):
         warnings.append("profit or loss depends on the intrabar path")
     params = ", ".join(f"{name} = {value}" for name, value in info.params.items())

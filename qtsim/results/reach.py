@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from qtsim.results.result import Result
 
 HOUR_NS = 3_600_000_000_000
+DEBT_SHARE = 1e-9
+"""An equity below 0 by no more than this share of the first is rounding."""
 SHUTDOWN = GOVERNOR_TEXT[GovernorDecision.EMERGENCY_SHUTDOWN]
 NORMAL = GOVERNOR_TEXT[GovernorDecision.ALLOW_NORMAL]
 GRAVEST_FIRST = tuple(GOVERNOR_TEXT[decision] for decision in sorted(GovernorDecision, reverse=True) if decision.value)
@@ -147,6 +149,18 @@ def shutdown_headline(result: Result, span: Span) -> str:
     return (
         f"EMERGENCY SHUTDOWN {moment(span.begin_ns)} UTC: equity {100.0 * span.value:.2f} % below the session's base "
         f"(limit {100.0 * span.limit:g} %), {closed_text(result, span)}; {_resumed_text(span)}"
+    )
+
+
+def debt_headline(result: Result) -> str:
+    """What heads the report where an exit has cost more than the account held; empty where none has."""
+    owed = np.flatnonzero(result.equity["equity"].to_numpy() < -DEBT_SHARE * result.totals.initial_balance)
+    if not owed.size:
+        return ""
+    first = result.equity["equity"].iloc[owed[:1]]
+    return (
+        f"ACCOUNT BELOW ZERO {moment(int(times_ns(first.index)[0]))} UTC: equity {first.iloc[0]:,.2f} "
+        f"{result.info.quote}: an exit cost more than the account held; nothing is entered while it is below zero"
     )
 
 

@@ -13,7 +13,16 @@ import pandas as pd
 
 from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Mode, Regime, Rule, TrailStyle
 from qtsim.core.exit_policies import trail_style_nb
-from qtsim.results.reach import SHUTDOWN, Reach, Span, denied_by_gate, reach_of, shutdown_headline, shutdown_text
+from qtsim.results.reach import (
+    SHUTDOWN,
+    Reach,
+    Span,
+    debt_headline,
+    denied_by_gate,
+    reach_of,
+    shutdown_headline,
+    shutdown_text,
+)
 from qtsim.results.tables import times_ns
 
 if TYPE_CHECKING:
@@ -71,7 +80,9 @@ def summarize(result: Result) -> Summary:
     """The first screen of a result."""
     info = result.info
     reach = reach_of(result)
+    debt = debt_headline(result)
     lines = [
+        *([Line("", debt)] if debt else []),
         *(Line("", text) for text in shutdown_warnings(result, reach.shutdowns)),
         Line("", heading(result)),
         Line("", assumptions_text(result)),

@@ -98,6 +98,25 @@ def test_a_jump_that_costs_more_than_the_wallet_leaves_nothing_and_no_debt() -> 
     assert story.equity[-1] == 0.0
 
 
+@pytest.mark.parametrize("margin", ["cross", "isolated"])
+@pytest.mark.parametrize(
+    "sizing",
+    [{}, {"sizing__model": "fraction"}, {"sizing__model": "notional"}],
+    ids=["fixed_qty", "fraction", "notional"],
+)
+def test_an_exit_far_from_the_mark_can_leave_a_debt_and_nothing_is_entered_on_it(
+    margin: str, sizing: dict[str, Any]
+) -> None:
+    """The mark stays at 100, so nothing is liquidated; the stop fills at the open at 40 and costs 60 of 21."""
+    falls = [FLAT, FLAT, *[(40.0, 40.0, 40.0, 40.0)] * 4]
+    settings = {**UNTIL_LIQUIDATION, "account__mode__margin": margin, "exit__bracket__sl": 0.02}
+    item = symbol(falls, marks=[FLAT] * 6, long=[0, 3], exit_long=[2])
+    story = play(item, balance=21.0, **{**settings, **sizing})
+    assert story.reasons == ["stop"]
+    assert story.equity[-1] < 0
+    assert story.denials == ["zero_lots"]
+
+
 def test_a_winner_pays_for_a_jump_before_a_settlement_price_moves() -> None:
     """30 in the wallet, the long loses 50, the short gains 15: 5 are missing, so the long is settled at 55."""
     up, down = [FLAT, FLAT, (85, 85, 85, 85)], [FLAT, FLAT, (50, 50, 50, 50)]

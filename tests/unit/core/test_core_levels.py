@@ -86,7 +86,9 @@ def test_feedback_and_clamps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("regime", "reward", "stop"), [(Regime.TRENDING, 2.5, 1.0), (Regime.RANGING, 1.5, 1.25)], ids=["trending", "ranging"]
+    ("regime", "reward", "stop"),
+    [(Regime.TRENDING, 2.5, 1.0), (Regime.RANGING, 1.5, 1.25)],
+    ids=["trending", "ranging"],
 )
 @pytest.mark.parametrize("avg_pnl", [0.0, -0.1, 0.4], ids=["no_feedback", "after_losses", "after_gains"])
 def test_levels_by_regime_are_scaled_by_feedback_once(

@@ -223,7 +223,11 @@ def test_a_pause_fires_however_often_the_equity_is_evaluated(every_s: float) -> 
 
 @pytest.mark.parametrize(
     ("gaps_s", "late_ns"),
-    [((1.0, 7.0, 600.0, 4_000.0), 0), ((0.0, 0.1, 0.4, 0.9, 1.0, 3.0, 2_000.0), 1_000_000_000), ((0.3,), 1_000_000_000)],
+    [
+        ((1.0, 7.0, 600.0, 4_000.0), 0),
+        ((0.0, 0.1, 0.4, 0.9, 1.0, 3.0, 2_000.0), 1_000_000_000),
+        ((0.3,), 1_000_000_000),
+    ],
     ids=["never_twice_a_second", "often_and_seldom", "always_often"],
 )
 def test_the_ring_agrees_with_a_list_of_all_evaluations(gaps_s: tuple[float, ...], late_ns: int) -> None:

@@ -202,6 +202,13 @@ def test_the_governor_line_says_what_fired_and_how_long_nothing_was_entered() ->
     )
 
 
+def test_an_account_below_zero_is_the_first_line_of_the_screen() -> None:
+    broke = made_result(n_bars=300, governor=[(SHUT, 280.0, None, 0.051)])
+    broke.equity.loc[broke.equity.index[10] :, "equity"] -= 20_000.0
+    line, *_ = str(summarize(broke)).splitlines()
+    assert line.startswith("ACCOUNT BELOW ZERO 2024-01-01 10:00 UTC: equity -")
+
+
 def test_a_shutdown_is_the_first_line_of_the_screen(result: Result) -> None:
     shut = made_result(governor=[(SHUT, 101.0, 125.5, 0.0512), (SHUT, 1490.0, None, 0.05)])
     first, second, heading, *_ = (line.text for line in summarize(shut))
