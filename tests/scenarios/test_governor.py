@@ -227,7 +227,7 @@ def test_after_a_half_no_leg_is_smaller_than_the_exchange_takes(
 
 
 def test_profit_locks_legs_after_a_half_are_of_what_remains() -> None:
-    """A quarter of 0.5, a quarter of the rest, and so on: not of 1.0, of which the first two legs are closed already."""
+    """A quarter of 0.5, a quarter of the rest, and so on; of 1.0 the half has closed what the first two legs would."""
     held = symbol([*[FLAT] * 8, (100, 106, 100, 106), *[at(106)] * 2], long=[0])
     settings = {**GATED, **NO_HOURLY, "exit__policy": "profit_lock", "leverage__fixed": 10.0}
     story = play(held, losing_symbol(6), sim__end_of_data="open", **settings)
