@@ -11,7 +11,7 @@ from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
 from qtsim.core.harvest import set_leg_lots_nb, share_out_rest_nb
 from qtsim.core.margin import liquidation_price_nb
 from qtsim.core.params import LEGS_MAX, TARGETS, WINDOW_MAX
-from qtsim.core.records import NEVER, Record, Records
+from qtsim.core.records import NEVER, NO_ACTION, Record, Records
 from qtsim.core.sizing import min_lots_nb
 from qtsim.core.stops import (
     clear_engine_prices_nb,
@@ -205,6 +205,8 @@ def open_position_nb(
     position["entry_regime"] = plan["regime"]
     position["entry_leader_regime"] = plan["leader_regime"]
     position["entry_mode"] = plan["mode"]
+    position["rl_state"] = plan["rl_state"] if plan["has_action"] == 1 else NO_ACTION
+    position["rl_action"] = plan["rl_action"] if plan["has_action"] == 1 else NO_ACTION
     position["seen_regime"] = plan["regime"]
     position["regime_done"] = 0 if params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN else 1
     position["reduce_after"] = NEVER
@@ -341,6 +343,8 @@ def close_trade_nb(account: Record, position: Record, fill: Record, symbol: int,
     out["regime"] = position["entry_regime"]
     out["leader_regime"] = position["entry_leader_regime"]
     out["mode"] = position["entry_mode"]
+    out["rl_state"] = position["rl_state"]
+    out["rl_action"] = position["rl_action"]
     slot = account["closed_trades"] % WINDOW_MAX
     account["trade_ret"][slot] = out["ret"]
     account["trade_roe"][slot] = out["roe"]

@@ -29,6 +29,8 @@ Records: TypeAlias = Any
 BRACKETS_MAX = 16
 NEVER = -1
 """A time that is not set."""
+NO_ACTION = -1
+"""State and action where sizing model rl chose nothing."""
 EVALUATIONS_MAX = 4096
 """Rows of the ring of equity evaluations: more than an hour of them a second apart, and the one before it."""
 
@@ -190,6 +192,8 @@ position_dt = np.dtype(
         ("entry_regime", "i8"),
         ("entry_leader_regime", "i8"),
         ("entry_mode", "i8"),  # the Orchestrator's
+        ("rl_state", "i8"),  # of sizing model rl; -1 where it chose nothing
+        ("rl_action", "i8"),
         ("seen_regime", "i8"),  # Regime at the last cycle
         ("regime_done", "i8"),  # 1: tightened on a change from TRENDING to CHOPPY
         ("reduce_after", "i8"),  # ns; DEFENSIVE_EXIT reduces it at the first point after it; NEVER: not ordered
@@ -530,6 +534,8 @@ trade_row_dt = np.dtype(
         ("regime", "i4"),  # at entry
         ("leader_regime", "i4"),
         ("mode", "i4"),
+        ("rl_state", "i4"),  # -1: sizing model rl chose nothing
+        ("rl_action", "i4"),
     ],
     align=True,
 )

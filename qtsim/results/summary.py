@@ -13,6 +13,8 @@ import pandas as pd
 
 from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gate, Mode, Regime, Rule, TrailStyle
 from qtsim.core.exit_policies import trail_style_nb
+from qtsim.core.records import NO_ACTION
+from qtsim.core.rl_sizing import action_trail_nb
 from qtsim.results.reach import (
     SHUTDOWN,
     Reach,
@@ -41,7 +43,7 @@ NAMED_SHUTDOWNS = 3
 """Shutdowns that head the screen or stand in its Governor line one by one."""
 STYLE_TEXT = {int(style): style.name.lower() for style in TrailStyle}
 AGENTS_STYLE = -1
-"""Stands for the trailing style of the agent's action, which no trade records."""
+"""Stands for the trailing style of the agent's action in a run of a version that did not record it."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -394,10 +396,11 @@ def trail_multiples(trades: pd.DataFrame, settings: Mapping[str, Any]) -> np.nda
     multiples = np.full(len(trades), np.nan)
     if not trails_by_atr(settings):
         return multiples
+    actions = trades["rl_action"] if "rl_action" in trades else np.full(len(trades), NO_ACTION)
     columns = (trades[name] for name in ("mode", "regime", "flags"))
-    for at, (mode, regime, flags) in enumerate(zip(*columns, strict=True)):
+    for at, (mode, regime, flags, action) in enumerate(zip(*columns, actions, strict=True)):
         if "signal_trail" not in flags:
-            style = entry_trail_style(str(mode), str(regime), settings)
+            style = entry_trail_style(str(mode), str(regime), int(action), settings)
             name = STYLE_TEXT.get(style, "")
             multiples[at] = settings.get(f"exit.stops.trail.{name}", 1.0) if name else np.nan
     return multiples
@@ -410,14 +413,14 @@ def trails_by_atr(settings: Mapping[str, Any]) -> bool:
     return bool(policy == "legacy" or (policy == "exit_brain" and by_setting))
 
 
-def entry_trail_style(mode: str, regime: str, settings: Mapping[str, Any]) -> int:
-    """TrailStyle of a trade; AGENTS_STYLE where sizing model rl chose it.
+def entry_trail_style(mode: str, regime: str, action: int, settings: Mapping[str, Any]) -> int:
+    """TrailStyle of a trade; action: of sizing model rl. AGENTS_STYLE where that chose it and the action is not known.
 
     A run of a version that recorded neither mode nor regime had the setting's own.
     """
     own_style = int(TrailStyle[settings.get("exit.stops.trail.style", "balanced").upper()])
     if settings.get("sizing.model") == "rl":
-        own_style = AGENTS_STYLE
+        own_style = AGENTS_STYLE if action == NO_ACTION else action_trail_nb(action)
     if settings.get("exit.policy", "exit_brain") == "legacy" or not mode:
         return own_style
     return int(trail_style_nb(Mode[mode], Regime[regime], own_style))

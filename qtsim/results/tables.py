@@ -160,6 +160,8 @@ def trades_frame(journals: Journals, tags: Sequence[str]) -> pd.DataFrame:
         "regime": _texts(rows["regime"], Regime, _names(Regime)),
         "leader_regime": _texts(rows["leader_regime"], LeaderRegime, _names(LeaderRegime)),
         "mode": _texts(rows["mode"], Mode, _names(Mode)),
+        "rl_state": rows["rl_state"],
+        "rl_action": rows["rl_action"],
     }
     return _frame(frame, ("symbol", "side", "exit_reason", "tag", "flags", "capped_by", *REGIME_COLUMNS))
 

@@ -10,19 +10,22 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from qtsim.core.entry import judge_entry_nb, size_entry_nb
-from qtsim.core.enums import CappedBy, Gate, PlanFlag, TrailStyle
+from qtsim.core.enums import CappedBy, Gate, PlanFlag, Regime, TrailStyle
 from qtsim.core.params import RL_ACTIONS
-from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt
+from qtsim.core.records import NO_ACTION, Records, account_dt, crowd_dt, plan_dt
 from qtsim.core.rl_sizing import (
     AGGRESSIVE,
+    ALL_WON,
     BALANCED,
     CONSERVATIVE,
     DEFAULT_ACTION,
     LEVERAGES,
+    NEUTRAL,
     SIZES,
     STYLES,
     action_leverage_nb,
     action_size_nb,
+    state_nb,
 )
 from qtsim.results.agents import training_draws
 from qtsim.sim.market import SymbolInput, build_market, new_agent, new_governor, new_stats, no_draws
@@ -147,6 +150,15 @@ def test_below_its_visits_it_takes_the_default() -> None:
     overrides = {**RL, "exit.policy": "bracket", "exit.bracket.tp": 0.02, "sizing.rl.min_visits": 30}
     run = both(case_of([repeated(0.03, 20)], overrides))
     assert set(run.trades["leverage"]) == {3.0}
+
+
+def test_a_trade_says_in_which_state_which_action_was_taken() -> None:
+    run = both(case_of([repeated(0.03, 4)], {**RL, "exit.policy": "bracket", "exit.bracket.tp": 0.02}))
+    confident = state_nb(int(Regime.UNKNOWN), 0.8, 0.0, NEUTRAL)
+    assert list(run.trades["rl_action"]) == [DEFAULT_ACTION] * 4
+    assert list(run.trades["rl_state"]) == [confident] * 3 + [confident - NEUTRAL + ALL_WON]
+    other = both(case_of([repeated(0.03, 4)], {**RL, "sizing.model": "math"}))
+    assert set(other.trades["rl_action"]) == set(other.trades["rl_state"]) == {NO_ACTION}
 
 
 def test_every_action_is_learnt_at_the_next_approved_signal() -> None:

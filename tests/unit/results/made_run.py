@@ -27,6 +27,7 @@ from qtsim.core.enums import (
     Rule,
 )
 from qtsim.core.records import (
+    NO_ACTION,
     account_dt,
     decision_row_dt,
     denial_row_dt,
@@ -288,6 +289,7 @@ class MadeRun:
                 "min_liq_distance": 0.3, "lsf": 0.41906, "stop_price": position.stop, "peak": position.peak,
                 "regime": Regime(1 + position.trade_id % 4), "leader_regime": LeaderRegime(1 + position.trade_id % 3),
                 "mode": Mode.DEFENSIVE if position.trade_id % 5 == 0 else Mode.NORMAL,
+                "rl_state": NO_ACTION, "rl_action": NO_ACTION,
             }
         )  # fmt: skip
 

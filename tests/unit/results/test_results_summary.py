@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtsim.core.enums import Gate, GovernorDecision, Rule
+from qtsim.core.rl_sizing import AGGRESSIVE, BALANCED
 from qtsim.results.metrics import Totals
 from qtsim.results.result import Result
 from qtsim.results.summary import (
@@ -258,7 +259,7 @@ def test_a_trail_of_an_older_run_has_the_style_of_the_setting() -> None:
 
 
 def test_a_trail_of_the_agents_style_is_compared_with_the_atr() -> None:
-    """Which style the agent chose no trade says; regime and mode go before it."""
+    """Where no trade says which style the agent chose; regime and mode go before it."""
     result = made_result(n_bars=1500, settings={**MULTIPLES, "sizing.model": "rl"})
     trailed = result.trades[result.trades["exit_reason"] == "trail"]
     unknown = (trailed["mode"] == "NORMAL") & trailed["regime"].isin(["RANGING", "CHOPPY"])
@@ -267,6 +268,14 @@ def test_a_trail_of_the_agents_style_is_compared_with_the_atr() -> None:
         result.bars[symbol] = frame.assign(atr=1.0)
     result.trades["peak"] = result.trades["stop_price"] + 0.9
     assert tight_trails(result) == tight + int(unknown.sum())
+    result.trades["rl_action"] = AGGRESSIVE
+    assert tight_trails(result) == tight + int(unknown.sum()), "half an ATR"
+    result.trades["rl_action"] = BALANCED
+    assert tight_trails(result) == tight, "one ATR"
+    older = made_result(n_bars=300, settings={**MULTIPLES, "sizing.model": "rl"})
+    expected = tight_trails(older)
+    older.trades = older.trades.drop(columns=["rl_state", "rl_action"])
+    assert tight_trails(older) == expected
 
 
 def test_a_trail_by_per_cent_is_compared_with_the_atr_known_at_the_exit() -> None:
