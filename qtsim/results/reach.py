@@ -157,9 +157,10 @@ def debt_headline(result: Result) -> str:
     owed = np.flatnonzero(result.equity["equity"].to_numpy() < -DEBT_SHARE * result.totals.initial_balance)
     if not owed.size:
         return ""
-    first = result.equity["equity"].iloc[owed[:1]]
+    first = owed[0]
+    since = int(times_ns(pd.DatetimeIndex(result.equity.index))[first])
     return (
-        f"ACCOUNT BELOW ZERO {moment(int(times_ns(first.index)[0]))} UTC: equity {first.iloc[0]:,.2f} "
+        f"ACCOUNT BELOW ZERO {moment(since)} UTC: equity {result.equity['equity'].iloc[first]:,.2f} "
         f"{result.info.quote}: an exit cost more than the account held; nothing is entered while it is below zero"
     )
 
