@@ -98,6 +98,8 @@ def test_twenty_losses_blacklist_until_somebody_clears_it() -> None:
     assert stats["blacklisted_at"] == at
     clear_blacklist_nb(stats, at + 24 * HOUR, 24.0)
     assert (stats["blacklisted_at"], stats["losing_streak"]) == (NEVER, 0)
+    assert is_disabled_nb(stats, at + 48 * HOUR - 1), "the twentieth loss disables as the ones before it did"
+    assert not is_disabled_nb(stats, at + 48 * HOUR)
 
 
 def test_an_operator_who_never_comes_clears_nothing() -> None:
