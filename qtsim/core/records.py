@@ -53,6 +53,7 @@ bar_dt = np.dtype(
 
 signal_dt = np.dtype(
     [
+        ("ts_close", "i8"),  # of its bar, ns: when it becomes known
         ("long", "i1"),
         ("short", "i1"),
         ("exit_long", "i1"),

@@ -20,9 +20,18 @@ def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
 
 
 @kernel
-def show_bar_nb(tape: Tape, book: Book, i: int, row: int) -> None:
-    """What a bar's close makes known is in force from now on."""
-    show_signal_nb(book.points[i], tape.signals[row], tape.bars[row]["ts_open"] + tape.timeframe_ns)
+def has_ended_nb(book: Book, i: int) -> bool:
+    """Has the symbol's last bar opened already?"""
+    return book.slots[i]["next_bar"] >= book.slots[i]["bars_end"]
+
+
+@kernel
+def closed_signal_nb(tape: Tape, book: Book, i: int, ts: int) -> int:
+    """Row of the next signal if its bar has closed by `ts`, else NO_BAR."""
+    row = book.slots[i]["next_signal"]
+    if row < book.slots[i]["signals_end"] and tape.signals[row]["ts_close"] <= ts:
+        return row
+    return NO_BAR
 
 
 @kernel
@@ -41,8 +50,8 @@ def open_bar_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
 
 @kernel
 def is_expired_nb(tape: Tape, row: int, ts: int) -> bool:
-    """Has the signal of bar `row` waited for its first price point for more than one bar?"""
-    return ts - (tape.bars[row]["ts_open"] + tape.timeframe_ns) > tape.timeframe_ns
+    """Has signal `row` waited for its first price point for more than one bar?"""
+    return ts - tape.signals[row]["ts_close"] > tape.timeframe_ns
 
 
 @kernel
@@ -99,12 +108,14 @@ def end_data_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record
 
 
 @kernel
-def act_on_own_close_nb(tape: Tape, book: Book, i: int, params: Record) -> None:
+def act_on_own_close_nb(tape: Tape, book: Book, i: int, ts: int, params: Record) -> None:
     """`fill_at = close`: the signal of the bar that ends now acts at its own close, unless the data end with it."""
-    row = book.slots[i]["bar"]
+    row = closed_signal_nb(tape, book, i, ts)
+    if book.slots[i]["bar"] == NO_BAR:
+        row = NO_BAR
     book.slots[i]["acting"] = row
     if row == NO_BAR:
         return
-    show_bar_nb(tape, book, i, row)
-    if params["sim"]["end_of_data"] != EndOfData.OPEN and is_last_bar_nb(book, i, row):
+    show_signal_nb(book.points[i], tape.signals[row], ts)
+    if params["sim"]["end_of_data"] != EndOfData.OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
         book.slots[i]["acting"] = NO_BAR

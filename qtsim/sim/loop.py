@@ -11,6 +11,7 @@ from qtsim.core.accounting import (
     equity_nb,
     initial_margin_nb,
     mark_to_market_nb,
+    show_signal_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
 from qtsim.core.entry import judge_entry_nb, size_entry_nb
@@ -32,13 +33,14 @@ from qtsim.core.symbol_stats import clear_blacklist_nb
 from qtsim.core.transfers import book_transfer_nb, judge_transfer_nb
 from qtsim.sim.boundary import (
     act_on_own_close_nb,
+    closed_signal_nb,
     end_data_nb,
     has_cycle_at_open_nb,
+    has_ended_nb,
     is_expired_nb,
     is_last_bar_nb,
     obey_signal_nb,
     open_bar_nb,
-    show_bar_nb,
 )
 from qtsim.sim.market import (
     CURSOR,
@@ -58,6 +60,7 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.steps import (
+    bar_number_nb,
     enter_nb,
     evaluate_nb,
     write_denial_nb,
@@ -104,8 +107,17 @@ def deny_request_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, 
         0.0,
         0.0,
         signal["confidence"],
-        row - book.slots[i]["bars_first"],
+        row - book.slots[i]["signals_first"],
     )
+
+
+@kernel
+def drop_pending_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, rule: int) -> None:
+    """Give up the signal that waits for a price, and count what it asked for."""
+    row = book.slots[i]["pending"]
+    if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
+        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
+    book.slots[i]["pending"] = NO_BAR
 
 
 @kernel
@@ -113,16 +125,16 @@ def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Rec
     """Step 4: bars that ended become visible; their signals become pending."""
     sim = params["sim"]
     for i in range(len(book.slots)):
-        row = book.slots[i]["bar"]
-        if row == NO_BAR:
-            continue
         book.slots[i]["bar"] = NO_BAR
-        show_bar_nb(tape, book, i, row)
-        book.slots[i]["pending"] = row
-        if is_last_bar_nb(book, i, row) and sim["end_of_data"] != EndOfData.OPEN:
-            if own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
-                deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.END_OF_DATA.value)
-            book.slots[i]["pending"] = NO_BAR
+        row = closed_signal_nb(tape, book, i, ts)
+        while row != NO_BAR:
+            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
+            book.slots[i]["next_signal"] = row + 1
+            show_signal_nb(book.points[i], tape.signals[row], ts)
+            book.slots[i]["pending"] = row
+            row = closed_signal_nb(tape, book, i, ts)
+        if has_ended_nb(book, i) and sim["end_of_data"] != EndOfData.OPEN:
+            drop_pending_nb(tape, book, journal, i, ts, Rule.END_OF_DATA.value)
 
 
 @kernel
@@ -133,9 +145,7 @@ def expire_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None
         if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
             continue
         if is_expired_nb(tape, row, ts):
-            if own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
-                deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.EXPIRED.value)
-            book.slots[i]["pending"] = NO_BAR
+            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
 
 
 @kernel
@@ -187,7 +197,7 @@ def plan_candidates_nb(
             continue
         since_exit = -1
         if book.slots[i]["last_exit_bar"] != NO_BAR:
-            since_exit = book.slots[i]["bar"] - book.slots[i]["bars_first"] - book.slots[i]["last_exit_bar"]
+            since_exit = bar_number_nb(book, i) - book.slots[i]["last_exit_bar"]
         rule = request_rule_nb(request, side_met_nb(book, i), book.positions[i]["side"], since_exit, params)
         if rule != Rule.NONE:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
@@ -261,7 +271,7 @@ def deny_plan_nb(book: Book, journal: Journal, plan: Record, i: int, row: int, t
         plan["value"],
         plan["limit"],
         plan["confidence"],
-        row - book.slots[i]["bars_first"],
+        row - book.slots[i]["signals_first"],
     )
 
 
@@ -306,7 +316,7 @@ def act_at_close_nb(
 ) -> None:
     """`fill_at = close`: signals of the bars that end now act at their own close, before the next open."""
     for i in range(len(book.slots)):
-        act_on_own_close_nb(tape, book, i, params)
+        act_on_own_close_nb(tape, book, i, ts, params)
     act_on_signals_nb(tape, book, journal, trial_book, trial_journal, ts, params)
 
 

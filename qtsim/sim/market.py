@@ -62,18 +62,21 @@ slot_dt = np.dtype(
         # where the symbol's rows lie
         ("bars_first", "i8"),
         ("bars_end", "i8"),
+        ("signals_first", "i8"),
+        ("signals_end", "i8"),
         ("funding_first", "i8"),
         ("funding_end", "i8"),
         ("has_mark", "i8"),  # 1: mark history
         # where the run stands
-        ("bar", "i8"),  # row of the bar being walked; NO_BAR in a gap
-        ("next_bar", "i8"),  # row of the next bar to open
+        ("bar", "i8"),  # row of the path's bar being walked; NO_BAR in a gap
+        ("next_bar", "i8"),  # row of the path's next bar to open
+        ("next_signal", "i8"),  # row of the next signal to become known
         ("next_funding", "i8"),
         ("pending", "i8"),  # row of the signal that waits for a price; NO_BAR none
         ("acting", "i8"),  # row of the signal that acts at this instant; NO_BAR none
         ("held", "i8"),  # side when that signal was decided
         ("candidate", "i8"),  # 1: planned and approved at this instant
-        ("last_exit_bar", "i8"),  # in which the symbol last became flat, counted from its first; NO_BAR never
+        ("last_exit_bar", "i8"),  # number of the signals' bar in which it last became flat; NO_BAR never
         # the path of the bar being walked
         ("prices", "f8", (4,)),
         ("marks", "f8", (4,)),
@@ -91,15 +94,17 @@ slot_dt = np.dtype(
 class Market(NamedTuple):
     """Everything a run reads. Rows of one symbol are contiguous; offsets have one more entry than symbols."""
 
-    boundaries: Ints  # every bar's open and close, ascending, ns
-    bars: Records  # bar_dt
+    boundaries: Ints  # open and close of every bar of the path, ascending, ns
+    bars: Records  # bar_dt: the path
     bar_offsets: Ints
-    signals: Records  # signal_dt, one row per bar
+    signals: Records  # signal_dt, one row per bar that the strategy saw
+    signal_offsets: Ints
     funding: Records  # funding_dt
     funding_offsets: Ints
     instruments: Records  # instrument_dt, one per symbol
     has_mark: Ints  # 1: mark history
-    timeframe_ns: int
+    timeframe_ns: int  # of the signals' bars
+    path_ns: int  # of the path's bars: the same, or less where detail is known
     closes: Records  # close_dt: bars of regime.timeframe
     close_offsets: Ints
     outages: Records  # outage_dt, ascending
@@ -116,6 +121,7 @@ class Tape(NamedTuple):
     funding: Records
     instruments: Records  # one per slot
     timeframe_ns: int
+    path_ns: int
     closes: Records
     outages: Records
     regime_ns: int
@@ -163,7 +169,10 @@ def no_closes() -> Records:
 
 @dataclass(frozen=True)
 class SymbolInput:
-    """One symbol's arrays: bars and signals row by row, funding events, instrument, closes of the regime's bars."""
+    """One symbol's arrays: bars of the path, signals, funding events, instrument, closes of the regime's bars.
+
+    Where the path's bars are those of the signals both have the same rows; else each signal has its `ts_close`.
+    """
 
     symbol: str
     bars: Records
@@ -178,30 +187,38 @@ def build_market(
     inputs: list[SymbolInput],
     timeframe_ns: int,
     *,
+    path_ns: int | None = None,
     regime_ns: int | None = None,
     outages: Records | None = None,
     transfers: Records | None = None,
 ) -> Market:
-    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the timeframe.
+    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the path.
 
+    path_ns: length of the path's bars, where they are finer than the timeframe.
     regime_ns: length of the bars behind `closes`, the timeframe's by default. outages: outage_dt, ascending.
     transfers: transfer_dt, by `due`; due and amount are read.
     """
     if [item.symbol for item in inputs] != sorted(item.symbol for item in inputs):
         raise ValueError("symbols must be in name order")
     opens = np.concatenate([item.bars["ts_open"] for item in inputs]).astype(np.int64)
-    if len(opens) and len(np.unique(opens % timeframe_ns)) > 1:
-        raise ValueError("bars of all symbols must lie on one grid of the timeframe")
+    length = path_ns or timeframe_ns
+    if len(opens) and len(np.unique(opens % length)) > 1:
+        raise ValueError("bars of all symbols must lie on one grid of the path")
+    signals = _join([item.signals for item in inputs], signal_dt)
+    if path_ns is None:
+        signals["ts_close"] = opens + timeframe_ns
     return Market(
-        boundaries=np.unique(np.concatenate([opens, opens + timeframe_ns])),
+        boundaries=np.unique(np.concatenate([opens, opens + length])),
         bars=_join([item.bars for item in inputs], bar_dt),
         bar_offsets=_offsets([len(item.bars) for item in inputs]),
-        signals=_join([item.signals for item in inputs], signal_dt),
+        signals=signals,
+        signal_offsets=_offsets([len(item.signals) for item in inputs]),
         funding=_join([item.funding for item in inputs], funding_dt),
         funding_offsets=_offsets([len(item.funding) for item in inputs]),
         instruments=_join([item.instrument for item in inputs], instrument_dt),
         has_mark=np.array([int(item.has_mark) for item in inputs], dtype=np.int64),
         timeframe_ns=timeframe_ns,
+        path_ns=length,
         closes=_join([item.closes for item in inputs], close_dt),
         close_offsets=_offsets([len(item.closes) for item in inputs]),
         outages=np.zeros(0, outage_dt) if outages is None else outages,
@@ -275,6 +292,8 @@ def new_book(
         slots[i]["other"] = other_slot_nb(i, width)
     slots["bars_first"] = slots["next_bar"] = np.repeat(market.bar_offsets[:-1], width)
     slots["bars_end"] = np.repeat(market.bar_offsets[1:], width)
+    slots["signals_first"] = slots["next_signal"] = np.repeat(market.signal_offsets[:-1], width)
+    slots["signals_end"] = np.repeat(market.signal_offsets[1:], width)
     slots["funding_first"] = slots["next_funding"] = np.repeat(market.funding_offsets[:-1], width)
     slots["funding_end"] = np.repeat(market.funding_offsets[1:], width)
     slots["has_mark"] = np.repeat(market.has_mark, width)
@@ -314,6 +333,7 @@ def tape_of(market: Market, width: int = 1) -> Tape:
         market.funding,
         np.repeat(market.instruments, width),
         market.timeframe_ns,
+        market.path_ns,
         market.closes,
         market.outages,
         market.regime_ns,

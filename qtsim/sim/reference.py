@@ -5,6 +5,7 @@ Slow and obvious. The compiled loop must equal it byte for byte; `qtsim backtest
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -126,6 +127,11 @@ class ReferenceBacktest:
         self.session.connect(self.broker)
         self.paths: dict[int, BarPath] = {}
         self.next_bar = list(self.bars_first)
+        self.signals_first, self.signals_end = (
+            [int(x) for x in np.repeat(ends, width)] for ends in (market.signal_offsets[:-1], market.signal_offsets[1:])
+        )
+        self.next_signal = list(self.signals_first)
+        self.session.bar_index[:] = 0
         start = int(market.boundaries[0]) if len(market.boundaries) else 0
         self.next_funding = [
             next(
@@ -206,26 +212,40 @@ class ReferenceBacktest:
             self._charge_due(i, ts, mark)
 
     def _act_at_close(self, ts: int) -> None:
-        for i, path in self.paths.items():
-            self.session.close_bar(i, self.market.signals[path.row], ts)
+        closed = {i: known[0] for i in self.paths if (known := self._closed_signals(i, ts))}
+        for i, row in closed.items():
+            self.session.close_bar(i, self.market.signals[row], ts)
         may_last = self.end_of_data == EndOfData.OPEN
-        rows = {i: path.row for i, path in self.paths.items() if may_last or not self._is_last(i, path.row)}
+        rows = {i: row for i, row in closed.items() if may_last or not self._is_last(i, self.paths[i].row)}
         self._decide(rows, ts)
 
     def _close_bars(self, ts: int) -> None:
-        for i in sorted(self.paths):
-            row = self.paths[i].row
-            signal = self.market.signals[row]
-            self.session.close_bar(i, signal, ts)
-            if self._is_last(i, row) and self.end_of_data != EndOfData.OPEN:
-                if self.session.request(i, signal) != 0:
-                    self.session.deny_request(i, self._relative(i, row), signal, Rule.END_OF_DATA, ts)
-                self.pending.pop(i, None)
-            else:
-                self.pending[i] = row
         self.paths.clear()
+        for i in range(self.n):
+            for row in self._closed_signals(i, ts):
+                self._drop_pending(i, Rule.EXPIRED, ts)
+                self.session.close_bar(i, self.market.signals[row], ts)
+                self.next_signal[i] += 1
+                self.session.bar_index[i] += 1
+                self.pending[i] = row
+            if self.next_bar[i] >= self.bars_end[i] and self.end_of_data != EndOfData.OPEN:
+                self._drop_pending(i, Rule.END_OF_DATA, ts)
         if self.fill_at == FillAt.CLOSE:
             self.pending.clear()
+
+    def _closed_signals(self, i: int, ts: int) -> list[int]:
+        """Rows of the signals, not yet known, whose bars have closed by `ts`."""
+        rows = range(self.next_signal[i], self.signals_end[i])
+        return list(itertools.takewhile(lambda row: self.market.signals[row]["ts_close"] <= ts, rows))
+
+    def _drop_pending(self, i: int, rule: Rule, ts: int) -> None:
+        """Give up the signal that waits for a price, and count what it asked for."""
+        if i not in self.pending:
+            return
+        row = self.pending.pop(i)
+        signal = self.market.signals[row]
+        if self.session.request(i, signal) != 0:
+            self.session.deny_request(i, self._relative(i, row), signal, rule, ts)
 
     def _open_bars(self, ts: int) -> None:
         for i in range(self.n):
@@ -234,20 +254,14 @@ class ReferenceBacktest:
                 continue
             self.next_bar[i] += 1
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
-            self.session.bar_index[i] = self._relative(i, row)
             bar = self.market.bars[row]
             mark = bar["mark_open"] if self.has_mark[i] else bar["open"]
             self.session.open_bar(i, ts, float(bar["open"]), float(mark))
 
     def _expire_signals(self, ts: int) -> None:
         for i in sorted(set(self.pending) & set(self.paths)):
-            row = self.pending[i]
-            closed = int(self.market.bars[row]["ts_open"]) + self.market.timeframe_ns
-            if ts - closed > self.market.timeframe_ns:
-                signal = self.market.signals[row]
-                if self.session.request(i, signal) != 0:
-                    self.session.deny_request(i, self._relative(i, row), signal, Rule.EXPIRED, ts)
-                del self.pending[i]
+            if ts - int(self.market.signals[self.pending[i]]["ts_close"]) > self.market.timeframe_ns:
+                self._drop_pending(i, Rule.EXPIRED, ts)
 
     def _act_on_signals(self, ts: int) -> None:
         rows = {i: self.pending.pop(i) for i in sorted(set(self.pending) & set(self.paths))}
@@ -276,6 +290,7 @@ class ReferenceBacktest:
         book.points[i] = session.points[i]
         book.slots[i]["bar"] = self.paths[i].row
         book.slots[i]["next_bar"] = self.next_bar[i]
+        book.slots[i]["next_signal"] = self.next_signal[i]
         book.slots[i]["next_funding"] = self.next_funding[i]
         return replay_nb(
             self.tape,
@@ -283,7 +298,7 @@ class ReferenceBacktest:
             self.trial_journal,
             i,
             request.side,
-            self.bars_first[i] + request.bar,
+            self.signals_first[i] + request.bar,
             action,
             request.ts,
             request.equity,
@@ -311,7 +326,7 @@ class ReferenceBacktest:
         """One order of the extremes for all slots of a symbol."""
         high_first = bool(is_high_nearer_nb(self.market.bars[self.paths[slots[0]].row]))
         asks = self.path_model != PathModel.NEAREST or self.diagnose
-        close = ts + self.market.timeframe_ns
+        close = ts + self.market.path_ns
         if asks and any(self.session.is_open(i) and self._bar_may_act(i, close) for i in slots):
             low, low_states = self._try_path(slots, False, ts)
             high, high_states = self._try_path(slots, True, ts)
@@ -404,13 +419,13 @@ class ReferenceBacktest:
             unfold_bar_nb(self.market.bars[path.row], high_first, self.has_mark[i], path.prices, path.marks)
 
     def _walk_bars(self, symbols: Any, ts: int) -> None:
-        tf = self.market.timeframe_ns
+        length = self.market.path_ns
         for i in symbols:
             if i in self.paths:
                 self.paths[i].next_cycle = next_multiple_nb(ts, self.interval_ns)
         for segment in range(SEGMENTS):
-            start, end = segment_time_nb(ts, tf, segment), segment_time_nb(ts, tf, segment + 1)
-            self._walk_segment(list(symbols), segment, start, end, ts + tf)
+            start, end = segment_time_nb(ts, length, segment), segment_time_nb(ts, length, segment + 1)
+            self._walk_segment(list(symbols), segment, start, end, ts + length)
 
     def _walk_segment(self, symbols: list[int], segment: int, start: int, end: int, close: int) -> None:
         walking = [i for i in symbols if i in self.paths]
@@ -584,7 +599,7 @@ class ReferenceBacktest:
         return row == self.bars_end[i] - 1
 
     def _relative(self, i: int, row: int) -> int:
-        return row - self.bars_first[i]
+        return row - self.signals_first[i]
 
 
 def _reached(end: float, below: float, above: float) -> list[float]:

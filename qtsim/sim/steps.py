@@ -52,6 +52,12 @@ from qtsim.sim.market import (
 
 
 @kernel
+def bar_number_nb(book: Book, i: int) -> int:
+    """Number of the signals' bar that is being walked, counted from the symbol's first: how many have closed."""
+    return book.slots[i]["next_signal"] - book.slots[i]["signals_first"]
+
+
+@kernel
 def write_decision_nb(journal: Journal, symbol: int, position: Record, point: Record, decision: Record) -> None:
     """Journal a decision that is not HOLD_CURRENT."""
     row = journal.decisions[journal.counts[DECISIONS]]
@@ -167,7 +173,7 @@ def exit_at_market_nb(
 ) -> None:
     """Close `lots` at the symbol's current point."""
     fill = journal.fills[journal.counts[FILLS]]
-    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    bar = bar_number_nb(book, i)
     fill_exit_nb(
         fill, book.positions[i], book.points[i], book.slots[i]["symbol"], reason, lots, bar, tape.instruments[i], params
     )
@@ -178,7 +184,7 @@ def exit_at_market_nb(
 def liquidate_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
     """The exchange takes the position over at mark."""
     fill = journal.fills[journal.counts[FILLS]]
-    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    bar = bar_number_nb(book, i)
     fill_liquidation_nb(fill, book.positions[i], book.points[i], book.slots[i]["symbol"], bar, tape.instruments[i])
     finish_exit_nb(tape, book, journal, i, bar, False, params)
 
@@ -193,7 +199,7 @@ def liquidate_in_account_nb(tape: Tape, book: Book, journal: Journal, i: int, pa
         book.positions[i],
         book.points[i],
         book.slots[i]["symbol"],
-        book.slots[i]["bar"] - book.slots[i]["bars_first"],
+        bar_number_nb(book, i),
         equity_nb(book.account[0], book.positions, book.points),
         least_pnl_nb(book.account[0], book.positions, book.points, i),
         tape.instruments[i],
@@ -317,7 +323,7 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     point = book.points[i]
     position = book.positions[i]
     instrument = tape.instruments[i]
-    bar = book.slots[i]["bar"] - book.slots[i]["bars_first"]
+    bar = bar_number_nb(book, i)
     fill = journal.fills[journal.counts[FILLS]]
     fill_entry_nb(fill, plan, point, book.slots[i]["symbol"], account["next_trade_id"], bar, instrument, params)
     account["next_trade_id"] += 1

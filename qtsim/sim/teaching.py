@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
+from qtsim.core.accounting import show_signal_nb
 from qtsim.core.entry import judge_entry_nb, size_entry_nb
 from qtsim.core.enums import FillAt, FundingInclusive, Gate, OwnTrade, Side
 from qtsim.core.params import LESSONS_MAX, RL_ACTIONS
@@ -22,12 +23,12 @@ from qtsim.core.rl_sizing import (
 )
 from qtsim.sim.boundary import (
     act_on_own_close_nb,
+    closed_signal_nb,
     end_data_nb,
     has_cycle_at_open_nb,
     is_expired_nb,
     obey_signal_nb,
     open_bar_nb,
-    show_bar_nb,
 )
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import is_high_nearer_nb, unfold_bar_nb
@@ -66,12 +67,17 @@ def replay_close_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, p
     end_data_nb(tape, book, journal, i, params)
     charge_boundary_funding_nb(tape, book, journal, i, i + 1, ts, False)
     if params["sim"]["fill_at"] == FillAt.CLOSE:
-        act_on_own_close_nb(tape, book, i, params)
+        act_on_own_close_nb(tape, book, i, ts, params)
         obey_signal_nb(tape, book, journal, i, params)
-    row = book.slots[i]["bar"]
-    show_bar_nb(tape, book, i, row)
     book.slots[i]["bar"] = NO_BAR
-    book.slots[i]["pending"] = NO_BAR if params["sim"]["fill_at"] == FillAt.CLOSE else row
+    row = closed_signal_nb(tape, book, i, ts)
+    while row != NO_BAR:
+        book.slots[i]["next_signal"] = row + 1
+        show_signal_nb(book.points[i], tape.signals[row], ts)
+        book.slots[i]["pending"] = row
+        row = closed_signal_nb(tape, book, i, ts)
+    if params["sim"]["fill_at"] == FillAt.CLOSE:
+        book.slots[i]["pending"] = NO_BAR
 
 
 @kernel
@@ -114,7 +120,7 @@ def follow_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params:
             bar = tape.bars[slot["bar"]]
             unfold_bar_nb(bar, is_high_nearer_nb(bar), slot["has_mark"] == 1, slot["prices"], slot["marks"])
             walk_bars_nb(tape, book, journal, now, i, i + 1, params)
-            now += tape.timeframe_ns
+            now += tape.path_ns
             replay_close_nb(tape, book, journal, i, now, params)
         else:
             row = slot["next_bar"]
@@ -147,7 +153,7 @@ def replay_nb(
     stats: Record,
     params: Record,
 ) -> tuple[int, float]:
-    """Plan the request of bar `row` under `action` and follow it on the symbol's own path: (exit time, reward).
+    """Plan the request of signal `row` under `action` and follow it on the symbol's own path: (exit time, reward).
 
     book: a copy of the symbol as it stands at the entry; journal: one that keeps nothing. A refused entry ends at
     once with reward 0.

@@ -362,7 +362,7 @@ def walk_bars_nb(
     params: Record,
 ) -> None:
     """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
-    close = ts_open + tape.timeframe_ns
+    close = ts_open + tape.path_ns
     if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and not any_open_nb(book, first, last):
         for i in range(first, last):
             if book.slots[i]["bar"] != NO_BAR:
@@ -373,8 +373,8 @@ def walk_bars_nb(
         # a cycle at the close is the next open's, where there is one
         book.slots[i]["next_cycle"] = next_multiple_nb(ts_open, interval_ns)
     for segment in range(SEGMENTS):
-        start = segment_time_nb(ts_open, tape.timeframe_ns, segment)
-        end = segment_time_nb(ts_open, tape.timeframe_ns, segment + 1)
+        start = segment_time_nb(ts_open, tape.path_ns, segment)
+        end = segment_time_nb(ts_open, tape.path_ns, segment + 1)
         walk_segment_nb(tape, book, journal, segment, start, end, close, first, last, params)
 
 
@@ -514,7 +514,7 @@ def choose_path_nb(
     """
     path = params["sim"]["path"]
     high_first = is_high_nearer_nb(tape.bars[book.slots[first]["bar"]])
-    close = ts_open + tape.timeframe_ns
+    close = ts_open + tape.path_ns
     matters = False
     if path != PathModel.NEAREST or diagnose:
         for i in range(first, last):
