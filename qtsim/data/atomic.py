@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from qtsim.errors import DataError
+
+if sys.platform != "win32":
+    import fcntl
+
+Write: TypeAlias = Callable[[Path], object]
+"""Writes a file's content to the path it is given."""
 
 
 def not_allowed(path: Path, deed: str = "read") -> DataError:
@@ -15,7 +24,7 @@ def not_allowed(path: Path, deed: str = "read") -> DataError:
     return DataError(f"{path}: permission denied; give yourself the right to {deed} it, or choose another place")
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Write) -> None:
     """Write a file so that readers see the old one or the whole new one, never a part.
 
     Parameters
@@ -31,19 +40,66 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     DataError
         The folder or file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    write_together([(path, write)])
+
+
+def write_together(files: Iterable[tuple[Path, Write]]) -> None:
+    """Write several files so that none of them appears before all of them are on the disk.
+
+    Parameters
+    ----------
+    files : iterable of (Path, callable)
+        As for `write_atomically`. It may make its content one file after the other: an error that it raises leaves
+        every file as it was.
+
+    Raises
+    ------
+    DataError
+        A folder or file cannot be written.
+    """
+    staged: list[tuple[Path, Path]] = []
+    path = Path()
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            sync_file(temporary)
-            os.replace(temporary, path)
-            sync_folder(path.parent)
+            for path, write in files:
+                temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+                staged.append((temporary, path))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(temporary)
+                sync_file(temporary)
+            for temporary, path in staged:
+                os.replace(temporary, path)
+            for folder in {path.parent for _, path in staged}:
+                sync_folder(folder)
         finally:
-            temporary.unlink(missing_ok=True)
+            for temporary, _ in staged:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path}: {reason}; make the folder writable or choose another") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one writer at a time change a folder: who merges reads, changes and writes back.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("a")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"cannot write to {folder}: {reason}; make the folder writable or set data.dir to another"
+        ) from error
+    with handle:
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def sync_file(path: Path) -> None:

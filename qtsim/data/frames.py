@@ -211,7 +211,7 @@ def table_times(table: pd.DataFrame, what: str) -> Times:
     raise DataError(f"{what}: no time found; the table has {have or 'no columns'}: name one of them timestamp or date")
 
 
-def parse_times(values: pd.Index[Any] | pd.Series[Any], what: str) -> Times:
+def parse_times(values: pd.Index[Any] | pd.Series[Any], what: str, *, first: int = 1) -> Times:
     """Return times of any common form as int64 ns UTC; the unit of numbers is found by their size, row by row.
 
     Parameters
@@ -220,41 +220,44 @@ def parse_times(values: pd.Index[Any] | pd.Series[Any], what: str) -> Times:
         Datetimes (naive = UTC), ISO text, dates as 20240131, or Unix seconds, milliseconds, microseconds, nanoseconds.
     what : str
         Named in errors.
+    first : int
+        Number of the first row, for errors: 1, but for a later part of a longer table.
 
     Raises
     ------
     DataError
-        A value that is no time; its row is named, counted from 1.
+        A value that is no time; its row is named.
     """
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
         index = pd.DatetimeIndex(values)
-        _refuse(np.asarray(index.isna()), values, what, "is no time")
+        _refuse(np.asarray(index.isna()), values, what, "is no time", first)
         return _index_ns(index)
     if values.dtype.kind in "iuf":
-        return _unix_ns(np.asarray(values), values, what)
+        return _unix_ns(np.asarray(values), values, what, first)
     texts = pd.Series(np.asarray(values, dtype=object))
     numbers = pd.to_numeric(texts, errors="coerce")
     if len(texts) and not bool(numbers.isna().any()):
-        return _unix_ns(np.asarray(numbers), values, what)
+        return _unix_ns(np.asarray(numbers), values, what, first)
     texts = texts.astype(str).str.replace(r"\s*UTC$", "", regex=True)
     parsed = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
-    _refuse(np.asarray(parsed.isna()), values, what, "is no time; write 2024-01-31 09:30:00 or Unix milliseconds")
+    why = "is no time; write 2024-01-31 09:30:00 or Unix milliseconds"
+    _refuse(np.asarray(parsed.isna()), values, what, why, first)
     return _index_ns(pd.DatetimeIndex(parsed))
 
 
-def as_floats(values: pd.Series[Any], what: str, column: str) -> Floats:
+def as_floats(values: pd.Series[Any], what: str, column: str, *, first: int = 1) -> Floats:
     """Return a column as float64; numbers written as text are understood.
 
     Raises
     ------
     DataError
-        A value that is not a number; its row is named, counted from 1.
+        A value that is not a number; its row is named, counted from `first`.
     """
     if values.dtype.kind in "iuf":
         return np.ascontiguousarray(values.to_numpy(dtype=np.float64))
     numbers = np.ascontiguousarray(pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan))
     given = ~np.asarray(values.isna()) & (np.asarray(values.astype(str).str.strip().str.lower()) != "nan")
-    _refuse(np.isnan(numbers) & given, values, f"{what}, column {column}", "is not a number")
+    _refuse(np.isnan(numbers) & given, values, f"{what}, column {column}", "is not a number", first)
     return numbers
 
 
@@ -310,15 +313,15 @@ def _index_ns(index: pd.DatetimeIndex) -> Times:
     return np.asarray(naive.as_unit("ns").asi8, dtype=np.int64)
 
 
-def _unix_ns(numbers: npt.NDArray[Any], values: Any, what: str) -> Times:
+def _unix_ns(numbers: npt.NDArray[Any], values: Any, what: str, first: int) -> Times:
     if numbers.dtype.kind == "f":
-        _refuse(~np.isfinite(numbers), values, what, "is no time")
+        _refuse(~np.isfinite(numbers), values, what, "is no time", first)
     size = np.abs(numbers)
     as_date = (size >= 19_000_101) & (size <= 21_001_231)
-    _refuse((size < 10**8) & ~as_date, values, what, "is no time; expected Unix s, ms, us or ns, or a date")
+    _refuse((size < 10**8) & ~as_date, values, what, "is no time; expected Unix s, ms, us or ns, or a date", first)
     if bool(as_date.any()):
         parsed = pd.to_datetime(pd.Series(numbers).astype("int64").astype(str), format="%Y%m%d", errors="coerce")
-        _refuse(np.asarray(parsed.isna()), values, what, "is no date; expected 20240131")
+        _refuse(np.asarray(parsed.isna()), values, what, "is no date; expected 20240131", first)
         return _index_ns(pd.DatetimeIndex(parsed))
     scale = np.select([size < 10**11, size < 10**14, size < 10**17], [SECOND, 1_000_000, 1_000], 1).astype(np.int64)
     whole = np.floor(numbers).astype(np.int64)
@@ -329,8 +332,8 @@ def _unix_ns(numbers: npt.NDArray[Any], values: Any, what: str) -> Times:
     return times
 
 
-def _refuse(bad: npt.NDArray[np.bool_], values: Any, what: str, why: str) -> None:
+def _refuse(bad: npt.NDArray[np.bool_], values: Any, what: str, why: str, first: int) -> None:
     if bool(bad.any()):
         row = int(np.argmax(bad))
         value = values.iloc[row] if isinstance(values, pd.Series) else values[row]
-        raise DataError(f"{what}, row {row + 1}: {value!r} {why}")
+        raise DataError(f"{what}, row {row + first}: {value!r} {why}")

@@ -205,9 +205,9 @@ def check_events(
         row, reason = _first(masks)
         place = f"{what}, row {row + 1} ({format_ts(int(times[row]))})"
         if reason in ("duplicate", "out of order"):
-            raise DataError(f"{place}: {_order_text(times, row, reason)}{_REMEDY}")
+            raise DataError(f"{place}: {_order_text(times, row, reason)}{REMEDY}")
         name = reason.removesuffix(" not a finite number")
-        raise DataError(f"{place}: {name} is {values[name][row]:g}, a finite number is needed{_REMEDY}")
+        raise DataError(f"{place}: {name} is {values[name][row]:g}, a finite number is needed{REMEDY}")
     keep, bad, duplicates, unsorted = _sift(times, masks)
     if not len(keep):
         raise DataError(f"{what}: every one of the {len(times)} rows is bad: {_counts(bad)}")
@@ -224,7 +224,7 @@ def check_events(
     return clean, report
 
 
-_REMEDY = '; correct the row, or have such rows dropped and counted: data.on_bad_rows = "drop"'
+REMEDY = '; correct the row, or have such rows dropped and counted: data.on_bad_rows = "drop"'
 
 
 def _check_word(on_bad_rows: str) -> None:
@@ -319,7 +319,7 @@ def _raise_first(
         text = f"volume is {values['volume']:.12g}; it is 0 or more"
     else:
         text = f"the time is not the open of a {timeframe_name(step)} bar"
-    raise DataError(f"{what}, row {row + 1} ({format_ts(int(times[row]))}): {text}{_REMEDY}")
+    raise DataError(f"{what}, row {row + 1} ({format_ts(int(times[row]))}): {text}{REMEDY}")
 
 
 def _pick(values: Mapping[str, float], test: np.ufunc) -> str:

@@ -13,8 +13,7 @@ import contextlib
 import difflib
 import json
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qtsim.data.atomic import not_allowed, write_atomically
+from qtsim.data.atomic import locked, not_allowed, write_atomically
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.frames import (
     BAR_COLUMNS,
@@ -43,9 +42,6 @@ from qtsim.data.resample import divides, resample_bars
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import format_ts, normalize_timeframe, timeframe_ns
 from qtsim.errors import DataError, UsageError
-
-if sys.platform != "win32":
-    import fcntl
 
 KINDS = ("bars", "mark", "funding", "column")
 ALL_SYMBOLS = "_all"
@@ -182,7 +178,7 @@ class Store:
             A bad row, or the folder cannot be written.
         """
         key, clean = self._checked_bars(symbol, timeframe, frame, kind)
-        with self._lock():
+        with locked(self.folder):
             self._write(key, clean, (source,))
 
     def merge_bars(
@@ -198,7 +194,7 @@ class Store:
     def write_funding(self, symbol: str, frame: pd.DataFrame, *, source: str) -> None:
         """Replace a symbol's funding history."""
         key, clean = self._checked_funding(symbol, frame)
-        with self._lock():
+        with locked(self.folder):
             self._write(key, clean, (source,))
 
     def merge_funding(self, symbol: str, frame: pd.DataFrame, *, source: str) -> MergeReport:
@@ -211,7 +207,7 @@ class Store:
     ) -> None:
         """Replace an external series; its index is the time at which each value became known."""
         key, clean = self._checked_column(name, frame, symbol)
-        with self._lock():
+        with locked(self.folder):
             self._write(key, clean, (source,))
 
     def merge_column(
@@ -229,7 +225,7 @@ class Store:
         list of MergeReport
             One per part. Where all parts together leave the series as it was, each says that nothing changed.
         """
-        with self._lock():
+        with locked(self.folder):
             old = self._read(key) if _is_there(self._path(key)) else None
             stored = self._describe(self._path(key)) if old is not None else None
             merged = old
@@ -561,22 +557,6 @@ class Store:
         else:
             have = "too few to make one whole bar"
         return f"no {stored.key} from {start} to {end}: {have}"
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Let one writer at a time change this store: a merge reads, changes and writes back."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / ".lock").open("a")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError(
-                f"cannot write to {self.folder}: {reason}; make the folder writable or set data.dir to another"
-            ) from error
-        with handle:
-            if sys.platform != "win32":
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
 
 def merge_rows(old: pd.DataFrame | None, new: pd.DataFrame) -> tuple[pd.DataFrame, MergeReport]:
