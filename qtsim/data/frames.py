@@ -336,4 +336,5 @@ def _refuse(bad: npt.NDArray[np.bool_], values: Any, what: str, why: str, first:
     if bool(bad.any()):
         row = int(np.argmax(bad))
         value = values.iloc[row] if isinstance(values, pd.Series) else values[row]
-        raise DataError(f"{what}, row {row + first}: {value!r} {why}")
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise DataError(f"{what}, row {row + first}: {shown!r} {why}")

@@ -18,6 +18,10 @@ from qtsim.data.quality import QualityReport, check_bars, check_events, check_sp
 from qtsim.data.store import ALL_SYMBOLS, KINDS, SeriesKey, Store, check_column_name, refuse_reserved_name
 from qtsim.data.symbols import is_delivery_date, is_whole, normalize_symbol, symbol_among
 from qtsim.data.tables import extension, read_table, stem
+from qtsim.data.ticks.importing import import_ticks
+from qtsim.data.ticks.reading import TickFile, look, tick_extension
+from qtsim.data.ticks.store import KINDS as TICK_KINDS
+from qtsim.data.ticks.store import TickStore
 from qtsim.data.timeframes import format_ts, normalize_timeframe, timeframe_name, timeframe_ns
 from qtsim.errors import DataError, UsageError
 
@@ -43,10 +47,8 @@ _KIND_TOKENS = {
     "candles": "bars",
     "bars": "bars",
 }
+_TICK_KINDS = {"trades": "trades", "aggtrades": "trades", "bookticker": "quotes", "quotes": "quotes"}
 _OTHER_KINDS = {
-    "trades": "trades",
-    "aggtrades": "trades",
-    "bookticker": "quotes",
     "bookdepth": "an order book",
     "depth": "an order book",
     "metrics": "statistics",
@@ -124,6 +126,7 @@ class _Guess:
     delivery: str = ""
     """The contract where it is one that is delivered at a date: `BTCUSDT_240628`. It is no perpetual."""
     months: bool = False
+    spot: bool = False
 
 
 def import_path(
@@ -139,6 +142,8 @@ def import_path(
 ) -> list[ImportReport]:
     """Import a file, or every market data file of a folder and its subfolders.
 
+    Trades and quotes are read in parts, one file at a time; all else is bars, funding or a column.
+
     Format, kind, symbol and timeframe are found by looking: freqtrade's names (`BTC_USDT_USDT-1h-futures.feather`,
     `-mark`, `-funding_rate`), Binance's (`BTCUSDT-1h-2024-01.zip`), or a symbol alone (`BTCUSDT.parquet`), its
     timeframe from the spacing of the rows. Arguments override what is found. Importing the same again changes nothing.
@@ -148,9 +153,10 @@ def import_path(
     ----------
     store : Store
     path : Path or str
-        A file (`.csv`, `.parquet`, `.feather`, `.json`, `.csv.gz`, `.json.gz`, `.zip` with one CSV) or a folder.
+        A file (`.csv`, `.parquet`, `.feather`, `.json`, `.csv.gz`, `.json.gz`, `.zip` with one CSV; a recorded stream
+        as `.gz` or `.jsonl`) or a folder.
     symbol, timeframe, kind : str, optional
-        Say what the files are; `kind` is `bars`, `mark` or `funding`.
+        Say what the files are; `kind` is `bars`, `mark`, `funding`, `trades` or `quotes`.
     column : str, optional
         Import an external series under this name: time (at which the value became known) and one value. Without
         `symbol` it belongs to all symbols.
@@ -162,7 +168,7 @@ def import_path(
     Returns
     -------
     list of ImportReport
-        One per file, in order of path.
+        One per file, in order of path; a recorded stream has one per kind and symbol.
 
     Raises
     ------
@@ -174,8 +180,8 @@ def import_path(
         No such path, a folder without market data, or arguments that contradict each other.
     """
     path = Path(path).expanduser()
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"kind {kind!r} is not known; use bars, mark, funding or column")
+    if kind is not None and kind not in (*KINDS, *TICK_KINDS):
+        raise UsageError(f"kind {kind!r} is not known; use bars, mark, funding, trades, quotes or column")
     if column is not None:
         if kind not in (None, "column"):
             raise UsageError(f"a column has no kind {kind!r}; leave one of the two out")
@@ -209,6 +215,7 @@ def import_path(
         raise UsageError(f"{path} holds no files that can be read (CSV, Parquet, Feather, JSON, zip)")
 
     reports: dict[Path, ImportReport] = {}
+    ticks: dict[Path, list[ImportReport]] = {}
     loaded: dict[SeriesKey, list[tuple[Path, pd.DataFrame, QualityReport, str]]] = {}
     # a column belongs to the symbol that was said, never to one read off a name such as fear_greed.csv
     guesses = {file: fixed if column else _override(_from_name(file), fixed, whole_folder) for file in files}
@@ -222,6 +229,10 @@ def import_path(
             )
             continue
         try:
+            tick_file = None if column else _look_for_ticks(file, guesses[file])
+            if tick_file is not None:
+                ticks[file] = _import_ticks(store, tick_file, guesses[file], on_bad_rows)
+                continue
             key, frame, quality, note = _load(file, guesses[file], column, on_bad_rows)
         except _NotMarketDataError as error:
             if not whole_folder:
@@ -240,11 +251,11 @@ def import_path(
     if progress is not None:
         progress(len(files), len(files), files[-1])
 
-    result = [reports[file] for file in files]
+    result = [report for file in files for report in ticks.get(file) or [reports[file]]]
     failed = [report for report in result if report.status == FAILED]
     if failed:
         lines = "\n".join(f"  {report.message}" for report in failed)
-        good = sum(report.status in (NEW, MERGED, UNCHANGED) for report in result)
+        good = len({report.path for report in result if report.status in (NEW, MERGED, UNCHANGED)})
         raise FolderImportError(
             f"{len(failed)} of {len(files)} files failed, {good} are in the store:\n{lines}", result
         )
@@ -292,6 +303,48 @@ def source_of(file: Path) -> str:
     return "/".join(file.resolve().parts[-2:])
 
 
+def _look_for_ticks(file: Path, guess: _Guess) -> TickFile | None:
+    """Recognise trades and quotes; not where the file's name, its timeframe or the user says that it is another."""
+    if guess.kind in TICK_KINDS:
+        _refuse_delivery(guess)
+        return look(file, guess.kind)
+    if guess.kind or guess.timeframe or guess.months:
+        return None
+    found = look(file)
+    if found is not None:
+        _refuse_delivery(guess)
+    return found
+
+
+def _import_ticks(store: Store, file: TickFile, guess: _Guess, on_bad_rows: str) -> list[ImportReport]:
+    """Import one file of trades or quotes at once: it may be larger than the memory that a folder's bars share."""
+    ticks = TickStore.beside(store)
+    fresh = {kind: set(ticks.symbols(kind)) for kind in TICK_KINDS}
+    source = source_of(file.path)
+    imports = import_ticks(ticks, file, symbol=guess.symbol, source=source, on_bad_rows=on_bad_rows)
+    spot = "the name says spot: these are not the perpetual's prices" if guess.spot else ""
+    return [
+        ImportReport(
+            file.path,
+            UNCHANGED if not found.added else MERGED if found.symbol in fresh[found.kind] else NEW,
+            kind=found.kind,
+            symbol=found.symbol,
+            added=found.added,
+            unchanged=found.unchanged,
+            quality=QualityReport(
+                rows=found.rows,
+                start=found.start,
+                end=found.end,
+                unsorted=found.unsorted,
+                dropped=sum(found.dropped.values()),
+                bad=found.dropped,
+            ),
+            message="; ".join(part for part in (found.describe(), spot) if part),
+        )
+        for found in imports
+    ]
+
+
 def _load(
     file: Path, guess: _Guess, column: str | None, on_bad_rows: str
 ) -> tuple[SeriesKey, pd.DataFrame, QualityReport, str]:
@@ -300,13 +353,11 @@ def _load(
         frame, report = check_events(as_column(read_table(file), column), what=column, on_bad_rows=on_bad_rows)
         key = SeriesKey("column", guess.symbol or ALL_SYMBOLS, name=column)
         return key, frame, report, report.describe_dropped()
+    if not extension(file) and tick_extension(file):
+        raise _NotMarketDataError("no recorded stream of trades or quotes, and files like this are not read")
     if guess.kind in _OTHER_KINDS:
         raise _NotMarketDataError(f"{_OTHER_KINDS[guess.kind]}: not imported by this version")
-    if guess.delivery:
-        raise _NotMarketDataError(
-            f"{guess.delivery} is a contract with a delivery date, and qtsim trades perpetuals; "
-            "where the digits mean something else, import the file alone and say its symbol: -p BTCUSDT"
-        )
+    _refuse_delivery(guess)
     if guess.months and guess.kind != "funding":
         raise _NotMarketDataError("a month has no fixed length: bars of months are not imported; import finer ones")
     try:
@@ -330,6 +381,14 @@ def _load(
     bars, report = check_bars(bars, timeframe_ns(timeframe), symbol=guess.symbol, on_bad_rows=on_bad_rows)
     remarks = [turned, report.describe_dropped()]
     return SeriesKey(kind, guess.symbol, timeframe), bars, report, "; ".join(remark for remark in remarks if remark)
+
+
+def _refuse_delivery(guess: _Guess) -> None:
+    if guess.delivery:
+        raise _NotMarketDataError(
+            f"{guess.delivery} is a contract with a delivery date, and qtsim trades perpetuals; "
+            "where the digits mean something else, import the file alone and say its symbol: -p BTCUSDT"
+        )
 
 
 def _load_funding(
@@ -383,13 +442,13 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(base) / name for name in names if not name.startswith(".") and extension(Path(name))]
+        found += [Path(base) / name for name in names if not name.startswith(".") and tick_extension(Path(name))]
     return sorted(path for path in found if extension(path) != ".txt")
 
 
 def _from_name(file: Path) -> _Guess:
     """Read kind, symbol and timeframe off a file's name, and the kind off its folders."""
-    name = stem(file).replace("funding_rate", "fundingrate").replace("fundingRate", "fundingrate")
+    name = stem(file).removesuffix(".gz").replace("funding_rate", "fundingrate").replace("fundingRate", "fundingrate")
     kind = timeframe = ""
     futures = False
     rest: list[str] = []
@@ -402,7 +461,9 @@ def _from_name(file: Path) -> _Guess:
         if follows and is_delivery_date(token):
             of = _symbol_of(rest)
             delivery = f"{of}_{token}" if of else delivery
-        if low in _OTHER_KINDS and rest:
+        if low in _TICK_KINDS and rest:
+            kind = _TICK_KINDS[low]
+        elif low in _OTHER_KINDS and rest:
             kind = low
         elif low in _KIND_TOKENS:
             kind = kind or _KIND_TOKENS[low]
@@ -417,7 +478,8 @@ def _from_name(file: Path) -> _Guess:
         kind = _kind_of_folder(file) or kind
     if not rest and _looks_like_symbol(file.parent.name):
         rest = [file.parent.name]
-    return _Guess(kind, delivery or _symbol_of(rest), timeframe, futures, delivery, months)
+    spot = "spot" in re.split(r"[-_ .,()]+", name.lower())
+    return _Guess(kind, delivery or _symbol_of(rest), timeframe, futures, delivery, months, spot)
 
 
 def _symbol_of(words: Sequence[str]) -> str:
@@ -438,6 +500,8 @@ def _plain_word(word: str) -> str:
 def _kind_of_folder(file: Path) -> str:
     """Kind that a file's nearest two folders name, such as `markPriceKlines/BTCUSDT/1h` and `mark_1h`."""
     for folder in [parent.name.lower() for parent in list(file.parents)[:4]]:
+        if folder in _TICK_KINDS:
+            return _TICK_KINDS[folder]
         if folder in _OTHER_KINDS:
             return folder
         if folder in ("markpriceklines", "fundingrate", "mark", "funding") or folder.startswith(("mark_", "mark-")):

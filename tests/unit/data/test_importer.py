@@ -14,6 +14,7 @@ import pytest
 from qtsim.data.frames import times_of
 from qtsim.data.importer import FolderImportError, _from_name, import_path
 from qtsim.data.store import Store
+from qtsim.data.ticks import TickStore
 from qtsim.data.timeframes import HOUR
 from qtsim.errors import DataError, UsageError
 from tests.unit.data.made_bars import START, made_bars
@@ -137,7 +138,10 @@ def write_freqtrade_folder(folder: Path) -> None:
     freqtrade_frame(made_bars(48, seed=2)).to_feather(folder / "BTC_USDT-1h.feather")
     freqtrade_frame(made_bars(48, seed=3)).to_feather(folder / "ETH_USDT-1h.feather")
     (futures / "leverage_tiers_USDT.json").write_text(json.dumps({"updated": "x", "data": {}}))
-    (futures / "BTC_USDT_USDT-trades.feather").write_bytes(b"trades")
+    trades = {"timestamp": [1704067200123, 1704067200124], "id": ["7", "8"], "type": [None, None]}
+    trades |= {"side": ["buy", "sell"], "price": [100.0, 99.9], "amount": [0.5, 1.0], "cost": [50.0, 99.9]}
+    pd.DataFrame(trades).to_feather(futures / "BTC_USDT_USDT-trades.feather")
+    (futures / "BTC_USDT_USDT-1h-index.feather").write_bytes(b"index")
     (folder / "notes.txt").write_text("mine")
     (folder / ".hidden.csv").write_text("mine")
 
@@ -155,7 +159,9 @@ def test_a_freqtrade_folder_in_one_go(store: Store, inbox: Path) -> None:
     by_name = {report.path.name: report for report in reports}
     assert by_name["BTC_USDT-1h.feather"].message == "spot candles beside futures candles of the same symbol"
     assert by_name["leverage_tiers_USDT.json"].status == "skipped"
-    assert by_name["BTC_USDT_USDT-trades.feather"].describe() == "skipped: trades: not imported by this version"
+    assert by_name["BTC_USDT_USDT-1h-index.feather"].message == "an index price: not imported by this version"
+    assert by_name["BTC_USDT_USDT-trades.feather"].describe().startswith("BTCUSDT trades: 2 rows added")
+    assert TickStore.beside(store).read_day("BTCUSDT", "2024-01-01").trades.is_buyer_maker.tolist() == [False, True]
     pd.testing.assert_frame_equal(store.read_bars("BTCUSDT", "1h"), BARS)
     funding = store.read_funding("BTCUSDT")
     assert funding["funding_rate"].tolist() == [0.0001, -0.0002, 0.0, 0.0003, 0.0001, 0.0001]
@@ -174,10 +180,10 @@ def test_one_damaged_file_is_named_and_the_others_are_imported(store: Store, inb
     with pytest.raises(FolderImportError) as caught:
         import_path(store, inbox)
     message = str(caught.value)
-    assert message.startswith("2 of 9 files failed, 4 are in the store")
+    assert message.startswith("2 of 10 files failed, 5 are in the store")
     assert f"{inbox / 'SOL_USDT-1h.feather'} cannot be read" in message
     assert f"{inbox / 'XRP_USDT-1h.csv'}: XRPUSDT 1h, row 3 (2024-01-01 02:00 UTC): high 0.5 is below" in message
-    assert len(caught.value.reports) == 9
+    assert len(caught.value.reports) == 10
     assert caught.value.exit_code == 1
     assert store.symbols() == ["BTCUSDT", "ETHUSDT"]
 
@@ -319,8 +325,8 @@ def test_wrong_usage(store: Store, inbox: Path) -> None:
     with pytest.raises(UsageError, match="use error or drop"):
         import_path(store, inbox / "BTCUSDT.csv", on_bad_rows="keep")
     (inbox / "BTCUSDT.csv").unlink()
-    (inbox / "ETHUSDT.csv").rename(inbox / "BTCUSDT-trades.csv")
-    with pytest.raises(UsageError, match="holds no market data; 1 files were skipped: trades"):
+    (inbox / "ETHUSDT.csv").rename(inbox / "BTCUSDT-depth.csv")
+    with pytest.raises(UsageError, match="holds no market data; 1 files were skipped: an order book"):
         import_path(store, inbox)
 
 
@@ -389,7 +395,8 @@ def test_a_file_of_several_symbols_is_refused(store: Store, inbox: Path) -> None
         ("markPriceKlines/BTCUSDT/1h/BTCUSDT-1h-2024-01.zip", "mark", "BTCUSDT", "1h"),
         ("premiumIndexKlines/BTCUSDT/1h/BTCUSDT-1h-2024-01.zip", "premiumindexklines", "BTCUSDT", "1h"),
         ("BTCUSDT-fundingRate-2024-01.zip", "funding", "BTCUSDT", ""),
-        ("BTCUSDT-aggTrades-2024-01.zip", "aggtrades", "BTCUSDT", ""),
+        ("BTCUSDT-aggTrades-2024-01.zip", "trades", "BTCUSDT", ""),
+        ("BTCUSDT-bookTicker-2024-01-01.zip", "quotes", "BTCUSDT", ""),
         ("mark_1h/BTCUSDT.parquet", "mark", "BTCUSDT", ""),
         ("ohlcv_1h/BTCUSDT.parquet", "", "BTCUSDT", ""),
         ("1000PEPEUSDT_15m.parquet", "", "1000PEPEUSDT", "15m"),
@@ -479,8 +486,3 @@ def test_recorded_hours_minutes_marks_and_funding_agree(store: Store, shared_dat
     made = store.read_bars("SOLUSDT", "1h")
     assert made.attrs["resampled_from"] == "1m"
     pd.testing.assert_frame_equal(made, hours.loc[made.index], rtol=1e-9)
-
-
-def test_recorded_ticks_are_skipped_by_name(store: Store, shared_data: Path) -> None:
-    with pytest.raises(UsageError, match="holds no market data"):
-        import_path(store, shared_data / "ticks")
