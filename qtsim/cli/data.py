@@ -34,20 +34,26 @@ def import_(
         str | None, typer.Option("--symbols", "--pairs", "-p", metavar="SYMBOL", help="Symbol of the file.")
     ] = None,
     timeframe: options.Timeframe = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="bars, mark or funding.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="bars, mark, funding, trades or quotes.")
+    ] = None,
     column: Annotated[
         str | None, typer.Option("--column", metavar="NAME", help="Import a series of your own under this name.")
     ] = None,
     sets: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
-    """Import CSV, Parquet, Feather or JSON; a folder in one go. Importing the same again changes nothing.
+    """Import bars, funding, trades and quotes: CSV, Parquet, Feather, JSON, recorded streams; a folder in one go.
+
+    Importing the same again changes nothing.
 
     Examples:
 
       qtsim data import ~/freqtrade/user_data/data/binance/futures
 
       qtsim data import btc.csv -p BTCUSDT -i 1h
+
+      qtsim data import BTCUSDT-aggTrades-2024-01-01.zip
     """
     from qtsim.data.importer import FolderImportError, import_path
 
@@ -91,8 +97,10 @@ def import_(
         for report in reports:
             say(f"{report.path.name}: {report.describe()}")
         counts = Counter(report.status for report in reports)
-        if len(reports) > 1:
-            say(f"{len(reports)} files: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        files = len({report.path for report in reports})
+        if files > 1:
+            series = f", {len(reports)} series" if len(reports) > files else ""
+            say(f"{files} files{series}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
     if failure is not None:
         raise failure
 
@@ -107,6 +115,8 @@ def list_(sample: options.Sample = False, as_json: options.Json = False) -> None
 
     store, _ = _store(sample=sample)
     entries, damaged = store.survey()
+    ticks, damaged_days = _survey_ticks(store)
+    damaged = {**damaged, **damaged_days}
     if as_json:
         print_json(
             {
@@ -124,29 +134,65 @@ def list_(sample: options.Sample = False, as_json: options.Json = False) -> None
                     }
                     for e in entries
                 ],
+                "ticks": [
+                    {
+                        "kind": row.kind,
+                        "symbol": row.symbol,
+                        "days": row.days,
+                        "rows": row.rows,
+                        "start": format_ts(row.start),
+                        "end": format_ts(row.end),
+                        "source": row.source,
+                    }
+                    for row in ticks
+                ],
             }
         )
     else:
-        _print_list(entries, damaged)
+        _print_list(entries, ticks, damaged)
     for problem in damaged.values():
         note(f"error: {problem}")
     if damaged:
         raise typer.Exit(1)
 
 
-def _print_list(entries: Any, damaged: Any) -> None:
+def _survey_ticks(store: Any) -> Any:
+    """Stored trades and quotes by symbol, and what is wrong with files of them that cannot be used."""
+    from qtsim.data.ticks.passport import survey_ticks
+    from qtsim.data.ticks.store import TickStore
+
+    return survey_ticks(TickStore.beside(store))
+
+
+def _print_list(entries: Any, ticks: Any, damaged: Any) -> None:
     """One line per series; a file that cannot be used is marked as damaged."""
     from qtsim.data.timeframes import format_ts
 
-    if not entries and not damaged:
+    if not entries and not ticks and not damaged:
         say("nothing is stored; qtsim data import PATH, or qtsim data sample for a generated market")
         return
     rows = [
         (e.kind, e.symbol, e.timeframe or e.name, f"{e.rows:,}", format_ts(e.start), format_ts(e.end), e.source)
         for e in entries
     ]
+    rows += [
+        (
+            t.kind,
+            t.symbol,
+            f"{t.days:,} day" + "s" * (t.days > 1),
+            f"{t.rows:,}",
+            format_ts(t.start),
+            format_ts(t.end),
+            t.source,
+        )
+        for t in ticks
+    ]
     rows += [("damaged", "", "", "", "", "", str(path)) for path in damaged]
     print_table(("kind", "symbol", "series", "rows", "first", "last", "source"), rows, right=("rows",))
+
+
+def _days(count: int) -> str:
+    return f"{count:,} day" if count == 1 else f"{count:,} days"
 
 
 @app.command()
@@ -154,19 +200,26 @@ def check(
     symbols: options.Symbols = None,
     timeframe: options.Timeframe = None,
     timerange: options.Timerange = None,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Check trades and quotes only; there must be some.")] = False,
     sample: options.Sample = False,
     as_json: options.Json = False,
 ) -> None:
     """Check stored data and print its passport: gaps, zero volumes, outliers, fingerprints. Exit code 1 for damage.
 
-    Example:  qtsim data check -p BTCUSDT
+    Trades and quotes are checked with the bars where there are any.
+
+    Examples:
+
+      qtsim data check -p BTCUSDT
+
+      qtsim data check -p BTCUSDT --ticks --timerange 20240801-20240901
     """
     from qtsim.app.passport import check_data
 
     store, resolved = _store(sample=sample)
     names = options.split_symbols(symbols)
     with progress() as stage:
-        found = check_data(store, resolved.settings, names, timeframe, timerange, stage)
+        found = check_data(store, resolved.settings, names, timeframe, timerange, stage, ticks_only=ticks)
     if as_json:
         print_json({"passports": found.passports, "problems": found.problems})
     else:
@@ -184,12 +237,22 @@ def make_sample(as_json: options.Json = False) -> None:
 
     Example:  qtsim data sample
     """
+    from qtsim.data.ticks.sample import sample_ticks
+
     store, _ = _store(sample=True)
     entries = store.list()
+    day = sample_ticks(store)
     if as_json:
-        print_json({"folder": store.folder, "series": [str(entry.key) for entry in entries]})
+        print_json(
+            {
+                "folder": store.folder,
+                "series": [str(entry.key) for entry in entries],
+                "ticks": {"symbol": day.symbol, "day": day.day, "trades": day.trades, "quotes": day.quotes},
+            }
+        )
         return
     say(f"SYNTHETIC sample market in {store.folder}: {len(entries)} series of {', '.join(store.symbols())}")
+    say(f"SYNTHETIC ticks: {day.trades:,} trades and {day.quotes:,} quotes of {day.symbol} on {day.day}")
     say("next: qtsim backtest --sample")
 
 
