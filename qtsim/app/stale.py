@@ -10,6 +10,8 @@ from qtsim.app.workspace import Workspace, settings_of
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.quality import check_bars
 from qtsim.data.store import Store
+from qtsim.data.ticks.store import KINDS as TICK_KINDS
+from qtsim.data.ticks.store import TickStore
 from qtsim.data.timeframes import timeframe_ns
 from qtsim.errors import QtsimError
 from qtsim.results.result import RunInfo
@@ -52,6 +54,8 @@ def _now(store: Store, name: str, info: RunInfo) -> str:
     end = info.end_ns + info.timeframe_ns
     kind, *words = name.split()
     try:
+        if kind in TICK_KINDS:
+            return TickStore.beside(store).fingerprint(words[0], info.start_ns, end, kind)
         if kind == "funding":
             return fingerprint(until(store.read_funding(words[0]), end + 1))
         if kind == "column":

@@ -19,7 +19,7 @@ from qtsim.data.ticks.store import DayMerge, DayPart, TickStore
 from qtsim.data.timeframes import DAY
 from qtsim.errors import DataError
 
-HELD_ROWS = 8 * CHUNK_ROWS
+HELD_ROWS = 4 * CHUNK_ROWS
 """Rows in memory above which those read so far are put on the disk until the file has been read."""
 CROSSED_LIMIT = 0.5
 """Share of crossed quotes in a file above which bid and ask are taken to be swapped."""

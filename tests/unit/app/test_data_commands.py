@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from qtsim.app.stale import changed_since
+from qtsim.app.workspace import Workspace
 from qtsim.cli.root import app
 from qtsim.data.store import Store
+from qtsim.data.ticks import TickStore
+from qtsim.data.timeframes import HOUR
 from tests.unit.data.made_bars import made_bars
+from tests.unit.data.made_ticks import DAY_TEXT, START, made_quotes, made_trades, single_trades
 
 
 @pytest.fixture
@@ -63,3 +70,104 @@ def test_a_damaged_file_does_not_hide_the_others_from_the_check(store: Store) ->
     assert len(answer["problems"]) == 1
     assert str(path) in answer["problems"][0]
     assert qtsim("data", "check", "-p", "ETHUSDT").exit_code == 0
+
+
+@pytest.fixture
+def ticks(store: Store) -> TickStore:
+    """Two days of trades, two days apart, and a day of quotes beside the bars."""
+    ticks = TickStore.beside(store)
+    ticks.write_trades_day("BTCUSDT", DAY_TEXT, made_trades(), source="made for the test")
+    later = made_trades(start=START + 2 * 86_400_000_000_000, first_id=9000)
+    ticks.write_trades_day("BTCUSDT", "2024-03-07", later, source="made for the test")
+    ticks.write_quotes_day("XRPUSDT", DAY_TEXT, made_quotes(), source="made for the test")
+    return ticks
+
+
+def test_ticks_are_listed_by_symbol(ticks: TickStore) -> None:
+    told = qtsim("data", "list")
+    assert told.exit_code == 0
+    assert "trades  BTCUSDT  2 days  1,000  2024-03-05 09:00" in told.output
+    answer = json.loads(qtsim("data", "list", "--json").stdout)
+    assert [(row["kind"], row["symbol"], row["days"]) for row in answer["ticks"]] == [
+        ("trades", "BTCUSDT", 2),
+        ("quotes", "XRPUSDT", 1),
+    ]
+    path = ticks.entry("BTCUSDT", DAY_TEXT).path
+    path.write_bytes(b"half")
+    damaged = qtsim("data", "list")
+    assert damaged.exit_code == 1
+    assert f"error: damaged store file {path}" in damaged.output
+    assert "trades   BTCUSDT  1 day" in damaged.output
+
+
+def test_the_check_describes_ticks_where_there_are_any(ticks: TickStore) -> None:
+    told = qtsim("data", "check", "-p", "BTCUSDT")
+    assert told.exit_code == 0, told.output
+    assert "BTCUSDT 1h bars" in told.output
+    assert "BTCUSDT trades" in told.output
+    assert "missing days             2024-03-06" in told.output
+    answer = json.loads(qtsim("data", "check", "--ticks", "--json").stdout)
+    assert [(p["symbol"], p["kind"]) for p in answer["passports"]] == [("BTCUSDT", "trades"), ("XRPUSDT", "quotes")]
+    # a symbol of which there are only ticks needs no bars
+    assert qtsim("data", "check", "-p", "XRPUSDT").exit_code == 0
+
+
+def test_a_damaged_tick_day_fails_the_check_and_is_named(ticks: TickStore) -> None:
+    path = ticks.entry("BTCUSDT", "2024-03-07").path
+    path.write_bytes(path.read_bytes()[:-40])
+    told = qtsim("data", "check", "-p", "BTCUSDT")
+    assert told.exit_code == 1
+    assert f"error: damaged store file {path}" in told.output
+    assert "BTCUSDT 1h bars" in told.output
+    assert qtsim("data", "check", "-p", "BTCUSDT", "--ticks", "--timerange", "20240305-20240306").exit_code == 0
+
+
+def test_a_check_of_ticks_that_are_not_there_is_a_wrong_usage(ticks: TickStore) -> None:
+    told = qtsim("data", "check", "-p", "ETHUSDT", "--ticks")
+    assert told.exit_code != 0
+    assert "no trades or quotes of ETHUSDT in" in str(told.exception)
+    assert "there are those of BTCUSDT, XRPUSDT" in str(told.exception)
+    none = qtsim("data", "check", "--ticks", "--timerange", "20200101-20200102")
+    assert "no trades or quotes from 2020-01-01 00:00 UTC to 2020-01-02 00:00 UTC in" in str(none.exception)
+
+
+def test_ticks_are_imported_by_the_command(store: Store) -> None:
+    single_trades(made_trades()).to_csv("ETHUSDT-trades-2024-03-05.csv", index=False)
+    told = qtsim("data", "import", "ETHUSDT-trades-2024-03-05.csv")
+    assert told.exit_code == 0, told.output
+    assert "ETHUSDT-trades-2024-03-05.csv: ETHUSDT trades: 500 rows added, 2024-03-05 09:00" in told.output
+    assert TickStore.beside(store).days("ETHUSDT")
+
+
+def test_series_without_bars_are_checked_too(store: Store) -> None:
+    store.write_bars("XRPUSDT", "1h", made_bars(50, mark=True), kind="mark", source="made for the test")
+    store.write_column("mood", made_bars(50)["close"], source="made for the test")
+    answer = json.loads(qtsim("data", "check", "--json").stdout)
+    assert [(p["symbol"], p["kind"]) for p in answer["passports"]] == [
+        ("BTCUSDT", "bars"),
+        ("ETHUSDT", "bars"),
+        ("XRPUSDT", "mark"),
+        ("", "column"),
+    ]
+    assert qtsim("data", "check", "-p", "XRPUSDT").exit_code == 0
+    assert qtsim("data", "check", "-p", "SOLUSDT").exit_code != 0
+
+
+def test_a_run_on_ticks_is_stale_once_one_of_its_days_has_changed(ticks: TickStore) -> None:
+    start, end = START // 86_400_000_000_000 * 86_400_000_000_000, START + 6 * HOUR
+    read: Any = SimpleNamespace(
+        from_store=True,
+        is_synthetic=False,
+        fingerprints={"trades BTCUSDT": ticks.fingerprint("BTCUSDT", start, end + HOUR)},
+        start_ns=start,
+        end_ns=end,
+        timeframe_ns=HOUR,
+        settings={},
+    )
+    workspace = Workspace(ticks.root.parent)
+    assert changed_since(read, workspace) == []
+    other = made_trades(start=START + 3 * 86_400_000_000_000, first_id=20_000)
+    ticks.write_trades_day("BTCUSDT", "2024-03-08", other)
+    assert changed_since(read, workspace) == []
+    ticks.write_trades_day("BTCUSDT", DAY_TEXT, made_trades(499))
+    assert changed_since(read, workspace) == ["trades BTCUSDT"]
