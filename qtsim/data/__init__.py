@@ -1,1 +1,1 @@
-"""Market data: import, quality, the Parquet store, resampling, instruments, funding, the generated sample."""
+"""Market data: import, quality, the Parquet store, resampling, ticks, instruments, funding, the generated sample."""

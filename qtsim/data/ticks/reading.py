@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,7 +25,7 @@ from qtsim.data.frames import Times, as_floats, parse_times
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.tables import extension
 from qtsim.data.ticks.arrays import TRADES, Chunk, Columns, Flags
-from qtsim.data.ticks.layouts import Layout, layout_of, missing_of, names_without_header, require_layout
+from qtsim.data.ticks.layouts import COUNTED, Layout, layout_of, missing_of, names_without_header, require_layout
 from qtsim.data.ticks.recording import is_recording, read_recording
 from qtsim.errors import DataError, UsageError
 
@@ -34,7 +36,8 @@ EXTENSIONS = (".gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 _HEAD = 1 << 16
 _ROW_BYTES = 64  # of a line of text, about
-_CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?.*invalid value '(.*)'", re.DOTALL)
+_SMALLEST_BLOCK = 1 << 10
+_CONVERSION = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
 _TRUE, _FALSE = ("true", "t", "1", "1.0"), ("false", "f", "0", "0.0")
 _SELL, _BUY = ("sell", "s", "ask", "-1", "-1.0"), ("buy", "b", "bid", "1", "1.0", "+1")
 
@@ -166,13 +169,24 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 def _look_at_schema(path: Path, form: str, schema: Any, kind: str) -> TickFile | None:
     names = [str(name) for name in schema.names]
     layout = require_layout(names, kind) if kind else layout_of(names)
-    return TickFile(path, form, layout) if layout else None
+    return TickFile(path, form, _numbered(layout, schema)) if layout else None
+
+
+def _numbered(layout: Layout, schema: Any) -> Layout:
+    """A file of another tick store says what its ids count, which their name does not."""
+    try:
+        numbering = str(json.loads((schema.metadata or {})[b"qtsim"])["numbering"])
+    except (KeyError, ValueError, TypeError):
+        return layout
+    return replace(layout, numbering=numbering, id="" if numbering == COUNTED else "id")
 
 
 def _look_at_text(path: Path, kind: str) -> TickFile | None:
     with _text(path) as stream:
         head = stream.read(_HEAD)
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    if kind and not head.strip():
+        raise DataError(f"{path} is empty")
     if len(head) == _HEAD:
         lines = lines[:-1]  # cut short
     if any(is_recording(line) for line in lines[:5]):
@@ -278,42 +292,52 @@ def _batches(file: TickFile, layout: Layout, chunk_rows: int) -> Iterator[Any]:
 
 
 def _csv_batches(file: TickFile, layout: Layout, chunk_rows: int) -> Iterator[Any]:
-    # a block holds whole lines, so it is never smaller than a long one
-    size = max(_ROW_BYTES * chunk_rows, 1 << 14)
+    """Parse blocks of whole lines one by one, so that a column has the same type in each and rows can be counted."""
+    size = max(_ROW_BYTES * chunk_rows, _SMALLEST_BLOCK)
+    first = 1
     with _text(file.path) as stream:
-        try:
-            yield from pyarrow.csv.open_csv(
-                stream,
-                read_options=pyarrow.csv.ReadOptions(
-                    block_size=size, skip_rows=file.skip, column_names=list(file.names) or None, use_threads=False
-                ),
-                parse_options=pyarrow.csv.ParseOptions(delimiter=file.delimiter),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=file.types, include_columns=list(layout.wanted), strings_can_be_null=True
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            raise _csv_error(file, str(error)) from error
+        for _ in range(file.skip):
+            stream.readline()
+        names = list(file.names) or _cells(stream.readline().decode("utf-8-sig"), file.delimiter)
+        for block in _blocks(stream, size):
+            try:
+                table = pyarrow.csv.read_csv(
+                    pa.BufferReader(block),
+                    read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False),
+                    parse_options=pyarrow.csv.ParseOptions(delimiter=file.delimiter),
+                    convert_options=pyarrow.csv.ConvertOptions(
+                        column_types=file.types, include_columns=list(layout.wanted), strings_can_be_null=True
+                    ),
+                )
+            except pa.ArrowInvalid as error:
+                raise _csv_error(file, names, first, str(error)) from error
+            first += table.num_rows
+            yield table.combine_chunks()
 
 
-def _csv_error(file: TickFile, text: str) -> DataError:
+def _blocks(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    """Cut a stream into blocks of whole lines; empty ones are left out."""
+    rest = stream.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
+    while block := stream.read(size):
+        cut = block.rfind(b"\n") + 1
+        whole, rest = (rest + block[:cut], block[cut:]) if cut else (b"", rest + block)
+        if whole.strip():
+            yield whole
+    if rest.strip():
+        yield rest
+
+
+def _csv_error(file: TickFile, names: Sequence[str], first: int, text: str) -> DataError:
     """Name file, row, column and value of what pyarrow could not read."""
+    row = re.search(r"Row #(\d+)", text)
+    place = f", row {first + int(row[1]) - 1}" if row else ""
     found = _CONVERSION.search(text)
-    if found is None:
-        return DataError(f"{file.path} cannot be read: {(text.splitlines() or [''])[0]}; correct the line")
-    header = 0 if file.names else 1
-    row = f", row {int(found[2]) - header - file.skip}" if found[2] else ""
-    name = _column_name(file, int(found[1]))
-    kind = "is not a number" if name in file.types and file.types[name] != pa.bool_() else "is neither true nor false"
-    return DataError(f"{file.path}, column {name}{row}: {found[3]!r} {kind}")
-
-
-def _column_name(file: TickFile, number: int) -> str:
-    if file.names:
-        return file.names[number]
-    with _text(file.path) as stream:
-        lines = stream.read(_HEAD).decode("utf-8-sig", errors="replace").splitlines()
-    return _cells(lines[file.skip], file.delimiter)[number]
+    if found is not None:
+        name = names[int(found[1])]
+        kind = "is neither true nor false" if file.types[name] == pa.bool_() else "is not a number"
+        return DataError(f"{file.path}, column {name}{place}: {found[2]!r} {kind}")
+    reason = re.sub(r"^CSV parse error: (Row #\d+: )?", "", (text.splitlines() or [""])[0])
+    return DataError(f"{file.path}{place} cannot be read: {reason}; correct the line")
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -335,7 +359,10 @@ def _times(table: Any, layout: Layout, what: str, first: int) -> tuple[Times, in
         values = given if values is None else np.where(absent, given, values)
         if values.all():
             break
-    return parse_times(pd.Series(values), f"{what}, column {layout.times[0]}", first=first), received
+    place = f"{what}, column {layout.times[0]}"
+    if not values.all():
+        raise DataError(f"{place}, row {int(np.argmin(values != 0)) + first}: no time is given")
+    return parse_times(pd.Series(values), place, first=first), received
 
 
 def _ids(table: Any, layout: Layout, what: str, first: int) -> Times:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qtsim.data.frames import parse_times
+from qtsim.data.frames import Floats, parse_times
 from qtsim.data.ticks.arrays import DTYPES, QUOTES, TRADES, Chunk, Columns
 from qtsim.data.ticks.layouts import AGGREGATE, SINGLE, UPDATE
 from qtsim.errors import DataError
@@ -88,11 +88,18 @@ def _chunks(rows: dict[tuple[str, str], list[tuple[Any, ...]]], what: str, left_
             if ours == "time":
                 continue
             if dtype == "f8":
-                # what is no number becomes NaN, and the check of rows names its line
-                columns[ours] = pd.to_numeric(table[ours], errors="coerce").to_numpy(dtype=np.float64)
+                columns[ours] = _numbers(table, ours, keys[ours], what)
             else:
                 columns[ours] = table[ours].to_numpy(dtype=dtype)
         yield Chunk(kind, numbering, symbol, columns, int(table["received"].sum()), left_out)
         left_out = 0
     if not rows and left_out:
         yield Chunk("", "", "", {}, left_out=left_out)
+
+
+def _numbers(table: pd.DataFrame, column: str, key: str, what: str) -> Floats:
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
+    if bool(np.isnan(numbers).any()):
+        row = int(np.argmax(np.isnan(numbers)))
+        raise DataError(f"{what}, row {table['row'].iloc[row]}: {key} is {table[column].iloc[row]!r}, not a number")
+    return numbers

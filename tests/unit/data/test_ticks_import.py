@@ -221,6 +221,58 @@ def test_a_bad_cell_is_named(store: Store, inbox: Path, cell: int, text: str, to
         import_path(store, file)
 
 
+def test_lines_before_the_header_and_other_line_ends_do_no_harm(store: Store, inbox: Path) -> None:
+    lines = agg_trades(made_trades(50)).to_csv(index=False).splitlines()
+    (inbox / "AUSDT-aggTrades.csv").write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
+    (inbox / "BUSDT-aggTrades.csv").write_text(
+        "\n".join(["https://www.example.com/data", *lines[:20], "", *lines[20:]])
+    )
+    assert [report.added for report in import_path(store, inbox)] == [50, 50]
+    cut_off = [*lines[:5], lines[5] + ",7", *lines[6:]]
+    (inbox / "AUSDT-aggTrades.csv").write_text("\n".join(cut_off))
+    with pytest.raises(DataError, match=r"AUSDT-aggTrades\.csv, row 5 cannot be read: Expected 7 columns, got 8"):
+        import_path(store, inbox / "AUSDT-aggTrades.csv")
+
+
+NO_ROWS = {"": "is empty", ",".join(agg_trades(made_trades(1)).columns) + "\n": "no rows"}
+
+
+@pytest.mark.parametrize(("text", "told"), NO_ROWS.items(), ids=NO_ROWS.values())
+def test_a_file_without_rows_is_an_error(store: Store, inbox: Path, text: str, told: str) -> None:
+    (inbox / "BTCUSDT-aggTrades.csv").write_text(text)
+    with pytest.raises(DataError, match=told):
+        import_path(store, inbox / "BTCUSDT-aggTrades.csv")
+
+
+def test_a_time_that_is_not_given_is_named(store: Store, inbox: Path) -> None:
+    table = single_trades(made_trades(5)).astype({"time": object})
+    table.loc[2, "time"] = None
+    table.to_csv(inbox / "BTCUSDT-trades.csv", index=False)
+    with pytest.raises(DataError, match="column time, row 3: no time is given"):
+        import_path(store, inbox / "BTCUSDT-trades.csv")
+
+
+def test_files_of_another_tick_store_are_what_they_were(store: Store, inbox: Path) -> None:
+    other = TickStore(inbox, "other")
+    other.write_trades_day("BTCUSDT", DAY_TEXT, agg_trades(made_trades()))
+    other.write_quotes_day("BTCUSDT", DAY_TEXT, made_quotes())
+    import_path(store, inbox)
+    ticks = TickStore.beside(store)
+    for kind, numbering in (("trades", "aggregate"), ("quotes", "update")):
+        entry = ticks.entry("BTCUSDT", DAY_TEXT, kind)
+        assert (entry.numbering, entry.fingerprint) == (numbering, other.entry("BTCUSDT", DAY_TEXT, kind).fingerprint)
+
+
+def test_a_recording_that_breaks_off_names_the_line(store: Store, inbox: Path) -> None:
+    lines = [message(trade) for trade in made_trades(3).to_dict("records")]
+    (inbox / "btcusdt.jsonl").write_text("\n".join([*lines, lines[0][:50]]))
+    with pytest.raises(DataError, match="row 4: it is no whole message of a stream"):
+        import_path(store, inbox / "btcusdt.jsonl")
+    (inbox / "btcusdt.jsonl").write_text("\n".join([lines[0], lines[1].replace('"p": "', '"p": "x')]))
+    with pytest.raises(DataError, match=r"row 2: p is 'x\d+.*', not a number"):
+        import_path(store, inbox / "btcusdt.jsonl")
+
+
 def test_copies_are_dropped_and_contradictions_are_named(store: Store, inbox: Path) -> None:
     trades = made_trades(50)
     file = inbox / "BTCUSDT-trades.csv"
