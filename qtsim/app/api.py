@@ -12,7 +12,14 @@ import pandas as pd
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
 from qtsim.app.injections import Outage, Transfer
-from qtsim.app.inputs import RunInputs, add_stored_history, gather_frames, gather_store
+from qtsim.app.inputs import (
+    RunInputs,
+    add_stored_history,
+    gather_frames,
+    gather_store,
+    infer_timeframe,
+    set_detail,
+)
 from qtsim.app.workspace import Workspace, find_workspace, settings_of
 from qtsim.config.layers import Resolved, resolve
 from qtsim.config.params import to_params
@@ -23,6 +30,7 @@ from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb, set_levels_nb
 from qtsim.core.margin import bracket_liquidation_price_nb
 from qtsim.core.params import TARGETS
 from qtsim.core.records import plan_dt, signal_dt
+from qtsim.data.frames import as_bars
 from qtsim.data.sample import sample_store
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
@@ -91,7 +99,7 @@ def backtest(
     symbols: OneOrMore | None = None,
     timeframe: str | None = None,
     timerange: str | None = None,
-    detail: str | None = None,
+    detail: str | Mapping[str, pd.DataFrame] | None = None,
     funding: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
     mark: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
     profile: str | None = None,
@@ -111,9 +119,10 @@ def backtest(
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
     fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. outages: (from, to, "degraded" or "critical")
-    in UTC, what the program's health is taken to have been. transfers: (time UTC, quote currency), above 0 a
-    deposit, below 0 a withdrawal. agent: a file that an earlier run left, for sizing model rl to evaluate; without one
-    the run trains a new agent. Errors: UsageError, DataError, StrategyError.
+    in UTC, what the program's health is taken to have been. transfers: (time UTC, quote currency), above 0 a deposit,
+    below 0 a withdrawal. detail: finer bars for the path inside each bar, a timeframe of the store or frames by symbol.
+    agent: a file that an earlier run left, for sizing model rl to evaluate; without one the run trains a new agent.
+    Errors: UsageError, DataError, StrategyError.
 
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
@@ -131,7 +140,7 @@ def backtest(
         overrides["run.timeframe"] = timeframe
     if detail is not None:
         overrides["sim.mode"] = "detail"
-        overrides["data.detail_timeframe"] = detail
+        overrides["data.detail_timeframe"] = _detail_timeframe(detail)
     if isinstance(funding, str) and funding != "auto":
         overrides["costs.funding.source"] = funding
     if isinstance(mark, str) and mark != "auto":
@@ -145,6 +154,8 @@ def backtest(
         if wants_sample(resolved, store):
             store = open_store(workspace, resolved, sample=True)
         inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
+        if not isinstance(detail, str | None):
+            raise UsageError("detail frames go with bars: give data too, or name the store's timeframe: detail='1m'")
     else:
         frames = _frames_of(data, resolved)
         inputs = gather_frames(
@@ -156,6 +167,8 @@ def backtest(
         )
         if _are_synthetic(inputs):
             store = open_store(workspace, resolved, sample=True)
+        if not isinstance(detail, str | None):
+            set_detail(inputs, _given("detail", detail, frames) or {}, resolved.settings)
         add_stored_history(inputs, store, resolved.settings)
     loaded = load_strategy(strategy, resolved.settings.strategy, [workspace.strategies])
     return finish_backtest(
@@ -236,6 +249,16 @@ def _by_symbol(what: str, given: Any) -> dict[str, pd.DataFrame]:
             raise UsageError(f"{what} of {name} is a {type(frame).__name__}; a pandas DataFrame is needed")
         frames[symbol] = frame
     return frames
+
+
+def _detail_timeframe(detail: Any) -> str:
+    """The timeframe of the finer bars: named, or that of the frames given."""
+    if isinstance(detail, str):
+        return detail
+    frames = [detail] if isinstance(detail, pd.DataFrame) else list(_by_symbol("detail", detail).values())
+    if not frames:
+        raise UsageError("detail has no frames; give finer bars by symbol, or name the store's timeframe: detail='1m'")
+    return infer_timeframe(as_bars(frames[0], "detail"), "detail")
 
 
 def _given(what: str, value: Any, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qtsim.app.path import DetailCover, detail_rows
 from qtsim.config.settings import Settings
 from qtsim.core.records import Records, bar_dt
+from qtsim.data.detail import contradictions
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.frames import as_bars, as_funding, times_of
 from qtsim.data.funding import Hole, default_funding_events, funding_events, missing_funding_events
@@ -40,6 +42,9 @@ class SymbolData:
     first: int  # row of the first traded bar
     quality: QualityReport
     source: str
+    detail: pd.DataFrame | None = None  # finer bars of the period, in detail mode
+    detail_mark: pd.DataFrame | None = None
+    detail_source: str = ""
     mark: pd.DataFrame | None = None
     mark_source: str = ""
     funding: pd.DataFrame | None = None
@@ -63,6 +68,7 @@ class RunInputs:
     columns: dict[str, dict[str | None, pd.DataFrame]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     from_store: bool = False
+    detail_ns: int = 0  # length of the finer bars; 0: none
 
     @property
     def start_ns(self) -> int:
@@ -164,6 +170,87 @@ def add_stored_history(inputs: RunInputs, store: Store, settings: Settings) -> N
             # an event at the very end meets positions that are still open then
             events = store.read_funding(symbol, None, None if end is None else end + 1)
             set_funding(inputs, item, events, store.entry(symbol, kind="funding").source, settings)
+    if settings.sim.mode == "detail":
+        add_stored_detail(inputs, store, settings)
+
+
+def set_detail(
+    inputs: RunInputs, frames: Mapping[str, pd.DataFrame], settings: Settings, *, kind: str = "bars"
+) -> None:
+    """Give symbols finer bars, or finer mark bars, checked as bars are and cut to the period.
+
+    Errors: UsageError where the run's bars do not consist of them.
+    """
+    name = settings.data.detail_timeframe
+    length = timeframe_ns(name)
+    if length >= inputs.timeframe_ns or inputs.timeframe_ns % length:
+        raise UsageError(
+            f"data.detail_timeframe = {name}: {inputs.timeframe} bars do not consist of {name} bars; "
+            "name a shorter timeframe that divides them, such as 1m"
+        )
+    inputs.detail_ns = length
+    for symbol, frame in frames.items():
+        what = f"{symbol} {name}" if kind == "bars" else f"{symbol} {name} mark"
+        shaped = as_bars(frame, what, kind=kind)
+        check_spacing(times_of(shaped), length, what)
+        checked, quality = check_bars(shaped, length, symbol=what, on_bad_rows=settings.data.on_bad_rows)
+        item = inputs.symbols[symbol]
+        within = checked.loc[(times_of(checked) >= inputs.start_ns) & (times_of(checked) < inputs.end_ns)]
+        if kind == "bars":
+            item.detail, item.detail_source = within, _source_of(frame)
+        else:
+            item.detail_mark = within
+        _tell_dropped(inputs, what, quality)
+
+
+def add_stored_detail(inputs: RunInputs, store: Store, settings: Settings) -> None:
+    """Finer bars and mark bars of every symbol that has none yet, as far as the store has them.
+
+    Errors: DataError where there are no finer bars of any symbol.
+    """
+    name = settings.data.detail_timeframe
+    for kind in ("bars", "mark"):
+        found = {
+            symbol: store.read_bars(symbol, name, inputs.start_ns, inputs.end_ns, kind=kind)
+            for symbol, item in inputs.symbols.items()
+            if (item.detail if kind == "bars" else item.detail_mark) is None
+            and store.find(symbol, name, kind) is not None
+        }
+        set_detail(inputs, found, settings, kind=kind)
+    if all(item.detail is None or not len(item.detail) for item in inputs.symbols.values()):
+        raise DataError(
+            f"there are no {name} bars of {', '.join(inputs.symbols)} in the period; import them with "
+            "qtsim data import PATH, or leave --detail out"
+        )
+
+
+def path_rows(
+    item: SymbolData, bars: Records, inputs: RunInputs, tick: float, lot: float
+) -> tuple[Records, DetailCover | None]:
+    """The path of a symbol's traded bars: themselves, or in detail mode finer ones. bars: bar_dt of the traded bars.
+
+    What the finer bars lack or contradict is a warning.
+    """
+    if not inputs.detail_ns:
+        return bars, None
+    detail = item.detail if item.detail is not None else item.traded.iloc[:0]
+    rows, cover = detail_rows(bars, inputs.timeframe_ns, detail, inputs.detail_ns, item.detail_mark)
+    name = timeframe_name(inputs.detail_ns)
+    if cover.unfolded:
+        inputs.warnings.append(
+            f"{item.symbol}: {cover.unfolded:,} of {cover.bars:,} bars have no {name} bars; their own path stands in"
+        )
+    if cover.partly:
+        inputs.warnings.append(
+            f"{item.symbol}: {cover.partly:,} of {cover.bars:,} bars lack some of their {name} bars; those are gaps"
+        )
+    if len(detail):
+        found = contradictions(
+            item.traded, detail, coarse_ns=inputs.timeframe_ns, detail_ns=inputs.detail_ns, tick=tick, lot=lot
+        )
+        if len(found.differing):
+            inputs.warnings.append(f"{item.symbol}: {found.describe().split('; ')[0]}; the finer bars count")
+    return rows, cover
 
 
 def _source_of(frame: pd.DataFrame) -> str:
@@ -395,6 +482,11 @@ def fingerprints(inputs: RunInputs) -> dict[str, str]:
     prints: dict[str, str] = {}
     for symbol, item in inputs.symbols.items():
         prints[f"bars {symbol} {inputs.timeframe}"] = fingerprint(until(item.history, end))
+        name = timeframe_name(inputs.detail_ns) if inputs.detail_ns else ""
+        if item.detail is not None and len(item.detail):
+            prints[f"bars {symbol} {name}"] = fingerprint(item.detail)
+        if item.detail_mark is not None and len(item.detail_mark):
+            prints[f"mark {symbol} {name}"] = fingerprint(item.detail_mark)
         if item.mark is not None:
             prints[f"mark {symbol} {inputs.timeframe}"] = fingerprint(until(item.mark, end))
         if item.funding is not None:

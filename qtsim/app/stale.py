@@ -60,7 +60,8 @@ def _now(store: Store, name: str, info: RunInfo) -> str:
             return fingerprint(until(store.read_funding(words[0]), end + 1))
         if kind == "column":
             return fingerprint(until(store.read_column(words[0], None if words[1] == "all" else words[1]), end))
-        frame = store.read_bars(words[0], words[1], kind=kind)
+        is_detail = words[1] == info.settings.get("data.detail_timeframe")
+        frame = store.read_bars(words[0], words[1], info.start_ns if is_detail else None, kind=kind)
         length = timeframe_ns(words[1])
         drop = str(info.settings.get("data.on_bad_rows", "error"))
         frame, _ = check_bars(frame, length, symbol=words[0], on_bad_rows=drop)

@@ -29,9 +29,7 @@ Timeframe = Annotated[
 ]
 Detail = Annotated[
     str | None,
-    typer.Option(
-        "--timeframe-detail", "--detail", metavar="TF", help="Finer bars for the path inside a bar (a later part)."
-    ),
+    typer.Option("--timeframe-detail", "--detail", metavar="TF", help="Finer bars for the path inside each bar: 1m."),
 ]
 Timerange = Annotated[
     str | None,

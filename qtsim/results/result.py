@@ -53,6 +53,7 @@ class RunInfo:
     bracket_date: str = ""  # of the instrument table
     funding: str = "off"  # history, default, off
     mark: str = "off"  # history; off: the last price stands in
+    detail: str = ""  # "1m for all bars" in detail mode
     leader_known: bool = True  # False: no data of the leader, the global regime is UNKNOWN throughout
     causality: str = "not checked"  # verdict of the look-ahead check
     taker: float = float("nan")  # fee rates in force

@@ -155,6 +155,7 @@ def assumptions_text(result: Result) -> str:
         f"look-ahead: {info.causality}",
         f"funding: {info.funding}",
         f"mark price: {mark}",
+        *([f"path: {info.detail}"] if info.detail else []),
         f"wallet {result.totals.initial_balance:,.0f} {info.quote}{transfers_text(result)}",
         f"{model} {leverage_text(result)} {mode_text(settings)}",
         fill_at,

@@ -1,0 +1,99 @@
+"""Detail mode: signals on one timeline, the path on a finer one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qtsim.app.path import detail_rows
+from qtsim.core.records import Records, close_dt
+from qtsim.sim.market import SymbolInput, build_market
+from qtsim.sim.run import first_difference
+from tests.generated import HOUR, Case, cases
+
+RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+COARSE = 4 * HOUR
+
+
+def with_coarse_signals(case: Case) -> Case:
+    """The hours of a case as detail inside bars of four hours: every fourth row's signal, known at its hour's close."""
+    inputs = []
+    for item in case.inputs:
+        closes = item.bars["ts_open"] + HOUR
+        last = np.flatnonzero(closes % COARSE == 0)
+        signals = item.signals[last].copy()
+        signals["ts_close"] = closes[last]
+        inputs.append(replace(item, signals=signals))
+    market = build_market(inputs, COARSE, path_ns=HOUR)
+    return replace(case, market=market._replace(transfers=case.market.transfers), inputs=inputs)
+
+
+@RELAXED
+@given(cases(transfers=True, max_bars=120))
+def test_both_drivers_agree_on_a_finer_path(case: Case) -> None:
+    finer = with_coarse_signals(case)
+    assert first_difference(finer.compiled(), finer.reference()) is None
+
+
+@RELAXED
+@given(cases(max_bars=120))
+def test_no_trade_before_its_signal_and_bars_are_counted_in_the_signals_timeframe(case: Case) -> None:
+    finer = with_coarse_signals(case)
+    run = finer.compiled()
+    for fill in run.fills[run.fills["kind"] == 0]:
+        item = finer.inputs[int(fill["symbol"])]
+        known = item.signals["ts_close"] <= fill["ts"]
+        assert known.any()
+        assert fill["bar"] == known.sum() - (case.params["sim"]["fill_at"][0] == 1), "bars closed before it"
+        signal = item.signals[known][-1]
+        assert signal["long"] if fill["side"] > 0 else signal["short"]
+        assert fill["ts"] - signal["ts_close"] <= COARSE
+
+
+def cut_into(case: Case, pieces: int) -> Case:
+    """The same path, in detail: every bar cut out of its own nearest path."""
+    empty = pd.DataFrame({name: np.empty(0) for name in ("open", "high", "low", "close", "volume")})
+    inputs: list[SymbolInput] = []
+    for item in case.inputs:
+        rows, _ = detail_rows(item.bars, HOUR, empty, HOUR // pieces, None)
+        signals: Records = item.signals.copy()
+        signals["ts_close"] = item.bars["ts_open"] + HOUR
+        inputs.append(replace(item, bars=rows, signals=signals, closes=np.zeros(0, close_dt)))
+    return replace(case, market=build_market(inputs, HOUR, path_ns=HOUR // pieces), inputs=inputs)
+
+
+@RELAXED
+@given(
+    cases(
+        **{
+            "gates.enabled": False,
+            "exit.monitoring": "continuous",
+            "sim.path": "nearest",
+            "sim.fill_at": "next_open",
+            "sim.end_of_data": "close",
+            "account.mode.margin": "isolated",
+            "sizing.model": "fixed_qty",
+            "sizing.fixed_qty": 0.5,
+            "leverage.model": "fixed",
+            "leverage.fixed": 5.0,
+            "limits.per_trade.margin": "inf",
+            "costs.funding.source": "off",
+        }
+    ),
+    st.sampled_from([3, 12]),
+)
+def test_detail_that_holds_the_bars_own_path_changes_no_fill(case: Case, pieces: int) -> None:
+    coarse = Case(
+        build_market([replace(i, closes=np.zeros(0, close_dt)) for i in case.inputs], HOUR), case.params, case.symbols
+    )
+    whole, cut = coarse.compiled(diagnose=False), cut_into(case, pieces).compiled(diagnose=False)
+    for k in range(len(case.symbols)):
+        before, after = (run.fills[run.fills["symbol"] == k] for run in (whole, cut))
+        assert list(before["reason"]) == list(after["reason"])
+        assert list(before["lots"]) == list(after["lots"])
+        np.testing.assert_allclose(before["price"], after["price"], rtol=1e-9)
+        assert (np.abs(before["ts"] - after["ts"]) <= HOUR // pieces).all(), "a piece has points of its own"
