@@ -118,11 +118,11 @@ def backtest(
     strategy: a name, a path, a class, an instance, or a ready signal table. data: a frame, a dict of frames by symbol,
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
-    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. outages: (from, to, "degraded" or "critical")
-    in UTC, what the program's health is taken to have been. transfers: (time UTC, quote currency), above 0 a deposit,
-    below 0 a withdrawal. detail: finer bars for the path inside each bar, a timeframe of the store or frames by symbol.
-    agent: a file that an earlier run left, for sizing model rl to evaluate; without one the run trains a new agent.
-    Errors: UsageError, DataError, StrategyError.
+    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. detail: finer bars for the path inside each
+    bar, a timeframe of the store or frames by symbol. outages: (from, to, what) in UTC: the program is "degraded",
+    "critical" or "blind", which is not running; blind may have no end. transfers: (time UTC, quote currency), above 0 a
+    deposit, below 0 a withdrawal. agent: a file that an earlier run left, for sizing model rl to evaluate; without one
+    the run trains a new agent. Errors: UsageError, DataError, StrategyError.
 
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.

@@ -13,29 +13,39 @@ from qtsim.data.timeframes import format_ts, parse_time, parse_timerange
 from qtsim.errors import UsageError
 
 Outage = tuple[str, str, str]
-"""(from, to, degraded or critical), UTC."""
+"""(from, to, degraded, critical or blind), UTC; blind: the program does not run, and without `to` never again."""
 Transfer = tuple[str, float]
 """(time UTC, quote currency): a deposit is positive, a withdrawal negative."""
 
 
+BLIND = "blind"
+OUTAGES = {"degraded": Health.DEGRADED, "critical": Health.CRITICAL, BLIND: Health.HEALTHY}
+"""Health while it lasts; a program that does not run has none that matters."""
+
+
 def outage_rows(outages: Sequence[Outage]) -> Records:
-    """The program's health over time, outage_dt: from each outage's start until its end, then HEALTHY again.
+    """The program's state over time, outage_dt: from each outage's start until its end, then HEALTHY and running.
 
     Errors: UsageError names an outage that is not understood, ends before it starts, or overlaps another.
     """
-    rows: list[tuple[int, int]] = []
-    for start, end, health in sorted(outages):
-        begins, ends = parse_timerange(f"{start}:{end}")
-        if health.upper() not in ("DEGRADED", "CRITICAL"):
-            raise UsageError(f"outage {start} to {end}: {health!r} must be degraded or critical")
-        if begins is None or ends is None or begins >= ends:
-            raise UsageError(f"outage {start} to {end}: it must have a start before its end")
-        if rows and begins < rows[-1][0]:
+    rows: list[tuple[int, Health, bool]] = []
+    last_end: int | None = 0
+    for start, end, what in sorted(outages):
+        begins, ends = parse_timerange(f"{start}:{end}" if end else f"{start}-")
+        kind = what.lower()
+        if kind not in OUTAGES:
+            raise UsageError(f"outage {start} to {end}: {what!r} must be {', '.join(OUTAGES)}")
+        if begins is None or (ends is None and kind != BLIND) or (ends is not None and begins >= ends):
+            raise UsageError(f"outage {start} to {end}: it must have a start before its end; only blind may have none")
+        if last_end is None or begins < last_end:
             raise UsageError(f"outage {start} to {end} overlaps the one before it")
-        rows += [(begins, int(Health[health.upper()])), (ends, int(Health.HEALTHY))]
+        rows.append((begins, OUTAGES[kind], kind == BLIND))
+        if ends is not None:
+            rows.append((ends, Health.HEALTHY, False))
+        last_end = ends
     table = np.zeros(len(rows), outage_dt)
-    for row, (ts, code) in zip(table, rows, strict=True):
-        row["ts"], row["health"] = ts, code
+    for row, (ts, health, blind) in zip(table, rows, strict=True):
+        row["ts"], row["health"], row["blind"] = ts, health, blind
     return table
 
 
@@ -100,7 +110,7 @@ def _read_transfer(text: str) -> Transfer:
 
 
 def read_outages(texts: Sequence[str]) -> tuple[Outage, ...]:
-    """FROM,TO,HEALTH, as on the command line. Errors: UsageError."""
+    """FROM,TO,WHAT, as on the command line. Errors: UsageError."""
     parts = [tuple(part.strip() for part in text.split(",")) for text in texts]
     for text, found in zip(texts, parts, strict=True):
         if len(found) != 3:

@@ -38,7 +38,7 @@ def backtest(
     outages: Annotated[
         list[str] | None,
         typer.Option(
-            "--outage", metavar="FROM,TO,HEALTH", help="The program's health is degraded or critical then. Repeatable."
+            "--outage", metavar="FROM,TO,WHAT", help="The program is degraded, critical or blind then. Repeatable."
         ),
     ] = None,
     sample: options.Sample = False,

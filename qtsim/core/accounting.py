@@ -43,6 +43,7 @@ def show_signal_nb(point: Record, signal: Record, ts: int) -> None:
     point["known_ts"] = ts
     point["atr"] = signal["atr"]
     point["volatility_factor"] = signal["volatility_factor"]
+    point["thinness"] = signal["thinness"]
     point["regime"] = signal["regime"]
     point["leader_24h"] = signal["leader_24h"]
     point["divergence"] = signal["divergence"]

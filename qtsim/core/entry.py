@@ -6,7 +6,7 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.costs import round_trip_ratio_nb, slippage_ratio_nb, slipped_price_nb
-from qtsim.core.enums import ExitPolicy, Gate, Mode, PlanFlag
+from qtsim.core.enums import ExitPolicy, Gate, Mode, PlanFlag, SlippageModel
 from qtsim.core.exit_policies import or_default_nb, plan_exits_nb, price_legs_nb
 from qtsim.core.gates import judge_signal_nb, judge_size_nb
 from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb
@@ -159,17 +159,21 @@ def size_entry_nb(
         return
 
     # 3. size
-    plan["round_trip"] = round_trip_ratio_nb(0.0, signal["volatility_factor"], params["costs"])
-    largest = np.inf if side > 0 else 0.0
-    slip = slippage_ratio_nb(largest, signal["volatility_factor"], params["costs"])
+    plan["round_trip"] = round_trip_ratio_nb(0.0, signal, params["costs"])
+    largest = 0.0
+    if side > 0:
+        # impact has no dearest size; more than the whole account cannot be bought
+        by_impact = params["costs"]["slippage_model"] == SlippageModel.IMPACT
+        largest = equity * plan["leverage"] if by_impact else np.inf
+    slip = slippage_ratio_nb(largest, signal, params["costs"])
     price = slipped_price_nb(ref_price, float(side), slip)
     set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
     if plan["gate"] != Gate.NONE:
         return
 
     # 4. safety again, with the bracket of the notional; costs of the notional
-    plan["slippage"] = slippage_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
-    plan["round_trip"] = round_trip_ratio_nb(plan["notional"], signal["volatility_factor"], params["costs"])
+    plan["slippage"] = slippage_ratio_nb(plan["notional"], signal, params["costs"])
+    plan["round_trip"] = round_trip_ratio_nb(plan["notional"], signal, params["costs"])
     price_legs_nb(plan, params)
     if params["exit"]["policy"] != ExitPolicy.BRACKET:
         k = bracket_index_nb(plan["notional"], instrument)

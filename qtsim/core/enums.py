@@ -242,6 +242,8 @@ class SlippageModel(IntEnum):
 
     FIXED = 0
     SIZE = 1
+    SPREAD = 2
+    IMPACT = 3
 
 
 class FundingInclusive(IntEnum):
@@ -359,6 +361,7 @@ class Rule(IntEnum):
     BALANCE_MIN = 38
     EXPOSURE_MAX = 39
     EXPOSURE_GROSS = 40
+    NOT_RUNNING = 41
 
 
 class CappedBy(IntEnum):
@@ -415,6 +418,7 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.END_OF_DATA: "no later bar to enter on",
     Rule.OPPOSITE_CLOSED: "opposite used to close",
     Rule.NO_PRICE: "no price to enter at",
+    Rule.NOT_RUNNING: "program not running",
     Rule.TOO_MANY_LOTS: "more lots than can be counted exactly",
     Rule.LOW_CONFIDENCE: "confidence",
     Rule.DAILY_DRAWDOWN: "daily drawdown",

@@ -247,6 +247,7 @@ costs_params_dt = np.dtype(
         ("slippage_large_notional", "f8"),
         ("slippage_large_bps", "f8"),
         ("slippage_volatile_bps", "f8"),
+        ("slippage_impact", "f8"),
         ("funding_inclusive", "i8"),
     ],
     align=True,

@@ -46,6 +46,7 @@ bar_dt = np.dtype(
         ("mark_high", "f8"),
         ("mark_low", "f8"),
         ("mark_close", "f8"),
+        ("half_spread", "f8"),  # of a trade: half the quoted spread / mid price; NaN without quotes
     ],
     align=True,
 )
@@ -75,6 +76,8 @@ signal_dt = np.dtype(
         ("regime", "i8"),  # Regime of the symbol
         ("leader_regime", "i8"),  # LeaderRegime
         ("leader_24h", "f8"),  # the leader's return over 24 h; NaN unknown
+        ("thinness", "f8"),  # atr_pct / sqrt(traded value of the bar); NaN where nothing was traded
+        ("half_spread", "f8"),  # half the quoted spread / mid price; NaN without quotes
     ],
     align=True,
 )
@@ -117,6 +120,8 @@ point_dt = np.dtype(
         ("divergence", "f8"),  # NaN: none stated
         ("funding_delta", "f8"),  # NaN: none stated
         ("funding_rate", "f8"),
+        ("thinness", "f8"),
+        ("half_spread", "f8"),  # at this point; NaN without quotes
     ],
     align=True,
 )
@@ -315,6 +320,7 @@ governor_dt = np.dtype(
         ("shut_by", "f8"),  # share of the base lost when it fired
         ("shutdowns", "i8"),
         ("health", "i8"),
+        ("blind", "i8"),  # 1: the program does not run, the exchange goes on
         ("history_first", "i8"),  # counts of rows ever written into the ring of evaluations
         ("history_end", "i8"),
         ("n_events", "i8"),  # waiting in `events`
@@ -392,8 +398,8 @@ close_dt = np.dtype([("ts", "i8"), ("log_return", "f8")], align=True)
 
 span_dt = np.dtype([("first", "i8"), ("known", "i8"), ("end", "i8")], align=True)
 """Where one symbol's rows lie among the closes: the first, one past the last that has closed, one past the last."""
-outage_dt = np.dtype([("ts", "i8"), ("health", "i8")], align=True)
-"""From `ts` on the program's health is this (Health); injected into a backtest."""
+outage_dt = np.dtype([("ts", "i8"), ("health", "i8"), ("blind", "i8")], align=True)
+"""From `ts` on the program's health is this (Health), and blind = 1: it does not run. Injected into a backtest."""
 
 transfer_dt = np.dtype(
     [

@@ -63,6 +63,7 @@ def reset_governor_nb(governor: Record) -> None:
     governor["resume_at"] = NEVER
     governor["shutdowns"] = 0
     governor["health"] = Health.HEALTHY.value
+    governor["blind"] = 0
     governor["history_first"] = 0
     governor["history_end"] = 0
     governor["n_events"] = 0

@@ -16,13 +16,13 @@ from qtsim.sim.walk import opens_at_nb
 @kernel
 def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
     """Is this the symbol's last bar?"""
-    return row == book.slots[i]["bars_end"] - 1
+    return row == book.slots[i]["bars_end"] - 1 and book.slots[i]["ends"] == 1
 
 
 @kernel
 def has_ended_nb(book: Book, i: int) -> bool:
     """Has the symbol's last bar opened already?"""
-    return book.slots[i]["next_bar"] >= book.slots[i]["bars_end"]
+    return book.slots[i]["next_bar"] >= book.slots[i]["bars_end"] and book.slots[i]["ends"] == 1
 
 
 @kernel
@@ -45,6 +45,7 @@ def open_bar_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
     price = tape.bars[row]["open"]
     mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
     set_point_nb(book.points[i], ts, price, mark)
+    book.points[i]["half_spread"] = tape.bars[row]["half_spread"]
     reach_open_nb(book.positions[i], ts)
 
 

@@ -64,11 +64,10 @@ def start_fill_nb(
 
 
 @kernel
-def price_market_fill_nb(
-    fill: Record, ref_price: float, order_side: float, notional: float, volatility_factor: float, costs: Record
-) -> None:
-    """Taker fill of a market order around `ref_price`."""
-    ratio = slippage_ratio_nb(notional, volatility_factor, costs)
+def price_market_fill_nb(fill: Record, point: Record, order_side: float, notional: float, costs: Record) -> None:
+    """Taker fill of a market order around the point's last price."""
+    ref_price = point["price"]
+    ratio = slippage_ratio_nb(notional, point, costs)
     price = slipped_price_nb(ref_price, order_side, ratio)
     fill["ref_price"] = ref_price
     fill["price"] = price
@@ -83,9 +82,7 @@ def fill_entry_nb(
     """Fill a market entry of the plan at the point's last price."""
     start_fill_nb(fill, point["ts"], symbol, plan["side"], trade_id, Reason.ENTRY.value, plan["lots"], bar, instrument)
     fill["kind"] = FillKind.ENTRY.value
-    price_market_fill_nb(
-        fill, point["price"], float(plan["side"]), plan["notional"], point["volatility_factor"], params["costs"]
-    )
+    price_market_fill_nb(fill, point, float(plan["side"]), plan["notional"], params["costs"])
 
 
 @kernel
@@ -105,9 +102,7 @@ def fill_exit_nb(
     fill["kind"] = FillKind.EXIT.value
     fill["path_dependent"] = position["path_doubt"]
     notional = fill["qty"] * point["price"]
-    price_market_fill_nb(
-        fill, point["price"], -float(position["side"]), notional, point["volatility_factor"], params["costs"]
-    )
+    price_market_fill_nb(fill, point, -float(position["side"]), notional, params["costs"])
     fill["stop_price"] = position["stop_price"]
 
 

@@ -11,6 +11,7 @@ from qtsim.core.accounting import (
     equity_nb,
     initial_margin_nb,
     mark_to_market_nb,
+    set_point_nb,
     show_signal_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
@@ -59,14 +60,17 @@ from qtsim.sim.market import (
     Journal,
     Tape,
 )
+from qtsim.sim.paths import next_multiple_nb
 from qtsim.sim.steps import (
     bar_number_nb,
     enter_nb,
     evaluate_nb,
+    run_cycles_nb,
     write_denial_nb,
 )
 from qtsim.sim.teaching import charge_entry_funding_nb, decide_nb, teach_nb
 from qtsim.sim.walk import (
+    any_open_nb,
     charge_boundary_funding_nb,
     charge_due_funding_nb,
     choose_path_nb,
@@ -90,6 +94,7 @@ def has_room_nb(journal: Journal, n_symbols: int) -> bool:
         and journal.counts[DECISIONS] + room <= len(journal.decisions)
         and journal.counts[DENIALS] + room <= len(journal.denials)
         and journal.counts[GOVERNOR] + room <= len(journal.governor)
+        and journal.counts[EQUITIES] < len(journal.equity)
     )
 
 
@@ -301,10 +306,22 @@ def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, param
 
 
 @kernel
+def miss_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
+    """A program that does not run obeys no signal; what they asked for is counted."""
+    for i in range(len(book.slots)):
+        row = book.slots[i]["acting"]
+        if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
+            deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NOT_RUNNING.value)
+
+
+@kernel
 def act_on_signals_nb(
     tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
 ) -> None:
     """Steps 6 and 7 at the points that the symbols show now."""
+    if book.governor[0]["blind"] == 1:
+        miss_signals_nb(tape, book, journal, ts)
+        return
     obey_signals_nb(tape, book, journal, params)
     plan_candidates_nb(tape, book, journal, trial_book, trial_journal, ts, params)
     enter_candidates_nb(tape, book, journal, ts, params)
@@ -333,16 +350,22 @@ def move_money_nb(book: Book, ts: int, params: Record) -> None:
 
 
 @kernel
-def judge_account_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
-    """Step 3 for gates and governor: health, the operator's clearing of symbols, the evaluation of the equity."""
+def judge_account_nb(book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Step 3 for gates and governor: the operator's clearing of symbols, the evaluation of the equity."""
     if params["gates"]["enabled"] == 0:
         return
-    while book.counters[NEXT_OUTAGE] < len(tape.outages) and tape.outages[book.counters[NEXT_OUTAGE]]["ts"] <= ts:
-        book.governor[0]["health"] = tape.outages[book.counters[NEXT_OUTAGE]]["health"]
-        book.counters[NEXT_OUTAGE] += 1
     for i in range(len(book.stats)):
         clear_blacklist_nb(book.stats[i], ts, params["governor"]["shutdown_operator_hours"])
     evaluate_nb(book, journal, ts, True, params)
+
+
+@kernel
+def obey_outages_nb(tape: Tape, book: Book, ts: int) -> None:
+    """The program's health as it is injected, and whether it runs at all."""
+    while book.counters[NEXT_OUTAGE] < len(tape.outages) and tape.outages[book.counters[NEXT_OUTAGE]]["ts"] <= ts:
+        book.governor[0]["health"] = tape.outages[book.counters[NEXT_OUTAGE]]["health"]
+        book.governor[0]["blind"] = tape.outages[book.counters[NEXT_OUTAGE]]["blind"]
+        book.counters[NEXT_OUTAGE] += 1
 
 
 @kernel
@@ -359,6 +382,9 @@ def walk_to_next_nb(
 ) -> None:
     """Walk every bar that opened now to its close, or, in a gap of all symbols, only charge funding."""
     n = len(book.slots)
+    if tape.path_ns == 0:
+        wait_for_trade_nb(tape, book, journal, ts, next_ts, params)
+        return
     open_bars = 0
     for i in range(n):
         if book.slots[i]["bar"] == NO_BAR:
@@ -375,6 +401,57 @@ def walk_to_next_nb(
         while due < next_ts:
             charge_due_funding_nb(tape, book, journal, 0, n, due)
             due = next_funding_time_nb(tape, book, 0, n, next_ts)
+
+
+@kernel
+def is_last_at_instant_nb(tape: Tape, b: int, params: Record) -> bool:
+    """Among several trades of one instant a cycle by the clock sees the last; each is a point of its own otherwise."""
+    if params["exit"]["monitoring"] != Monitoring.INTERVAL or b + 1 == len(tape.boundaries):
+        return True
+    return tape.boundaries[b + 1] > tape.boundaries[b]
+
+
+@kernel
+def evaluates_at_open_nb(tape: Tape, looks: bool, params: Record) -> bool:
+    """Is the equity evaluated at this open or trade: `points` at each, `interval` at the cycles and opens of bars?"""
+    monitoring = params["exit"]["monitoring"]
+    if monitoring == Monitoring.INTERVAL and tape.path_ns == 0:
+        return looks
+    return monitoring != Monitoring.CONTINUOUS
+
+
+@kernel
+def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts: int, params: Record) -> None:
+    """Between two trades: funding at its time, and with `interval` the cycles that the clock asks for, once each.
+
+    They see the last trade's price. A position opened at this instant is first looked at later.
+    """
+    n = len(book.slots)
+    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
+    now = ts
+    while True:
+        due = next_funding_time_nb(tape, book, 0, n, next_ts)
+        cycle = next_ts
+        if by_interval and book.governor[0]["blind"] == 0 and any_open_nb(book, 0, n):
+            cycle = next_multiple_nb(now, interval_ns)
+        if min(due, cycle) >= next_ts:
+            return
+        if due <= cycle:
+            charge_due_funding_nb(tape, book, journal, 0, n, due)
+        if cycle <= due:
+            now = cycle
+            look_nb(tape, book, journal, now, params)
+
+
+@kernel
+def look_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """One cycle of every open position by the clock, at the last prices."""
+    for i in range(len(book.slots)):
+        if book.positions[i]["side"] != Side.NONE:
+            set_point_nb(book.points[i], ts, book.points[i]["price"], book.points[i]["mark"])
+            run_cycles_nb(tape, book, journal, i, True, params)
+    evaluate_nb(book, journal, ts, False, params)
 
 
 @kernel
@@ -409,11 +486,14 @@ def run_nb(
             end_data_nb(tape, book, journal, i, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
-        move_money_nb(book, ts, params)
-        # 3. equity marked, UTC day rolled, governor
-        mark_to_market_nb(book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES]])
-        journal.counts[EQUITIES] += 1
-        judge_account_nb(tape, book, journal, ts, params)
+        obey_outages_nb(tape, book, ts)
+        if tape.marked[b] == 1:
+            move_money_nb(book, ts, params)
+            # 3. equity marked, UTC day rolled, governor
+            row = journal.equity[journal.counts[EQUITIES]]
+            mark_to_market_nb(book.account[0], book.positions, book.points, ts, row)
+            journal.counts[EQUITIES] += 1
+            judge_account_nb(book, journal, ts, params)
         # 4. closed bars, regimes and statistics become visible, and their signals pending
         show_closes_nb(tape.closes, book.spans, ts)
         if at_close:
@@ -425,8 +505,9 @@ def run_nb(
         # 5. the open point
         open_bars_nb(tape, book, ts)
         expire_signals_nb(tape, book, journal, ts)
-        settle_point_nb(tape, book, journal, 0, n, has_cycle_at_open_nb(ts, params), params)
-        if params["exit"]["monitoring"] != Monitoring.CONTINUOUS:
+        looks = has_cycle_at_open_nb(ts, params) and is_last_at_instant_nb(tape, b, params)
+        settle_point_nb(tape, book, journal, 0, n, looks, params)
+        if evaluates_at_open_nb(tape, looks, params):
             evaluate_nb(book, journal, ts, False, params)
         # 6. signal exits, 7. pending entries
         for i in range(n):

@@ -62,6 +62,7 @@ slot_dt = np.dtype(
         # where the symbol's rows lie
         ("bars_first", "i8"),
         ("bars_end", "i8"),
+        ("ends", "i8"),  # 1: its last bar is among them
         ("signals_first", "i8"),
         ("signals_end", "i8"),
         ("funding_first", "i8"),
@@ -104,12 +105,14 @@ class Market(NamedTuple):
     instruments: Records  # instrument_dt, one per symbol
     has_mark: Ints  # 1: mark history
     timeframe_ns: int  # of the signals' bars
-    path_ns: int  # of the path's bars: the same, or less where detail is known
+    path_ns: int  # of the path's bars: the same, or less where detail is known; 0: the path is trades
     closes: Records  # close_dt: bars of regime.timeframe
     close_offsets: Ints
     outages: Records  # outage_dt, ascending
     regime_ns: int
     transfers: Records  # transfer_dt, by time: what is asked for
+    marked: Ints  # 1: a boundary at which equity is marked and the governor judges it
+    ends: Ints  # 1: the symbol's last bar is among these
 
 
 class Tape(NamedTuple):
@@ -125,6 +128,7 @@ class Tape(NamedTuple):
     closes: Records
     outages: Records
     regime_ns: int
+    marked: Ints
 
 
 class Book(NamedTuple):
@@ -205,10 +209,11 @@ def build_market(
     if len(opens) and len(np.unique(opens % length)) > 1:
         raise ValueError("bars of all symbols must lie on one grid of the path")
     signals = _join([item.signals for item in inputs], signal_dt)
+    boundaries = np.unique(np.concatenate([opens, opens + length]))
     if path_ns is None:
         signals["ts_close"] = opens + timeframe_ns
     return Market(
-        boundaries=np.unique(np.concatenate([opens, opens + length])),
+        boundaries=boundaries,
         bars=_join([item.bars for item in inputs], bar_dt),
         bar_offsets=_offsets([len(item.bars) for item in inputs]),
         signals=signals,
@@ -224,6 +229,8 @@ def build_market(
         outages=np.zeros(0, outage_dt) if outages is None else outages,
         regime_ns=regime_ns or timeframe_ns,
         transfers=np.zeros(0, transfer_dt) if transfers is None else transfers,
+        marked=np.ones(len(boundaries), dtype=np.int64),
+        ends=np.ones(len(inputs), dtype=np.int64),
     )
 
 
@@ -286,12 +293,15 @@ def new_book(
     points["mark"] = np.nan
     points["atr"] = np.nan
     points["leader_24h"] = np.nan
+    points["thinness"] = np.nan
+    points["half_spread"] = np.nan
     slots = np.zeros(n, slot_dt)
     for i in range(n):
         slots[i]["symbol"], slots[i]["side"] = i // width, slot_side_nb(i, width)
         slots[i]["other"] = other_slot_nb(i, width)
     slots["bars_first"] = slots["next_bar"] = np.repeat(market.bar_offsets[:-1], width)
     slots["bars_end"] = np.repeat(market.bar_offsets[1:], width)
+    slots["ends"] = np.repeat(market.ends, width)
     slots["signals_first"] = slots["next_signal"] = np.repeat(market.signal_offsets[:-1], width)
     slots["signals_end"] = np.repeat(market.signal_offsets[1:], width)
     slots["funding_first"] = slots["next_funding"] = np.repeat(market.funding_offsets[:-1], width)
@@ -337,31 +347,33 @@ def tape_of(market: Market, width: int = 1) -> Tape:
         market.closes,
         market.outages,
         market.regime_ns,
+        market.marked,
     )
 
 
 def new_journal(market: Market, rows: int, *, keep: bool = True, width: int = 1) -> Journal:
-    """Empty journals with room for `rows` trades; equity and funding have all the room they can ever need."""
+    """Empty journals with room for `rows` trades, all funding that there can be, and the equity of `market`."""
     return Journal(
         trades=np.zeros(rows, trade_row_dt),
         fills=np.zeros(4 * rows, fill_row_dt),
         decisions=np.zeros(8 * rows, decision_row_dt),
         denials=np.zeros(4 * rows, denial_row_dt),
         funding=np.zeros(2 * width * len(market.funding) + 8 if keep else 1, funding_row_dt),
-        equity=np.zeros(len(market.boundaries) if keep else 1, equity_row_dt),
+        equity=np.zeros(int(market.marked.sum()) + 1 if keep else 1, equity_row_dt),
         governor=np.zeros(rows, governor_row_dt),
         counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),
     )
 
 
 def grown(journal: Journal) -> Journal:
-    """The same journals with twice the room."""
+    """The same journals with twice the room; what is full is not known, so all but funding grow."""
     return journal._replace(
         trades=_doubled(journal.trades),
         fills=_doubled(journal.fills),
         decisions=_doubled(journal.decisions),
         denials=_doubled(journal.denials),
         governor=_doubled(journal.governor),
+        equity=_doubled(journal.equity),
     )
 
 

@@ -104,6 +104,7 @@ class ReferenceBacktest:
             [int(x) for x in np.repeat(ends, width)]
             for ends in (market.funding_offsets[:-1], market.funding_offsets[1:])
         )
+        self.ends = [bool(x) for x in np.repeat(market.ends, width)]
         self.has_mark = [bool(x) for x in np.repeat(market.has_mark, width)]
         spans = new_spans(market, width)
         self.agent = new_agent() if agent is None else agent.copy()
@@ -159,17 +160,21 @@ class ReferenceBacktest:
             ts = boundaries[b]
             self._end_data()  # 1, its last point was settled by the walk
             self._charge_boundary_funding(range(self.n), ts)  # 2
-            self._move_money(ts)
-            self.session.mark(ts)  # 3
-            self._judge_account(ts)
+            self._obey_outages(ts)
+            if self.market.marked[b] == 1:
+                self._move_money(ts)
+                self.session.mark(ts)  # 3
+                self.session.judge_account(ts)
             self.session.show_closes(ts)  # 4
             if self.fill_at == FillAt.CLOSE:
                 self._act_at_close(ts)
             self._close_bars(ts)
             self._open_bars(ts)  # 5
             self._expire_signals(ts)
-            self._settle(sorted(self.paths), cycles=self._looks_at(ts))
-            if self.monitoring != Monitoring.CONTINUOUS:
+            is_last = b + 1 == len(boundaries) or boundaries[b + 1] > ts or self.monitoring != Monitoring.INTERVAL
+            looks = self._looks_at(ts) and is_last
+            self._settle(sorted(self.paths), cycles=looks)
+            if self._evaluates_at_open(looks=looks):
                 self.session.evaluate(ts)
             self._act_on_signals(ts)  # 6 and 7
             if self.both_ends:
@@ -189,12 +194,12 @@ class ReferenceBacktest:
             self.broker.transfer(transfers[self.next_transfer], ts)
             self.next_transfer += 1
 
-    def _judge_account(self, ts: int) -> None:
+    def _obey_outages(self, ts: int) -> None:
         outages = self.market.outages
-        while self.session.has_gates and self.next_outage < len(outages) and outages[self.next_outage]["ts"] <= ts:
-            self.session.set_health(int(outages[self.next_outage]["health"]))
+        while self.next_outage < len(outages) and outages[self.next_outage]["ts"] <= ts:
+            outage = outages[self.next_outage]
+            self.session.set_health(int(outage["health"]), blind=bool(outage["blind"]))
             self.next_outage += 1
-        self.session.judge_account(ts)
 
     def _end_data(self) -> None:
         if self.end_of_data != EndOfData.CLOSE:
@@ -228,7 +233,7 @@ class ReferenceBacktest:
                 self.next_signal[i] += 1
                 self.session.bar_index[i] += 1
                 self.pending[i] = row
-            if self.next_bar[i] >= self.bars_end[i] and self.end_of_data != EndOfData.OPEN:
+            if self.next_bar[i] >= self.bars_end[i] and self.ends[i] and self.end_of_data != EndOfData.OPEN:
                 self._drop_pending(i, Rule.END_OF_DATA, ts)
         if self.fill_at == FillAt.CLOSE:
             self.pending.clear()
@@ -256,7 +261,7 @@ class ReferenceBacktest:
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
             bar = self.market.bars[row]
             mark = bar["mark_open"] if self.has_mark[i] else bar["open"]
-            self.session.open_bar(i, ts, float(bar["open"]), float(mark))
+            self.session.open_bar(i, ts, float(bar["open"]), float(mark), float(bar["half_spread"]))
 
     def _expire_signals(self, ts: int) -> None:
         for i in sorted(set(self.pending) & set(self.paths)):
@@ -272,6 +277,11 @@ class ReferenceBacktest:
         if self.end_of_data == EndOfData.LAST_OPEN:
             ending = [i for i in sorted(self.paths) if self._is_last(i, self.paths[i].row)]
         signals = {i: (self._relative(i, row), self.market.signals[row]) for i, row in rows.items()}
+        if self.session.is_blind:
+            for i, (bar, signal) in sorted(signals.items()):
+                if self.session.request(i, signal) != 0:
+                    self.session.deny_request(i, bar, signal, Rule.NOT_RUNNING, ts)
+            return
         self.session.decide_on_signals(signals, ending, ending, ts)
 
     def _charge_entries(self, ts: int) -> None:
@@ -312,7 +322,31 @@ class ReferenceBacktest:
 
     # the path --------------------------------------------------------------------------------------------------------
 
+    def _wait_for_trade(self, ts: int, next_ts: int) -> None:
+        """Between two trades: funding at its time, and the cycles that the clock asks for, at the last prices."""
+        by_clock = self.monitoring == Monitoring.INTERVAL and not self.session.is_blind
+        now = ts
+        while True:
+            due = min((t for i in range(self.n) for t in self._funding_times(i, next_ts)), default=next_ts)
+            is_open = any(self.session.is_open(i) for i in range(self.n))
+            cycle = int(next_multiple_nb(now, self.interval_ns)) if by_clock and is_open else next_ts
+            if min(due, cycle) >= next_ts:
+                return
+            if due <= cycle:
+                self._charge_all(range(self.n), due)
+            if cycle <= due:
+                now = cycle
+                for i in range(self.n):
+                    if self.session.is_open(i):
+                        point = self.session.points[i]
+                        self.session.observe(i, now, float(point["price"]), float(point["mark"]))
+                        self.session.run_cycles(i, once=True)
+                self.session.evaluate(now)
+
     def _walk(self, ts: int, next_ts: int) -> None:
+        if self.market.path_ns == 0:
+            self._wait_for_trade(ts, next_ts)
+            return
         if not self.paths:
             for due in sorted({t for i in range(self.n) for t in self._funding_times(i, next_ts)}):
                 self._charge_all(range(self.n), due)
@@ -476,7 +510,8 @@ class ReferenceBacktest:
             if trigger is not None and is_reached and not (waits_for_funding and trigger.share == 1.0):
                 events.append(trigger)
             cycle = self.paths[i].next_cycle
-            if self.monitoring == Monitoring.INTERVAL and cycle <= horizon and cycle < close:
+            has_cycles = self.monitoring == Monitoring.INTERVAL and not self.session.is_blind
+            if has_cycles and cycle <= horizon and cycle < close:
                 share = (cycle - start) / (end - start)
                 path = self.paths[i]
                 price = on_segment_nb(float(path.prices[segment]), float(path.prices[segment + 1]), share)
@@ -513,7 +548,7 @@ class ReferenceBacktest:
         return Event(ts, 0, i, share, price, mark)
 
     def _band(self, i: int) -> tuple[float, float, float, float]:
-        if self.monitoring == Monitoring.CONTINUOUS:
+        if self.monitoring == Monitoring.CONTINUOUS and not self.session.is_blind:
             return self.session.nearest_triggers(i)
         on_last, on_mark = exchange_triggers_nb(self.broker.exchange_view(i)[0], self.params)
         if self.session.positions[i]["side"] > 0:
@@ -551,8 +586,15 @@ class ReferenceBacktest:
         for i in symbols:
             self.broker.act(i, Reason.HARD_STOP)
         if cycles:
-            for i in symbols:
-                self.session.run_cycles(i, once=self.monitoring == Monitoring.INTERVAL)
+            once = self.monitoring == Monitoring.INTERVAL
+            # between trades the last one's price stands
+            for i in range(self.n) if once and self.market.path_ns == 0 else symbols:
+                self.session.run_cycles(i, once=once)
+
+    def _evaluates_at_open(self, *, looks: bool) -> bool:
+        if self.monitoring == Monitoring.INTERVAL and self.market.path_ns == 0:
+            return looks
+        return self.monitoring != Monitoring.CONTINUOUS
 
     def _looks_at(self, ts: int) -> bool:
         return self.monitoring != Monitoring.INTERVAL or (ts % DAY_NS) % self.interval_ns == 0
@@ -596,7 +638,7 @@ class ReferenceBacktest:
         return self._has_bar(i, row) and int(self.market.bars[row]["ts_open"]) == ts
 
     def _is_last(self, i: int, row: int) -> bool:
-        return row == self.bars_end[i] - 1
+        return row == self.bars_end[i] - 1 and bool(self.ends[i])
 
     def _relative(self, i: int, row: int) -> int:
         return row - self.signals_first[i]

@@ -117,7 +117,7 @@ def write_events_nb(book: Book, journal: Journal) -> None:
 @kernel
 def evaluate_nb(book: Book, journal: Journal, ts: int, at_boundary: bool, params: Record) -> None:
     """Let the governor evaluate the equity at the symbols' points; a shutdown closes everything at the next ones."""
-    if journal.counts[ADVANCE] == 0 or params["gates"]["enabled"] == 0:
+    if journal.counts[ADVANCE] == 0 or params["gates"]["enabled"] == 0 or book.governor[0]["blind"] == 1:
         return
     equity = equity_nb(book.account[0], book.positions, book.points)
     if evaluate_governor_nb(book.governor[0], book.history, book.events, ts, equity, at_boundary, params):
@@ -132,7 +132,7 @@ def tell_governor_nb(
     """After a closing fill: equity, a losing fill, and the trade's net PnL once it is flat, in this order."""
     governor = book.governor[0]
     evaluate_nb(book, journal, ts, False, params)
-    if lost:
+    if lost and governor["blind"] == 0:
         note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
     if is_flat:
         if note_trade_nb(governor, book.events, ts, pnl, params):
@@ -286,7 +286,9 @@ def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
 
 @kernel
 def run_cycles_nb(tape: Tape, book: Book, journal: Journal, i: int, once: bool, params: Record) -> None:
-    """Cycles at one point: one, or repeated until HOLD_CURRENT or flat."""
+    """Cycles at one point: one, or repeated until HOLD_CURRENT or flat; none while the program does not run."""
+    if book.governor[0]["blind"] == 1:
+        return
     while is_observable_nb(book, i):
         acted = run_cycle_nb(tape, book, journal, i, params)
         if once or not acted:

@@ -42,9 +42,9 @@ CYCLE_RANK = 1
 
 
 @kernel
-def watched_band_nb(position: Record, point: Record, params: Record) -> tuple[float, float, float, float]:
-    """Triggers that act along the path: all of them, or with `interval` only the exchange's."""
-    if params["exit"]["monitoring"] == Monitoring.CONTINUOUS:
+def watched_band_nb(position: Record, point: Record, blind: int, params: Record) -> tuple[float, float, float, float]:
+    """Triggers that act along the path: all, or with `interval`, and while the program is blind, the exchange's."""
+    if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and blind == 0:
         return nearest_triggers_nb(position, point, params)
     on_last, on_mark = exchange_triggers_nb(position, params)
     if position["side"] > 0:
@@ -59,7 +59,9 @@ def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) 
     A trigger already met fires where the walk stands. The trigger's own price is exact; the other series is linear.
     Where either price is missing nothing can be judged, so nothing may be announced: it would be announced for ever.
     """
-    last_below, last_above, mark_below, mark_above = watched_band_nb(book.positions[i], book.points[i], params)
+    last_below, last_above, mark_below, mark_above = watched_band_nb(
+        book.positions[i], book.points[i], book.governor[0]["blind"], params
+    )
     price = book.points[i]["price"]
     mark = book.points[i]["mark"]
     book.slots[i]["event_share"] = NO_EVENT
@@ -172,6 +174,7 @@ def fire_next_event_nb(
     chosen_ts = 0
     chosen_rank = 0
     by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
+    has_cycles = by_interval and book.governor[0]["blind"] == 0
     for i in range(first, last):
         if book.slots[i]["bar"] == NO_BAR or book.positions[i]["side"] == Side.NONE:
             continue
@@ -182,7 +185,7 @@ def fire_next_event_nb(
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = EXCHANGE_RANK
-        if by_interval and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
+        if has_cycles and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
             ts = book.slots[i]["next_cycle"]
             if chosen < 0 or ts < chosen_ts:
                 chosen = i
@@ -242,7 +245,8 @@ def settle_point_nb(
     if not cycles:
         return
     for i in range(first, last):
-        if book.slots[i]["bar"] != NO_BAR:
+        # between trades the last one's price stands
+        if book.slots[i]["bar"] != NO_BAR or (once and tape.path_ns == 0):
             run_cycles_nb(tape, book, journal, i, once, params)
 
 
@@ -385,6 +389,7 @@ def copy_symbol_nb(source: Book, target: Book, first: int, last: int, params: Re
     first, last: the symbol's slots.
     """
     target.account[0] = source.account[0]
+    target.governor[0]["blind"] = source.governor[0]["blind"]
     if params["account"]["mode_margin"] == MarginMode.CROSS:
         for j in range(len(source.positions)):
             target.positions[j] = source.positions[j]

@@ -114,7 +114,7 @@ class Session:
         self.positions = np.zeros(n, position_dt)
         self.plans = np.zeros(n, plan_dt)
         self.points = np.zeros(n, point_dt)
-        for field in ("price", "mark", "atr", "leader_24h"):
+        for field in ("price", "mark", "atr", "leader_24h", "thinness", "half_spread"):
             self.points[field] = np.nan
         self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
@@ -141,9 +141,10 @@ class Session:
         """A price point of symbol `i`."""
         set_point_nb(self.points[i], ts, price, mark)
 
-    def open_bar(self, i: int, ts: int, price: float, mark: float) -> None:
-        """The first price point of a bar of symbol `i`."""
+    def open_bar(self, i: int, ts: int, price: float, mark: float, half_spread: float) -> None:
+        """The first price point of a bar of symbol `i`, or a trade. half_spread: ratio; NaN without quotes."""
         self.observe(i, ts, price, mark)
+        self.points[i]["half_spread"] = half_spread
         reach_open_nb(self.positions[i], ts)
 
     def close_bar(self, i: int, signal: Record, ts: int) -> None:
@@ -182,9 +183,18 @@ class Session:
         """Are gates and governor on?"""
         return bool(self.params["gates"]["enabled"] == 1)
 
-    def set_health(self, health: int) -> None:
-        """The program's health changed: it acts at once, its event is written with the next evaluation."""
+    def set_health(self, health: int, *, blind: bool = False) -> None:
+        """The program's health changed: it acts at once, its event is written with the next evaluation.
+
+        blind: the program does not run; nothing is decided until it does again, and the exchange goes on.
+        """
         self.governor["health"] = health
+        self.governor["blind"] = int(blind)
+
+    @property
+    def is_blind(self) -> bool:
+        """Does the program not run?"""
+        return bool(self.governor[0]["blind"] == 1)
 
     def judge_account(self, ts: int) -> None:
         """At a boundary: the operator's clearing of symbols, then the evaluation of the equity."""
@@ -196,7 +206,7 @@ class Session:
 
     def evaluate(self, ts: int, *, at_boundary: bool = False) -> None:
         """Let the governor evaluate the equity; a shutdown closes everything at the next points."""
-        if self.is_trial or not self.has_gates:
+        if self.is_trial or not self.has_gates or self.is_blind:
             return
         equity = equity_nb(self.account[0], self.positions, self.points)
         if evaluate_governor_nb(self.governor[0], self.history, self.events, ts, equity, at_boundary, self.params):
@@ -209,7 +219,7 @@ class Session:
             return
         governor = self.governor[0]
         self.evaluate(ts)
-        if lost:
+        if lost and not self.is_blind:
             note_losing_fill_nb(governor, self.history, self.events, ts, float(governor["equity"]), self.params)
         if is_flat:
             if note_trade_nb(governor, self.events, ts, pnl, self.params):
@@ -225,7 +235,9 @@ class Session:
     # exit cycles -----------------------------------------------------------------------------------------------------
 
     def run_cycles(self, i: int, *, once: bool) -> None:
-        """Cycles at the current point: one, or until HOLD_CURRENT or flat."""
+        """Cycles at the current point: one, or until HOLD_CURRENT or flat; none while the program does not run."""
+        if self.is_blind:
+            return
         while self.can_judge(i):
             if not self._run_cycle(i) or once:
                 return
