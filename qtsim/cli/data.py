@@ -1,4 +1,4 @@
-"""qtsim data: import, list, check, sample, instruments."""
+"""qtsim data: download, import, list, check, sample, instruments."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from qtsim.cli import options
-from qtsim.cli.screen import note, print_json, print_table, progress, say, say_place
+from qtsim.cli.screen import note, print_json, print_table, progress, progress_or_lines, say, say_place
 
-app = typer.Typer(no_args_is_help=True, help="Market data: import, list, check, the generated sample, instruments.")
+app = typer.Typer(
+    no_args_is_help=True, help="Market data: download, import, list, check, the generated sample, instruments."
+)
 SHOWN_GAPS = 10
 
 
@@ -25,6 +27,91 @@ def _store(sets: Any = None, *, sample: bool = False) -> Any:
     store = open_store(workspace, resolved, sample=sample)
     note(f"data {store.folder}")
     return store, resolved
+
+
+@app.command()
+def download(
+    symbols: options.Symbols = None,
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", "-i", metavar="LIST", help="Lengths of the bars, comma-separated: 1h,1m."),
+    ] = None,
+    timerange: options.Timerange = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kinds", metavar="LIST", help="bars, mark, funding, trades; without it the first three."),
+    ] = None,
+    trades: Annotated[bool, typer.Option("--trades", help="Single trades too: much larger than all else.")] = False,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Look again for what was missing, and for archives that were replaced.")
+    ] = False,
+    archives_only: Annotated[
+        bool, typer.Option("--archives-only", help="Archives alone: nothing over REST, up to about yesterday.")
+    ] = False,
+    rules: Annotated[
+        bool, typer.Option("--instruments/--no-instruments", help="Refresh ticks, lots, minimums and brackets.")
+    ] = True,
+    config: options.Config = None,
+    sets: options.Set = None,
+    as_json: options.Json = False,
+) -> None:
+    """Download bars, mark prices and funding from the exchange: complete, verified, resumable. Needs no API key.
+
+    What is stored already is not fetched again; gaps are filled, an earlier start is filled in, and the end is brought
+    up to the last closed bar.
+
+    Example:  qtsim data download -p BTCUSDT,ETHUSDT -i 1h --timerange 2023-
+    """
+    from qtsim.app.download import Wanted, download_data
+    from qtsim.app.workspace import find_workspace, settings_of
+    from qtsim.data.download.report import DownloadError
+
+    workspace = find_workspace()
+    say_place(workspace.root)
+    resolved = settings_of(workspace, files=config or (), overrides=options.read_sets(sets))
+    note(f"data {workspace.data(resolved.settings.data.dir) / resolved.settings.data.venue}")
+    wanted = Wanted(
+        symbols=options.split_symbols(symbols),
+        timeframes=_words("--timeframe", [timeframe] if timeframe is not None else None),
+        timerange=timerange,
+        kinds=_words("--kinds", kinds),
+        trades=trades,
+        recheck=recheck,
+        archives_only=archives_only,
+        rules=rules,
+    )
+    failure: DownloadError | None = None
+    with progress_or_lines() as stage:
+        try:
+            report = download_data(workspace, resolved, wanted, stage)
+        except DownloadError as error:
+            failure, report = error, error.report
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        for series in report.series:
+            say(series.describe())
+        if report.trade_days:
+            say(f"trades: {report.trade_days:,} days stored")
+        for change in report.instruments:
+            say(f"instrument {change}")
+        say(f"{report.files:,} archives fetched, {report.bytes / 1e6:,.1f} MB")
+    for text in report.notes:
+        note(text)
+    if failure is not None:
+        raise failure
+
+
+def _words(flag: str, texts: list[str] | None) -> list[str] | None:
+    """Comma-separated or repeated words as one list; None where none were given."""
+    from qtsim.errors import UsageError
+
+    if texts is None:
+        return None
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    if not words:
+        raise UsageError(f"{flag} is empty; qtsim data download --help shows what it takes")
+    return words
 
 
 @app.command("import")
@@ -169,7 +256,10 @@ def _print_list(entries: Any, ticks: Any, damaged: Any) -> None:
     from qtsim.data.timeframes import format_ts
 
     if not entries and not ticks and not damaged:
-        say("nothing is stored; qtsim data import PATH, or qtsim data sample for a generated market")
+        say(
+            "nothing is stored; qtsim data download -p BTCUSDT --timerange 2023-, qtsim data import PATH, or "
+            "qtsim data sample for a generated market"
+        )
         return
     rows = [
         (e.kind, e.symbol, e.timeframe or e.name, f"{e.rows:,}", format_ts(e.start), format_ts(e.end), e.source)

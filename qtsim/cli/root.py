@@ -31,6 +31,7 @@ app.command(name="backtesting", hidden=True)(backtest.backtest)
 app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
+app.command(name="download-data", hidden=True)(data.download)
 
 _SWEEPS = "part 4, sweeps"
 _MODELS = "a later part, models"
@@ -40,8 +41,6 @@ LATER: dict[tuple[str, ...], str] = {
     ("hyperopt",): _SWEEPS,
     ("walkforward",): _SWEEPS,
     ("runs", "compare"): _SWEEPS,
-    ("data", "download"): "part 3, downloading; until then: qtsim data import PATH",
-    ("download-data",): "part 3, downloading; until then: qtsim data import PATH",
     ("models",): _MODELS,
     **{
         (name,): _LIVE

@@ -196,6 +196,27 @@ def progress() -> Iterator[Stage]:
             _above_bar.pop()
 
 
+@contextmanager
+def progress_or_lines() -> Iterator[Stage]:
+    """A stage callback for what takes minutes: a live bar on a terminal, a line per tenth elsewhere."""
+    if sys.stderr.isatty():
+        with progress() as stage:
+            yield stage
+        return
+    told: dict[str, int] = {}
+
+    def stage_in_lines(what: str, done: int, total: int) -> None:
+        phase = what.partition(":")[0]
+        if done <= 1 or total <= 1:
+            told.pop(phase, None)
+        tenth = done * 10 // max(total, 1)
+        if total > 1 and tenth > told.get(phase, 0):
+            told[phase] = tenth
+            note(f"{phase}: {done:,} of {total:,}")
+
+    yield stage_in_lines
+
+
 def to_plain(value: Any) -> Any:
     """A value as JSON knows it."""
     if isinstance(value, Mapping):

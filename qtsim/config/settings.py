@@ -50,7 +50,10 @@ LADDER_TOP = 8
 PROFILES = ("exitbrain-v35", "tight", "small-account", "profit-lock-30x", "plain")
 FREE_SECTION = "strategy"
 """The section whose keys are the strategy's own parameters; the strategy checks them."""
-NOT_IN_DIGEST = ("data.dir", "data.archive_url", "data.rest_url", "sim.diagnostics.*", "live.*", "bus.*")
+NOT_IN_DIGEST = (
+    *("data.dir", "data.archive_url", "data.rest_url", "data.download.*"),
+    *("sim.diagnostics.*", "live.*", "bus.*"),
+)
 """Keys that say where things are or how a run is shown, and cannot change what a backtest decides."""
 
 
@@ -924,6 +927,16 @@ class CostSettings(Section):
         return 2.0 * (self.fees.rates()[1] + self.slippage.bps / 10_000.0)
 
 
+class DownloadSettings(Section):
+    """How market data are fetched; none of it changes what is fetched."""
+
+    threads: Annotated[int, Whole("Archives fetched at the same time", low=1, high=32)] = 4
+    tries: Annotated[
+        int, Whole("Attempts per file or request; the pauses between them double, from half a second", low=1, high=20)
+    ] = 5
+    timeout_s: Annotated[float, Number("Longest silence of a server", unit="s", low=0.1, high=600.0)] = 30.0
+
+
 class DataSettings(Section):
     """Market data."""
 
@@ -947,6 +960,7 @@ class DataSettings(Section):
     on_bad_rows: Annotated[
         str, Choice("Bad rows: stop with an error, or drop and count", options=("error", "drop"))
     ] = "error"
+    download: DownloadSettings = Field(default_factory=DownloadSettings)
 
 
 class DiagnosticSettings(Section):

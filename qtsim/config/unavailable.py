@@ -51,8 +51,6 @@ TABLE: tuple[Missing, ...] = (
     Missing("entry.order.*", "only market entries are built"),
     Missing("costs.slippage.model", "only fixed and size are built", built=("fixed", "size")),
     Missing("costs.slippage.impact", "the model impact is not built yet"),
-    Missing("data.archive_url", "downloading is not built yet"),
-    Missing("data.rest_url", "downloading is not built yet"),
     Missing("sim.mode", "only bars and detail are built", built=("bars", "detail")),
     Missing("sim.latency_ms.*", "latency is not built yet", built=(0.0,)),
     Missing("sim.volume.max_share", "shares of volume are not built yet", built=OFF),

@@ -1,7 +1,8 @@
 """Instruments: ticks, lots, minimums, maintenance brackets and liquidation fee of each symbol, with date and source.
 
-The shipped table has the symbols whose maintenance brackets are known. Any other symbol needs its rules from the user:
-`--instrument SYMBOL:tick=0.001,lot=1,min_qty=1,min_notional=5`.
+The shipped table has the symbols whose maintenance brackets are known. A download writes the exchange's current rules
+of its symbols into a table of the user's own beside the data, which counts before the shipped one. Any other symbol
+needs its rules from the user: `--instrument SYMBOL:tick=0.001,lot=1,min_qty=1,min_notional=5`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
+from math import isfinite
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from qtsim.core.records import BRACKETS_MAX, Records, instrument_dt
+from qtsim.data.atomic import write_atomically
 from qtsim.data.symbols import normalize_symbol
-from qtsim.errors import UsageError
+from qtsim.errors import DataError, UsageError
 
 PLAIN_LOT = Decimal("1e-8")
+USER_TABLE = "instruments.json"
+"""The user's own table, in the venue's folder of a store."""
+_USER_FORMAT = 1
 _TABLES = {"binance-usdm": "binance_usdm_instruments.json", "synthetic": "binance_usdm_instruments.json"}
 
 
@@ -110,36 +117,131 @@ def _check_brackets(symbol: str, brackets: Sequence[Bracket]) -> None:
             )
 
 
-@cache
-def load_instruments(venue: str = "binance-usdm") -> Mapping[str, Instrument]:
-    """Return the shipped table of a venue by symbol, in name order; the synthetic venue has the same rules.
+def load_instruments(venue: str = "binance-usdm", folder: Path | None = None) -> Mapping[str, Instrument]:
+    """Return the rules of a venue's symbols, in name order; the synthetic venue has those of the real one.
+
+    Parameters
+    ----------
+    venue : str
+    folder : Path, optional
+        The venue's folder in a store: the user's own table there, if there is one, counts before the shipped table.
 
     Raises
     ------
     UsageError
         There is no table of this venue.
+    DataError
+        The user's table is damaged.
     """
+    shipped = _shipped(venue)
+    if folder is None:
+        return shipped
+    own = read_user_instruments(folder)
+    return MappingProxyType(dict(sorted({**shipped, **own}.items()))) if own else shipped
+
+
+@cache
+def _shipped(venue: str) -> Mapping[str, Instrument]:
     name = _TABLES.get(venue)
     if name is None:
         raise UsageError(f"venue {venue!r} has no instrument table; there are {', '.join(sorted(_TABLES))}")
     content = json.loads(files("qtsim.data").joinpath(name).read_text(encoding="utf-8"))
     table = {
-        symbol: Instrument(
-            symbol=symbol,
-            tick=Decimal(entry["tick"]),
-            lot=Decimal(entry["lot"]),
-            min_qty=Decimal(entry["min_qty"]),
-            max_qty=float("inf") if entry["max_qty"] is None else float(entry["max_qty"]),
-            min_notional=float(entry["min_notional"]),
-            liquidation_fee=float(entry["liquidation_fee"]),
-            brackets=tuple(Bracket(*map(float, row)) for row in entry["brackets"]),
+        symbol: _from_entry(
+            symbol,
+            entry,
             bracket_date=content["bracket_date"],
             source=f"shipped table, brackets of {content['bracket_date']}",
-            assumed=tuple(entry["assumed"]),
         )
         for symbol, entry in sorted(content["instruments"].items())
     }
     return MappingProxyType(table)
+
+
+def _from_entry(symbol: str, entry: Mapping[str, Any], *, bracket_date: str, source: str) -> Instrument:
+    """The instrument of a table's entry; null is without limit."""
+    return Instrument(
+        symbol=symbol,
+        tick=Decimal(entry["tick"]),
+        lot=Decimal(entry["lot"]),
+        min_qty=Decimal(entry["min_qty"]),
+        max_qty=_or_inf(entry["max_qty"]),
+        min_notional=float(entry["min_notional"]),
+        liquidation_fee=float(entry["liquidation_fee"]),
+        brackets=tuple(Bracket(*map(_or_inf, row)) for row in entry["brackets"]),
+        bracket_date=bracket_date,
+        source=source,
+        assumed=tuple(entry["assumed"]),
+    )
+
+
+def read_user_instruments(folder: Path) -> dict[str, Instrument]:
+    """Return the user's own table of a venue's folder in a store; empty where there is none.
+
+    Raises
+    ------
+    DataError
+        It cannot be read; the file is named.
+    """
+    path = folder / USER_TABLE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        content = json.loads(text)
+        if content["format"] != _USER_FORMAT:
+            raise ValueError(f"format {content['format']} is of another version")
+        return {
+            str(symbol): _from_entry(symbol, entry, bracket_date=entry["bracket_date"], source=entry["source"])
+            for symbol, entry in content["instruments"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, UsageError) as error:
+        raise DataError(
+            f"{path} cannot be used ({error}); delete it: the shipped table counts then, and a download writes it again"
+        ) from error
+
+
+def write_user_instruments(folder: Path, venue: str, fresh: Mapping[str, Instrument]) -> None:
+    """Put instruments into the user's own table; the others in it stay.
+
+    Raises
+    ------
+    DataError
+        The table there is damaged, or the folder cannot be written.
+    """
+    table = {**read_user_instruments(folder), **fresh}
+    content = {
+        "format": _USER_FORMAT,
+        "venue": venue,
+        "instruments": {
+            symbol: {
+                "tick": None if one.tick is None else f"{one.tick:f}",
+                "lot": f"{one.lot:f}",
+                "min_qty": f"{one.min_qty:f}",
+                "max_qty": _or_null(one.max_qty),
+                "min_notional": one.min_notional,
+                "liquidation_fee": one.liquidation_fee,
+                "brackets": [[_or_null(value) for value in bracket] for bracket in one.brackets],
+                "bracket_date": one.bracket_date,
+                "source": one.source,
+                "assumed": list(one.assumed),
+            }
+            for symbol, one in sorted(table.items())
+        },
+    }
+    text = json.dumps(content, indent=1)
+    write_atomically(folder / USER_TABLE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _or_inf(value: Any) -> float:
+    return float("inf") if value is None else float(value)
+
+
+def _or_null(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def instrument_sources(venue: str = "binance-usdm") -> dict[str, str]:

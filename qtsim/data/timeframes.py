@@ -27,8 +27,10 @@ _POINT = (
     r"|\d{8}(?:T\d{4}(?:\d{2})?)?"  # 20240131, 20240131T0930, 20240131T093015
     r"|\d{13}|\d{10}"  # Unix milliseconds, seconds
 )
-_RANGE = re.compile(rf"^({_POINT})?\s*(?:-|:|\.\.|/)\s*({_POINT})?$")
+_YEAR = r"(?:19|20|21)\d\d"
+_RANGE = re.compile(rf"^({_POINT}|{_YEAR})?\s*(?:-|:|\.\.|/)\s*({_POINT}|{_YEAR})?$")
 _ONE_POINT = re.compile(rf"^(?:{_POINT})$")
+_ONE_END = re.compile(rf"^(?:{_POINT}|{_YEAR})$")
 
 
 def timeframe_ns(timeframe: str) -> int:
@@ -122,7 +124,7 @@ def parse_timerange(text: str) -> tuple[int | None, int | None]:
     """Return (start, end) of a time range in int64 ns UTC; the end is exclusive, None is an open end.
 
     Understood: `20230101-20250630`, `20240101-`, `-20240601`, `20240131T0930-20240201`, Unix seconds or milliseconds
-    `1700000000-`, ISO `2023-01-01:2024-01-01`. Empty text is everything.
+    `1700000000-`, ISO `2023-01-01:2024-01-01`, years `2023-2024`, `2023-`. Empty text is everything.
 
     Raises
     ------
@@ -133,9 +135,9 @@ def parse_timerange(text: str) -> tuple[int | None, int | None]:
         return None, None
     match = _RANGE.match(text.strip())
     if match is None:
-        hint = f"; an open end is {text.strip()}-" if _ONE_POINT.match(text.strip()) else ""
+        hint = f"; an open end is {text.strip()}-" if _ONE_END.match(text.strip()) else ""
         raise UsageError(
-            f"timerange {text!r} is not understood{hint}; write it as 20230101-20250630, 20240101-, "
+            f"timerange {text!r} is not understood{hint}; write it as 20230101-20250630, 20240101-, 2024-, "
             "20240131T0930-20240201 or 2023-01-01:2024-01-01 (UTC, end exclusive)"
         )
     start = None if match[1] is None else _point_ns(match[1], text)
@@ -166,6 +168,8 @@ def _point_ns(text: str, whole: str) -> int:
     """Return one matched end of a range in ns; `whole` is what the user wrote."""
     if text.isdigit() and len(text) in (10, 13):
         return int(text) * (SECOND if len(text) == 10 else 1_000_000)
+    if len(text) == 4:
+        text = f"{text}0101"
     compact = text.replace("-", "").replace(":", "").replace(" ", "T").replace("Z", "").replace("+0000", "")
     form = {8: "%Y%m%d", 13: "%Y%m%dT%H%M", 15: "%Y%m%dT%H%M%S"}[len(compact)]
     try:
