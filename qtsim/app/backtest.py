@@ -39,7 +39,7 @@ from qtsim.core.params import RL_STATES
 from qtsim.core.records import Records, funding_dt
 from qtsim.core.rl_sizing import DEFAULT_ACTION
 from qtsim.data.frames import times_of
-from qtsim.data.instruments import to_record
+from qtsim.data.instruments import load_instruments, to_record
 from qtsim.data.sectors import sector_numbers
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
@@ -110,7 +110,7 @@ def run_backtest(
     settings = resolved.settings
     saved = _saved_agent(settings, options)
     add_strategy_needs(inputs, strategy, store, settings)
-    add_instruments(inputs, settings, options.instruments, plain=resolved.profile == "plain")
+    add_instruments(inputs, settings, options.instruments, store, plain=resolved.profile == "plain")
     prepared = prepare(
         inputs,
         strategy,
@@ -371,6 +371,9 @@ def _describe(
             "(entry.confidence.default) where sizing or leverage asks for one"
         )
     prints = fingerprints(inputs)
+    # rules that another machine, or this one after the next download, does not have; plain reads no table
+    shipped = load_instruments(settings.data.venue)
+    own = {i.symbol for i in items if resolved.profile != "plain" and i.instrument != shipped.get(i.symbol)}
     return RunInfo(
         version=qtsim_version(),
         strategy=strategy.name,
@@ -393,7 +396,7 @@ def _describe(
         instruments={
             item.symbol: instrument_fields(item.instrument)
             for item in items
-            if item.instrument is not None and item.symbol in map(normalize_symbol, given)
+            if item.instrument is not None and item.symbol in {*map(normalize_symbol, given), *own}
         },
         passport=passports(inputs),
         bracket_date=next((i.instrument.bracket_date for i in items if i.instrument and i.instrument.bracket_date), ""),

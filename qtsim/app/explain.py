@@ -31,9 +31,10 @@ def explain_or_suggest(resolved: Resolved, key: str) -> Sequence[Explanation]:
     raise UsageError(f"unknown setting {key}: {_suggest(key)}")
 
 
-def check_with_instruments(resolved: Resolved) -> list[Finding]:
+def check_with_instruments(resolved: Resolved, workspace: Workspace) -> list[Finding]:
     """The findings of a run with these settings: maintenance rates are those of its symbols, where they are known."""
-    table = load_instruments(resolved.settings.data.venue)
+    folder = workspace.data(resolved.settings.data.dir) / resolved.settings.data.venue
+    table = load_instruments(resolved.settings.data.venue, folder)
     named = [symbol for symbol in resolved.settings.run.symbols if symbol in table]
     return check_settings(resolved.settings, {symbol: table[symbol].brackets[0].rate for symbol in named})
 

@@ -332,9 +332,14 @@ def leader_symbol(settings: Settings) -> str:
     return LEADER if named == "auto" else normalize_symbol(named)
 
 
-def add_instruments(inputs: RunInputs, settings: Settings, given: Mapping[str, Any], *, plain: bool) -> None:
-    """The exchange's rules of every traded symbol. given: symbol → Instrument, or fields that replace the table's."""
-    table = load_instruments(settings.data.venue)
+def add_instruments(
+    inputs: RunInputs, settings: Settings, given: Mapping[str, Any], store: Store | None, *, plain: bool
+) -> None:
+    """The exchange's rules of every traded symbol: those given, else those of the store's own table, else the shipped.
+
+    given: symbol → Instrument, or fields that replace the table's.
+    """
+    table = load_instruments(settings.data.venue, store.folder if store else None)
     overrides: dict[str, Instrument] = {}
     for symbol, rules in given.items():
         name = normalize_symbol(symbol)
@@ -349,6 +354,11 @@ def add_instruments(inputs: RunInputs, settings: Settings, given: Mapping[str, A
         raise UsageError(f"instrument {unused[0]}: not among the run's symbols ({', '.join(inputs.symbols)})")
     for symbol, item in inputs.symbols.items():
         item.instrument = instrument_for(symbol, table, overrides, plain)
+        if symbol not in overrides and not plain and "brackets" in item.instrument.assumed:
+            inputs.warnings.append(
+                f"{symbol}: its maintenance brackets are not known; {100 * item.instrument.brackets[0].rate:g} % up to "
+                f"{item.instrument.max_leverage:g}x is assumed, which liquidates early"
+            )
 
 
 def instrument_fields(instrument: Instrument) -> dict[str, Any]:

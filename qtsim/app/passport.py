@@ -141,7 +141,7 @@ def _describe_bars(
     passports: list[dict[str, Any]] = []
     problems: list[str] = []
     absent: list[UsageError] = []
-    table = load_instruments(settings.data.venue)
+    table = load_instruments(settings.data.venue, store.folder)
     for done, (symbol, bars) in enumerate(wanted):
         stage(f"checking {symbol} {bars}", done, len(wanted))
         try:

@@ -83,7 +83,6 @@ def backtest(
         sets=sets,
     )
     rules: dict[str, Any] = repeated.instruments_for(options.split_symbols(symbols)) if repeated else {}
-    rules |= options.read_instruments(instruments)
     with progress() as stage:
         opened = open_run(
             workspace,
@@ -93,6 +92,7 @@ def backtest(
             sample=sample or (repeated is not None and repeated.is_sample),
         )
         note(f"data {opened.store.folder}")
+        rules |= options.read_instruments(instruments, opened.store)
         result = backtest_opened(
             opened,
             options=BacktestOptions(

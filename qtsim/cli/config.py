@@ -61,9 +61,10 @@ def check(
     Example:  qtsim config check --profile tight
     """
     from qtsim.app.explain import check_with_instruments
+    from qtsim.app.workspace import find_workspace
 
     resolved = _resolve(config, profile, sets)
-    findings = check_with_instruments(resolved)
+    findings = check_with_instruments(resolved, find_workspace())
     if as_json:
         print_json({"findings": [{"kind": f.kind, "key": f.key, "text": f.text} for f in findings]})
         return

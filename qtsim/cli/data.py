@@ -355,9 +355,13 @@ def instruments(
 
     Example:  qtsim data instruments BTCUSDT
     """
-    from qtsim.data.instruments import instrument_for, instrument_sources, load_instruments
+    from qtsim.app.api import open_store
+    from qtsim.app.workspace import find_workspace, settings_of
+    from qtsim.data.instruments import instrument_for, instrument_sources, load_instruments, read_user_instruments
 
-    table = load_instruments()
+    workspace = find_workspace()
+    folder = open_store(workspace, settings_of(workspace)).folder
+    table = load_instruments(folder=folder)
     chosen = [instrument_for(symbol, table, {})] if symbol else list(table.values())
     if as_json:
         print_json({"instruments": [_instrument_dict(item) for item in chosen]})
@@ -383,8 +387,12 @@ def instruments(
         print_table(("notional up to", "maintenance", "amount", "leverage"), brackets)
         if chosen[0].assumed:
             say(f"assumed, not stated by a source: {', '.join(chosen[0].assumed)}")
+    own = read_user_instruments(folder)
+    for item in chosen:
+        if item.symbol in own:
+            note(f"{item.symbol}: {item.source}")
     for field, source in instrument_sources().items():
-        note(f"{field}: {source}")
+        note(f"{field}: {source}" + (" (shipped table)" if own else ""))
 
 
 def _print_passport(passport: dict[str, Any]) -> None:

@@ -107,9 +107,12 @@ def gather_overrides(
     return overrides
 
 
-def read_instruments(texts: Sequence[str] | None) -> dict[str, Any]:
-    """`--instrument SYMBOL:field=value,…` by symbol."""
-    from qtsim.data.instruments import parse_instrument
+def read_instruments(texts: Sequence[str] | None, store: Any) -> dict[str, Any]:
+    """`--instrument SYMBOL:field=value,…` by symbol; other fields are those of the store's table or the shipped."""
+    from qtsim.data.instruments import load_instruments, parse_instrument
 
-    parsed = [parse_instrument(text) for text in texts or ()]
+    if not texts:
+        return {}
+    table = load_instruments(folder=store.folder)
+    parsed = [parse_instrument(text, table) for text in texts]
     return {instrument.symbol: instrument for instrument in parsed}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from qtsim.data.download import plan
@@ -445,6 +446,7 @@ class _Run:
                 frame = rest.bars(one.key.kind, one.key.symbol, one.key.timeframe, start, end, now)
             else:
                 frame = rest.funding(one.key.symbol, start, end)
+            frame = frame[_lie_in(times_of(frame), spans)]
             if len(frame):
                 self._store(one, [(self._checked(one, frame), source)])
                 one.report.rest_rows += len(frame)
@@ -659,6 +661,14 @@ def _without_key(fresh: dict[str, Instrument]) -> str:
     if assumed:
         parts.append(f"those of {', '.join(assumed)} are not known, a cautious one (1.5 %, 50x) is assumed")
     return f"{'; '.join(parts)}: the exchange gives them with an API key only (BINANCE_API_KEY, BINANCE_API_SECRET)"
+
+
+def _lie_in(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
+    """Which times lie in one of the spans: a question that joins several also brings what is between them."""
+    inside = np.zeros(len(times), dtype=bool)
+    for start, end in spans:
+        inside |= (times >= start) & (times < end)
+    return inside
 
 
 def _sha256(path: Path) -> str:

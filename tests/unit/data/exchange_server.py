@@ -9,18 +9,22 @@ import json
 import re
 import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pandas as pd
 
+from qtsim.data.download.fetch import asked_pause_s
+from qtsim.data.download.rest import Rest, RestError, TryAgainError
 from qtsim.data.frames import make_frame, times_of
 from qtsim.data.timeframes import DAY, HOUR, parse_time, timeframe_ns
 
@@ -96,6 +100,8 @@ class Exchange:
     """Names of archives that do not exist: `BTCUSDT-1h-2023-02.zip`."""
     holes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By archive: rows in this span are not in it."""
+    replaced: dict[str, bytes] = field(default_factory=dict)
+    """By archive: other bytes than those of its rows, with their own checksum."""
     microseconds: set[str] = field(default_factory=set)
     """Archives whose times are in microseconds."""
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -104,6 +110,8 @@ class Exchange:
     rest: bool = True
     asked: Counter[str] = field(default_factory=Counter)
     """Requests by archive (`….zip`, `….zip.CHECKSUM`) or REST endpoint."""
+    paths: Counter[str] = field(default_factory=Counter)
+    """Requests by path."""
     queries: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """REST requests in order."""
     rules: list[Mapping[str, Any]] = field(default_factory=lambda: [RULES])
@@ -116,6 +124,8 @@ class Exchange:
         end = start + DAY if len(label) == 10 else parse_time(str(np.datetime64(label) + 1) + "-01")
         if name in self.absent or end > self.now or (folder == "fundingRate" and match["often"] == "daily"):
             return None
+        if name in self.replaced:
+            return self.replaced[name]
         rows = self._rows(folder, symbol, match["tf"] or "", start, end, name)
         if not rows:
             return None
@@ -209,6 +219,29 @@ def _klines(frame: pd.DataFrame, step: int, unit: int = 1_000_000) -> list[list[
     ]
 
 
+def with_rest(exchange: Exchange, tries: int = 3) -> Callable[[], AbstractContextManager[Rest]]:
+    """The REST interface over plain HTTP, so that most tests do not need ccxt."""
+
+    def call(endpoint: str, params: Mapping[str, Any]) -> Any:
+        try:
+            with urllib.request.urlopen(f"{exchange.url}/fapi/v1/{endpoint}?{urlencode(params)}", timeout=5) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code in (429, 503):
+                    pause = asked_pause_s(error.headers.get("Retry-After"))
+                    raise TryAgainError(str(error.code), pause_s=pause, is_refusal=True) from error
+                raise RestError(f"{endpoint}: {error.read().decode()}") from error
+        except OSError as error:
+            raise TryAgainError("no connection") from error
+
+    @contextmanager
+    def opened() -> Iterator[Rest]:
+        yield Rest(call, urlsplit(exchange.url).netloc, tries=tries)
+
+    return opened
+
+
 @contextmanager
 def serving(exchange: Exchange) -> Iterator[Exchange]:
     """Serve an exchange on a free port of 127.0.0.1; its `url` says where."""
@@ -224,6 +257,7 @@ def serving(exchange: Exchange) -> Iterator[Exchange]:
             match = ARCHIVE.match(parts.path)
             name = (match["name"] + (match["sum"] or "")) if match else parts.path.rpartition("/")[2]
             exchange.asked[name] += 1
+            exchange.paths[parts.path] += 1
             time.sleep(exchange.delay_s)
             fault = exchange.fault(name)
             if fault == "disconnect":
