@@ -186,6 +186,8 @@ class _Run:
         self.offline: OfflineError | None = None
 
     def run(self) -> DownloadReport:
+        if "trades" in self.request.kinds and self.request.start is None:
+            raise UsageError("trades are many: say of which days, --timerange 20240101-20240108")
         series = self._series()
         with self._only_one():
             remove_parts(self.folder)
@@ -215,7 +217,9 @@ class _Run:
                 for timeframe in (("",) if kind == "funding" else self.request.timeframes)
             ]
             starts = [self.store.entry(symbol, k.timeframe, k.kind).start for k in keys if self._has(k)]
-            if not starts and keys and self.request.start is None:
+            if not keys:
+                continue
+            if not starts and self.request.start is None:
                 raise UsageError(
                     f"{keys[0]} is not stored yet, so say from when on: --timerange 2023- (or {FIRST_DAY}-, "
                     "the first day of the exchange's archives)"
@@ -511,8 +515,7 @@ class _Run:
         if self.offline is not None:
             self.report.failures.append(f"trades: {self.offline}")
             return
-        if self.request.start is None:
-            raise UsageError("trades are many: say of which days, --timerange 20240101-20240108")
+        assert self.request.start is not None
         end = self.now if self.request.end is None else min(self.request.end, self.now)
         jobs = [
             archive
