@@ -31,6 +31,8 @@ LONGEST_PAUSE_S = 30.0
 LONGEST_ASKED_PAUSE_S = 120.0
 """A server that asks for more is an error: the user decides whether to wait."""
 FIRST_CONTACT_TRIES = 2
+LOST_AFTER = 3
+"""Files in a row that fail for want of a connection: it is lost, and there is no use in trying the others."""
 CHUNK = 1 << 16
 PART = ".part"
 """Ending of files that are being written."""
@@ -49,11 +51,15 @@ class StoppedError(Exception):
 
 
 class _TryAgainError(Exception):
-    """Something that may pass. `pause_s`: how long the server asked to wait, 0 where it did not say."""
+    """Something that may pass.
 
-    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
+    `pause_s`: how long the server asked to wait, 0 where it did not say. `is_connection`: there was no answer.
+    """
+
+    def __init__(self, reason: str, pause_s: float = 0.0, *, is_connection: bool = False) -> None:
         super().__init__(reason)
         self.pause_s = pause_s
+        self.is_connection = is_connection
 
 
 class Fetcher:
@@ -81,6 +87,7 @@ class Fetcher:
         self._stop = stop
         self._has_contact = False
         self._resume_at = 0.0
+        self._lost = 0
         self._lock = threading.Lock()
 
     @property
@@ -173,7 +180,8 @@ class Fetcher:
                 self._refuse_unless_absent(error)
             return None
         except (OSError, http.client.HTTPException) as error:
-            raise _TryAgainError(_reason(error)) from error
+            raise _TryAgainError(_reason(error), is_connection=True) from error
+        self._lost = 0
         if stated is not None and int(stated) != received:
             raise _TryAgainError(f"the connection ended after {received:,} of {int(stated):,} bytes")
         with self._lock:
@@ -202,6 +210,9 @@ class Fetcher:
                         f"{name}: {error} and asks to wait {error.pause_s:,.0f} s; run the same command again then"
                     ) from error
                 if count == self._tries:
+                    self._lost += error.is_connection
+                    if self._lost >= LOST_AFTER:
+                        raise OfflineError(f"the connection to {self.host} is lost: {error}") from error
                     raise DataError(f"{name}: {error} (in {_times(count)})") from error
                 self._pause(error.pause_s, count)
             except DataError as error:

@@ -49,6 +49,7 @@ SURELY_ABSENT = 30 * DAY
 """An archive that does not exist so long after its period is taken never to appear."""
 SETTLED = DAY
 """Where the exchange has nothing in a span that ended so long ago, there will be nothing."""
+SHOWN_FAILURES = 10
 DAYS_WITHOUT_A_MONTH = 62
 """How far back daily archives are tried for a symbol of which no month exists: it may be new."""
 
@@ -307,21 +308,27 @@ class _Run:
         """Fetch archives, check them, and merge them into their series in groups."""
         by_key = {one.key: one for one in series}
         waiting: dict[SeriesKey, list[tuple[Archive, _Fetched]]] = {}
-        for done, (archive, result) in enumerate(self._fetched(jobs, self._fetch_and_parse)):
-            one = by_key[SeriesKey(archive.kind, archive.symbol, archive.timeframe)]
-            if isinstance(result, DataError):
-                self.report.failures.append(str(result))
-                one.failed.append((archive.start, archive.end))
-            elif result is not None:
-                group = waiting.setdefault(one.key, [])
-                group.append((archive, result))
-                if len(group) >= MERGE_EVERY:
-                    self._merge(one, waiting.pop(one.key))
-            self.stage(f"archives: {archive.name}", done + 1, len(jobs))
+        lost: OfflineError | None = None
+        try:
+            for done, (archive, result) in enumerate(self._fetched(jobs, self._fetch_and_parse)):
+                one = by_key[SeriesKey(archive.kind, archive.symbol, archive.timeframe)]
+                if isinstance(result, DataError):
+                    self.report.failures.append(str(result))
+                    one.failed.append((archive.start, archive.end))
+                elif result is not None:
+                    group = waiting.setdefault(one.key, [])
+                    group.append((archive, result))
+                    if len(group) >= MERGE_EVERY:
+                        self._merge(one, waiting.pop(one.key))
+                self.stage(f"archives: {archive.name}", done + 1, len(jobs))
+        except OfflineError as error:
+            lost = error
         for key, group in waiting.items():
             self._merge(by_key[key], group)
         if jobs:
             self.ledger.save()
+        if lost is not None:
+            raise lost
 
     def _fetched(
         self, jobs: Sequence[Archive], work: Callable[[Archive], _Fetched | None]
@@ -366,7 +373,9 @@ class _Run:
         source = f"archives of {self.fetcher.host}"
         self._store(one, [(fetched.frame, source) for _, fetched in ordered if len(fetched.frame)])
         for archive, fetched in ordered:
-            self.ledger.merged(archive, fetched.sha256, len(fetched.frame))
+            # a payment stamped a moment before its month belongs to the month, and is not among the archive's own rows
+            inside = _lie_in(times_of(fetched.frame), [(archive.start, archive.end)])
+            self.ledger.merged(archive, fetched.sha256, int(inside.sum()))
         self.ledger.save()
         one.report.archives += len(ordered)
         self.merged += len(ordered)
@@ -456,7 +465,7 @@ class _Run:
                 one.report.rest_rows += len(frame)
         left = [span for span in one.lacks(self._times(one.key)) if span[1] <= now - SETTLED]
         outside = plan.without([(FIRST_NS, now)], asked)
-        self.ledger.note_holes(str(one.key), [part for part in plan.without(left, outside) if part not in one.failed])
+        self.ledger.note_holes(str(one.key), plan.without(left, [*outside, *one.failed]))
 
     def _checked(self, one: _Series, frame: pd.DataFrame) -> pd.DataFrame:
         if one.step:
@@ -589,8 +598,10 @@ class _Run:
     def _raise_failures(self, series: Sequence[_Series]) -> None:
         self._raise_unknown(series)
         if self.report.failures:
-            lines = "\n".join(f"  {text}" for text in self.report.failures)
             count = len(self.report.failures)
+            lines = "\n".join(f"  {text}" for text in self.report.failures[:SHOWN_FAILURES])
+            if count > SHOWN_FAILURES:
+                lines += f"\n  and {count - SHOWN_FAILURES:,} more; --json lists them all"
             what = "1 part of the download failed" if count == 1 else f"{count} parts of the download failed"
             raise DownloadError(
                 f"{what}, the rest is stored; run the same command again to try what is missing:\n{lines}",

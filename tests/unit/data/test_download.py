@@ -19,8 +19,9 @@ from qtsim.data.download.report import DownloadError, DownloadReport
 from qtsim.data.download.rest_ccxt import ExtraMissingError
 from qtsim.data.download.run import FOLDER, DownloadInterruptedError, Request, Sources, download
 from qtsim.data.frames import make_frame, times_of
+from qtsim.data.resample import resample_bars
 from qtsim.data.store import Store
-from qtsim.data.timeframes import HOUR, parse_time
+from qtsim.data.timeframes import DAY, HOUR, WEEK, parse_time
 from qtsim.errors import DataError, SettingError, UsageError
 from tests.unit.data.exchange_server import Exchange, hourly, payments, serving, with_rest
 
@@ -316,6 +317,30 @@ def test_a_symbol_without_any_month_is_found_by_its_days(exchange: Exchange, sto
     assert (report.series[0].start, report.series[0].end) == (parse_time("2023-04-04"), parse_time("2023-04-09 23:00"))
 
 
+def test_weeks_go_over_the_ends_of_months(exchange: Exchange, store: Store) -> None:
+    daily_bars = resample_bars(exchange.bars[BTC, "1h"], HOUR, DAY)
+    exchange.bars[BTC, "1w"] = resample_bars(daily_bars, DAY, WEEK)
+    wanted = Request((BTC,), ("1w",), ("bars",), start=parse_time("2023-01-01"), rules=False)
+    report = download(store, wanted, Sources(exchange.url, with_rest(exchange)), now=exchange.now)
+    weeks = exchange.bars[BTC, "1w"]
+    pd.testing.assert_frame_equal(store.read_bars(BTC, "1w"), weeks[times_of(weeks) + WEEK <= exchange.now])
+    assert report.series[0].missing == []
+    exchange.asked.clear()
+    download(store, wanted, Sources(exchange.url, with_rest(exchange)), now=exchange.now)
+    assert not exchange.asked
+
+
+def test_a_payment_stamped_before_its_month_is_fetched_once(exchange: Exchange, store: Store) -> None:
+    ms = parse_time("2023-02-01") // 1_000_000
+    rows = [f"{ms - 4},8,0.0001"] + [f"{ms + 28_800_000 * i},8,0.0001" for i in range(1, 28 * 3)]
+    exchange.replaced[f"{BTC}-fundingRate-2023-02.zip"] = one_csv("x.csv", "\n".join(rows) + "\n")
+    get(exchange, store, "2023-02-01", "2023-03-01", kinds=("funding",))
+    exchange.asked.clear()
+    get(exchange, store, "2023-02-01", "2023-03-01", kinds=("funding",))
+    assert not exchange.asked
+    assert len(store.read_funding(BTC)) == 84
+
+
 def test_holes_in_the_funding_history_are_asked_for(exchange: Exchange, store: Store) -> None:
     exchange.absent = {f"{BTC}-fundingRate-2023-02.zip"}
     report = get(exchange, store, kinds=("funding",))
@@ -463,6 +488,32 @@ def test_without_the_extra_archives_alone_and_a_line_that_names_it(exchange: Exc
     assert 'pip install "qtsim[live]"' in note
     assert "archives alone reach 2023-04-09 23:00 UTC" in note
     assert report.series[0].missing == []
+
+
+def test_a_connection_that_is_lost_ends_the_run_and_keeps_what_came(exchange: Exchange, store: Store) -> None:
+    exchange.absent = {f"{BTC}-1h-2023-0{month}.zip" for month in (2, 3)}
+    for day in pd.date_range("2023-02-01", "2023-04-09"):
+        exchange.faults[f"{BTC}-1h-{day:%Y-%m-%d}.zip.CHECKSUM"] = ["disconnect", "*"]
+    with pytest.raises(OfflineError, match="is lost"):
+        get(exchange, store, rest=False)
+    assert sum(exchange.asked[name] for name in exchange.faults) <= 3 * (3 + 3), "the other days were not tried"
+    assert len(store.read_bars(BTC, "1h")) == 27 * 24
+    exchange.faults.clear()
+    assert get(exchange, store, rest=False).series[0].missing == []
+
+
+def test_a_failed_month_between_two_holes_is_no_hole(exchange: Exchange, store: Store) -> None:
+    whole = exchange.bars[BTC, "1h"]
+    times = times_of(whole)
+    holes = [parse_time("2023-01-31 22:00"), parse_time("2023-03-01 02:00")]
+    exchange.bars[BTC, "1h"] = whole[~np.isin(times, holes)]
+    exchange.faults[f"{FEBRUARY}.CHECKSUM"] = ["wrong", "*"]
+    with pytest.raises(DownloadError, match=FEBRUARY):
+        get(exchange, store)
+    exchange.faults.clear()
+    report = get(exchange, store)
+    assert [start for start, _ in report.series[0].missing] == holes
+    assert report.series[0].rows == 2290 - 2
 
 
 def test_an_address_that_is_none_is_refused(exchange: Exchange, store: Store) -> None:
