@@ -67,7 +67,7 @@ def chosen_symbols(resolved: Resolved, store: Store) -> list[str]:
     if not found:
         raise UsageError(
             f"symbols all: the store {store.folder} has no {resolved.settings.run.timeframe} bars; "
-            "see qtsim data list, qtsim data import"
+            "see qtsim data list, qtsim data download, qtsim data import"
         )
     return found
 

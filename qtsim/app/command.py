@@ -221,5 +221,5 @@ def _gather(opened: Opened) -> RunInputs:
     except UsageError as error:
         text = str(error)
         if "qtsim data import" not in text:
-            text = f"{text}; import what is missing with qtsim data import PATH"
+            text = f"{text}; get what is missing with qtsim data download or qtsim data import PATH"
         raise UsageError(f"{text}, or try the generated market: --sample (qtsim data sample makes it)") from None

@@ -91,7 +91,11 @@ def _workspace() -> list[Check]:
         checks.append(Check("ok", "settings", f"profile {resolved.profile}, {resolved.n_overrides} overrides"))
         store = open_store(workspace, resolved)
         series = store.list()
-        text = f"{len(series)} series of {len(store.symbols())} symbols" if series else "empty; qtsim data import PATH"
+        text = (
+            f"{len(series)} series of {len(store.symbols())} symbols"
+            if series
+            else "empty; qtsim data download, or qtsim data import PATH"
+        )
         checks.append(Check("ok" if series else "note", "data", f"{store.folder}: {text}"))
     except QtsimError as error:
         checks.append(Check("FAIL", "workspace", str(error)))

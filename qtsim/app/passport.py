@@ -95,7 +95,7 @@ def _check_series(
     entries, damaged = store.survey()
     if not entries and not damaged and not with_ticks:
         raise UsageError(
-            f"nothing is stored in {store.folder}: import data with qtsim data import PATH, "
+            f"nothing is stored in {store.folder}: qtsim data download gets data, qtsim data import PATH reads files, "
             "or check the generated market with --sample"
         )
     length = None if timeframe is None else normalize_timeframe(timeframe)

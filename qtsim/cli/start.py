@@ -22,7 +22,9 @@ def init(
 
     workspace = create_workspace(folder)
     say(f"workspace {workspace.root}: qtsim.toml, strategies/, data/")
-    say(f"next: cd {folder}, then qtsim data import PATH, or qtsim backtest on the sample market")
+    say(
+        f"next: cd {folder}, then qtsim data download or qtsim data import PATH, or qtsim backtest on the sample market"
+    )
 
 
 def doctor(as_json: options.Json = False) -> None:

@@ -531,7 +531,7 @@ class Store:
         return DataError(f"damaged store file {path}: {reason}; delete {where} and {remedy}")
 
     def _remedy(self) -> str:
-        return "" if self.is_synthetic else "; import data with qtsim data import PATH"
+        return "" if self.is_synthetic else "; get it with qtsim data download, or import files: qtsim data import PATH"
 
     def _absent(self, symbol: str, timeframe: str, kind: str) -> str:
         """Say what there is instead of a series that is not there."""

@@ -148,7 +148,8 @@ class Sources:
         wanted = timeframe_name(length)
         if not lengths:
             raise StrategyError(
-                f"there are no bars of {symbol}: import them (qtsim data import), or take it out of uses"
+                f"there are no bars of {symbol}: get them (qtsim data download, or qtsim data import), or take it "
+                "out of uses"
             )
         fitting = [known for known in lengths if known < length and divides(known, length)]
         if not fitting:
@@ -440,9 +441,9 @@ def last_known(known: Times, values: Array, at: Times) -> Array:
 def column_remedy(name: str) -> str:
     """How to come by a column that is missing."""
     if name == "funding_rate":
-        return "import its funding history (qtsim data import), or choose symbols that have one"
+        return "get its funding history (qtsim data download, or qtsim data import), or choose symbols that have one"
     if name == "mark_close":
-        return "import its mark price bars (qtsim data import), or choose symbols that have them"
+        return "get its mark price bars (qtsim data download, or qtsim data import), or choose symbols that have them"
     return f"import it: qtsim data import FILE --column {name}"
 
 

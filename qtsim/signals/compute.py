@@ -109,7 +109,8 @@ def check_uses(strategy: Strategy, sources: Sources) -> None:
     for symbol in strategy.uses.symbols:
         if not sources.has_bars(symbol):
             raise StrategyError(
-                f"{strategy.name} uses {symbol}, and there are no bars of it: import them (qtsim data import)"
+                f"{strategy.name} uses {symbol}, and there are no bars of it: get them (qtsim data download, or "
+                "qtsim data import)"
             )
     for name in strategy.uses.columns:
         readers = [*sources.symbols, *strategy.uses.symbols]
