@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import qtsim as qt
+from qtsim.app.inputs import add_instruments, gather_frames
+from qtsim.config.settings import Settings
+from qtsim.data.instruments import load_instruments, write_user_instruments
+from qtsim.data.store import Store
 from qtsim.errors import DataError, UsageError
 
 
@@ -64,3 +71,23 @@ def test_buy_and_hold_is_the_price_alone() -> None:
 def test_one_frame_needs_one_symbol() -> None:
     with pytest.raises(UsageError, match="one frame is one symbol"):
         qt.backtest("ema_cross", frame(1), symbols=["BTCUSDT", "ETHUSDT"])
+
+
+def test_the_users_own_instrument_table_counts_and_is_kept_with_the_run(tmp_path: Path) -> None:
+    shipped = load_instruments()["BTCUSDT"]
+    own = replace(shipped, min_notional=123.0, source="exchangeInfo of 2026-01-01")
+    unknown = replace(own, symbol="NEWUSDT", bracket_date="", assumed=("brackets",))
+    store = Store(tmp_path)
+    write_user_instruments(store.folder, store.venue, {"BTCUSDT": own, "NEWUSDT": unknown})
+    settings = Settings()
+    inputs = gather_frames({"BTCUSDT": frame(1), "NEWUSDT": frame(2)}, settings, timeframe="1h")
+    add_instruments(inputs, settings, {}, store, plain=False)
+    assert inputs.symbols["BTCUSDT"].instrument == own
+    told = [text for text in inputs.warnings if "maintenance brackets are not known" in text]
+    assert [text.split(":")[0] for text in told] == ["NEWUSDT"]
+    add_instruments(inputs, settings, {"BTCUSDT": {"min_notional": 5}}, store, plain=False)
+    changed = inputs.symbols["BTCUSDT"].instrument
+    assert changed is not None
+    assert changed.min_notional == 5
+    add_instruments(inputs, settings, {"NEWUSDT": unknown}, None, plain=False)
+    assert inputs.symbols["BTCUSDT"].instrument == shipped
