@@ -43,6 +43,10 @@ class RestError(DataError):
     """The REST interface refuses a request, or keeps failing."""
 
 
+class RestRefusedError(RestError):
+    """The REST interface understood a request and says no: an unknown symbol, for one. Others may still be answered."""
+
+
 class TryAgainError(Exception):
     """A request that may succeed later.
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qtsim.data.download.fetch import asked_pause_s, check_url
-from qtsim.data.download.rest import BUSY_PAUSE_S, Call, Rest, RestError, TryAgainError
+from qtsim.data.download.rest import BUSY_PAUSE_S, Call, Rest, RestError, RestRefusedError, TryAgainError
 from qtsim.errors import QtsimError
 
 VENUE_URL = "https://fapi.binance.com"
@@ -76,7 +76,7 @@ def _caller(ccxt: Any, exchange: Any) -> Call:
         except ccxt.NetworkError as error:
             raise _network_error(ccxt, exchange, error) from error
         except ccxt.BaseError as error:
-            raise RestError(f"{endpoint}: {_plain(error)}") from error
+            raise RestRefusedError(f"{endpoint}: {_plain(error)}") from error
 
     return call
 

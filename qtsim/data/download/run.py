@@ -25,7 +25,7 @@ from qtsim.data.download.ledger import Ledger
 from qtsim.data.download.parse import parse_archive
 from qtsim.data.download.plan import Span
 from qtsim.data.download.report import DownloadError, DownloadReport, SeriesReport
-from qtsim.data.download.rest import BARS_PER_PAGE, Rest, RestError
+from qtsim.data.download.rest import BARS_PER_PAGE, Rest, RestError, RestRefusedError
 from qtsim.data.download.rest_ccxt import EXTRA, ExtraMissingError
 from qtsim.data.download.rules import changes, instrument_of, perpetuals, with_brackets
 from qtsim.data.download.trades import StoreTrades, keep_trades
@@ -92,6 +92,8 @@ class Sources:
     tries: int = 5
     timeout_s: float = 30.0
     store_trades: StoreTrades = keep_trades
+    has_trades: Callable[[Archive], bool] = lambda archive: True
+    """Whether the store of trades still has a day that was handed to it."""
 
 
 @dataclass
@@ -294,6 +296,8 @@ class _Run:
             day = daily(one.key.kind, one.key.symbol, one.key.timeframe, int(times[0]) // DAY * DAY - 1)
             if day.end <= one.start or not self._lacks(one, times) or self._is_done(day, times):
                 return
+            if not plan.without([(day.start, day.end)], one.failed):
+                return
             self._fetch_series(series, [day])
             if int(self._times(one.key)[0]) == int(times[0]):
                 return
@@ -431,7 +435,7 @@ class _Run:
             with self.sources.open_rest() as rest:
                 now = rest.now()
                 for one in lacking:
-                    self._top_up(one, rest, now)
+                    self._try_to_top_up(one, rest, now)
                 if self.request.rules:
                     self._refresh_rules(rest, now)
         except ExtraMissingError:
@@ -447,6 +451,17 @@ class _Run:
         if self.offline is not None:
             self.report.notes.append(f"{self.offline}: everything came over REST")
         self.ledger.save()
+
+    def _try_to_top_up(self, one: _Series, rest: Rest, now: int) -> None:
+        """Top one series up; what is wrong with it alone does not keep the others from theirs."""
+        try:
+            self._top_up(one, rest, now)
+        except RestRefusedError as error:
+            self.report.notes.append(f"{one.key}: REST does not have it ({error}); it may be listed no more")
+        except (OfflineError, RestError):
+            raise
+        except DataError as error:
+            self.report.failures.append(f"{one.key} over REST: {error}")
 
     def _top_up(self, one: _Series, rest: Rest, now: int) -> None:
         """Ask for each span that is still missing; what stays missing then does not exist."""
@@ -526,13 +541,14 @@ class _Run:
             return
         assert self.request.start is not None
         end = self.now if self.request.end is None else min(self.request.end, self.now)
+        nothing = np.zeros(0, dtype=np.int64)
         jobs = [
             archive
             for symbol in self.request.symbols
             for archive in plan.daily_archives(
                 "trades", symbol, "", [(max(self.request.start, FIRST_NS), end)], self.now
             )
-            if not self.ledger.sha256(archive) and archive.path not in self.absent
+            if not self._has_trades(archive) and not self._is_done(archive, nothing)
         ]
         kept = 0
         missing: list[str] = []
@@ -553,6 +569,9 @@ class _Run:
         if missing:
             shown = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             self.report.notes.append(f"no archives of trades: {shown}")
+
+    def _has_trades(self, archive: Archive) -> bool:
+        return bool(self.ledger.sha256(archive)) and self.sources.has_trades(archive)
 
     def _fetch_trades(self, archive: Archive) -> _Fetched | None:
         path = self._cached(archive)

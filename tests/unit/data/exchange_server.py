@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.data.download.fetch import asked_pause_s
-from qtsim.data.download.rest import Rest, RestError, TryAgainError
+from qtsim.data.download.rest import Rest, RestRefusedError, TryAgainError
 from qtsim.data.frames import make_frame, times_of
 from qtsim.data.timeframes import DAY, HOUR, parse_time, timeframe_ns
 
@@ -108,6 +108,8 @@ class Exchange:
     """By archive or REST endpoint: what goes wrong with each next request, in order; the last entry `*` repeats."""
     delay_s: float = 0.0
     rest: bool = True
+    delisted: set[str] = field(default_factory=set)
+    """Symbols that archives have and REST does not."""
     asked: Counter[str] = field(default_factory=Counter)
     """Requests by archive (`….zip`, `….zip.CHECKSUM`) or REST endpoint."""
     paths: Counter[str] = field(default_factory=Counter)
@@ -179,7 +181,7 @@ class Exchange:
             if limit > 1500:
                 return 400, {"code": -1130, "msg": "Data sent for parameter 'limit' is not valid."}
             frame = (self.bars if endpoint == "klines" else self.mark).get((query["symbol"], query["interval"]))
-            if frame is None:
+            if frame is None or query["symbol"] in self.delisted:
                 return 400, {"code": -1121, "msg": "Invalid symbol."}
             times = times_of(frame)
             found = frame[(times >= first) & (times <= last)].iloc[:limit]
@@ -231,7 +233,7 @@ def with_rest(exchange: Exchange, tries: int = 3) -> Callable[[], AbstractContex
                 if error.code in (429, 503):
                     pause = asked_pause_s(error.headers.get("Retry-After"))
                     raise TryAgainError(str(error.code), pause_s=pause, is_refusal=True) from error
-                raise RestError(f"{endpoint}: {error.read().decode()}") from error
+                raise RestRefusedError(f"{endpoint}: {error.read().decode()}") from error
         except OSError as error:
             raise TryAgainError("no connection") from error
 

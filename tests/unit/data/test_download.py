@@ -401,6 +401,16 @@ def test_what_does_not_pass_is_named(exchange: Exchange, store: Store, what: str
     assert get(exchange, store).series[0].missing == []
 
 
+def test_a_failed_first_month_is_not_replaced_by_its_days(exchange: Exchange, store: Store) -> None:
+    january = f"{BTC}-1h-2023-01.zip"
+    exchange.faults[f"{january}.CHECKSUM"] = ["wrong", "*"]
+    with pytest.raises(DownloadError, match=january):
+        get(exchange, store)
+    assert not [name for name in exchange.asked if "-2023-01-" in name]
+    exchange.faults.clear()
+    assert get(exchange, store).series[0].rows == 2290
+
+
 def test_a_broken_archive_with_the_right_checksum_is_named(exchange: Exchange, store: Store) -> None:
     exchange.replaced[FEBRUARY] = b"PK no zip at all"
     with pytest.raises(DownloadError, match=FEBRUARY):
@@ -532,7 +542,6 @@ def test_an_unknown_symbol_is_named_with_the_nearest(exchange: Exchange, store: 
 
 
 def test_the_exchange_says_which_symbols_there_are(exchange: Exchange, store: Store) -> None:
-    exchange.bars["BTCUDST", "1h"] = exchange.bars[BTC, "1h"].iloc[:0]
     with pytest.raises(UsageError, match=r"the exchange has no such perpetual.*did you mean BTCUSDT"):
         get(exchange, store, symbols=("BTCUDST",), rules=True)
 
@@ -540,6 +549,23 @@ def test_the_exchange_says_which_symbols_there_are(exchange: Exchange, store: St
 def test_a_period_before_the_listing_is_said(exchange: Exchange, store: Store) -> None:
     with pytest.raises(UsageError, match="listed later"):
         get(exchange, store, "2021-01-01", "2021-03-01", rules=True)
+
+
+def test_a_symbol_that_is_listed_no_more_keeps_no_other_from_its_rest(exchange: Exchange, store: Store) -> None:
+    exchange.bars["OLDUSDT", "1h"] = hourly("2023-02-01", "2023-03-10")
+    exchange.delisted = {"OLDUSDT"}
+    report = get(exchange, store, symbols=("OLDUSDT", BTC))
+    assert [series.end for series in report.series] == [parse_time("2023-03-09 23:00"), parse_time("2023-04-10 09:00")]
+    assert any("OLDUSDT 1h bars: REST does not have it" in note for note in report.notes)
+
+
+def test_bad_rows_over_rest_fail_their_series_alone(exchange: Exchange, store: Store) -> None:
+    frame = hourly("2023-04-01", "2023-05-01")
+    frame.loc["2023-04-10 05:00", "low"] = 1e9
+    exchange.bars["BADUSDT", "1h"] = frame
+    with pytest.raises(DownloadError, match=r"BADUSDT 1h bars over REST: .*2023-04-10 05:00 UTC.*low"):
+        get(exchange, store, "2023-04-01", symbols=("BADUSDT", BTC))
+    assert times_of(store.read_bars(BTC, "1h"))[-1] == parse_time("2023-04-10 09:00")
 
 
 def test_a_known_symbol_beside_an_unknown_one_is_kept(exchange: Exchange, store: Store) -> None:
