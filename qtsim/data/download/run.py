@@ -199,6 +199,7 @@ class _Run:
                 self._archives(series)
                 self._rest(series)
                 self._trades()
+                self._clear_cache(series)
             except KeyboardInterrupt as interruption:
                 raise DownloadInterruptedError(self._what_is_kept()) from interruption
             finally:
@@ -324,7 +325,8 @@ class _Run:
                     group.append((archive, result))
                     if len(group) >= MERGE_EVERY:
                         self._merge(one, waiting.pop(one.key))
-                self.stage(f"archives: {archive.name}", done + 1, len(jobs))
+                often = "monthly" if archive.is_monthly else "daily"
+                self.stage(f"{often} archives: {archive.name}", done + 1, len(jobs))
         except OfflineError as error:
             lost = error
         for key, group in waiting.items():
@@ -396,19 +398,7 @@ class _Run:
     def _recheck(self, series: Sequence[_Series]) -> None:
         """Forget what was absent, and what the exchange has replaced since."""
         self.ledger.forget(absent_only=True)
-        merged = [
-            archive
-            for one in series
-            for archive in plan.monthly_archives(
-                one.key.kind, one.key.symbol, one.key.timeframe, [(one.start, one.end)], self.now
-            )
-            + (
-                plan.daily_archives(one.key.kind, one.key.symbol, one.key.timeframe, [(one.start, one.end)], self.now)
-                if one.step
-                else []
-            )
-            if self.ledger.sha256(archive)
-        ]
+        merged = [archive for one in series for archive in self._archives_of(one) if self.ledger.sha256(archive)]
         replaced = []
         jobs = run_jobs(merged, self.fetcher.checksum, threads=self.sources.threads, stop=self.stop)
         for done, (archive, outcome) in enumerate(jobs):
@@ -421,7 +411,23 @@ class _Run:
             self.stage(f"checking again: {archive.name}", done + 1, len(merged))
         if replaced:
             self.report.notes.append(f"replaced by the exchange since: {', '.join(sorted(a.name for a in replaced))}")
+            for archive in replaced:
+                self._cached(archive).unlink(missing_ok=True)
             self._fetch_series(series, replaced)
+
+    def _archives_of(self, one: _Series) -> list[Archive]:
+        """All archives that there could be of a series in the period."""
+        what = (one.key.kind, one.key.symbol, one.key.timeframe, [(one.start, one.end)], self.now)
+        return plan.monthly_archives(*what) + (plan.daily_archives(*what) if one.step else [])
+
+    def _clear_cache(self, series: Sequence[_Series]) -> None:
+        """Remove archives that were merged just before an earlier run ended, and not noted: nothing asks for them."""
+        for one in series:
+            for archive in self._archives_of(one):
+                path = self._cached(archive)
+                if path.is_file():
+                    path.unlink(missing_ok=True)
+                    _remove_empty(path.parent, self.folder)
 
     # REST -------------------------------------------------------------------------------------------------------------
 
@@ -489,6 +495,8 @@ class _Run:
         return check_events(frame, what=what, on_bad_rows=self.on_bad_rows, optional=("mark_price",))[0]
 
     def _without_extra(self, lacking: Sequence[_Series]) -> str:
+        if not lacking:
+            return f"the rules of symbols stay as they are: the REST interface, which has them, needs ccxt: {EXTRA}"
         ends = [int(self._times(one.key)[-1]) for one in lacking if len(self._times(one.key))]
         reached = f"archives alone reach {format_ts(min(ends))}; " if ends else ""
         return (

@@ -69,7 +69,7 @@ def test_two_symbols_end_to_end(qtsim: Run, exchange: Exchange, tmp_path: Path) 
     assert len(lines) == 6 + 1
     assert lines[-1].startswith("42 archives fetched, ")
     assert "archives: 20 of 42" not in answer.out
-    assert "archives: 42 of 42" in answer.err, "plain lines of progress where no terminal is"
+    assert "monthly archives: 42 of 42" in answer.err, "plain lines of progress where no terminal is"
     assert len(answer.err.splitlines()) < 20
     whole = exchange.bars["ETHUSDT", "1h"]
     pd.testing.assert_frame_equal(bars_of(tmp_path, "ETHUSDT"), whole[times_of(whole) < parse_time("2023-08-01")])

@@ -619,6 +619,16 @@ def test_an_interrupted_download_says_what_is_kept_and_goes_on(exchange: Exchang
     assert cached(store) == []
 
 
+def test_an_archive_that_was_merged_and_not_noted_goes_away(exchange: Exchange, store: Store) -> None:
+    get(exchange, store)
+    left = store.folder / FOLDER / "monthly" / "klines" / BTC / "1h" / FEBRUARY
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a verified archive")
+    get(exchange, store)
+    assert cached(store) == []
+    assert not left.parent.exists()
+
+
 def test_two_downloads_do_not_meet(exchange: Exchange, store: Store) -> None:
     refused: list[str] = []
 
