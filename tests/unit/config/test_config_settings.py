@@ -22,6 +22,12 @@ from qtsim.errors import SettingError
 
 SPECIFICATION = Path(__file__).resolve().parents[4] / "shared" / "spec" / "settings.md"
 
+# maker and taker are named in its comment; how archives are fetched it leaves open
+BEYOND_THE_SPECIFICATION = {
+    *("costs.fees.maker", "costs.fees.taker"),
+    *("data.download.threads", "data.download.tries", "data.download.timeout_s"),
+}
+
 
 def all_models(model: type[Section] = Settings) -> list[type[Section]]:
     found = [model]
@@ -46,7 +52,7 @@ def test_defaults_and_key_set_equal_the_specification():
             found |= leaves(value, f"{path}.") if isinstance(value, dict) else {path}
         return found
 
-    assert leaves(tomllib.loads(block.group(1))) == set(keys()) - {"costs.fees.maker", "costs.fees.taker"}
+    assert leaves(tomllib.loads(block.group(1))) == set(keys()) - BEYOND_THE_SPECIFICATION
 
 
 @pytest.mark.parametrize("path", list(keys()))

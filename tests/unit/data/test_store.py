@@ -70,7 +70,10 @@ def test_an_empty_store_is_empty_and_makes_no_folder(tmp_path: Path) -> None:
     assert store.list() == []
     assert store.symbols() == []
     assert not store.has("BTCUSDT", "1h")
-    with pytest.raises(UsageError, match=r"there are none of any symbol; import data with qtsim data import PATH"):
+    with pytest.raises(
+        UsageError,
+        match=r"there are none of any symbol; get it with qtsim data download, or import files: qtsim data import",
+    ):
         store.read_bars("BTCUSDT", "1h")
     assert not store.root.exists()
 
