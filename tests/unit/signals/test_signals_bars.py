@@ -195,7 +195,7 @@ def test_an_imported_column_of_a_symbol_goes_before_the_one_for_all() -> None:
     [
         (lambda b: b.of("SOLUSDT", lambda c: c.close), 'uses = qt.uses(symbols=["ETHUSDT", "SOLUSDT"])'),
         (lambda b: b.column("mood"), 'uses = qt.uses(columns=["funding_rate", "mood"])'),
-        (lambda b: b.column("funding_rate"), "import its funding history"),
+        (lambda b: b.column("funding_rate"), "get its funding history"),
         (lambda b: b.of("ETHUSDT", lambda c: c.close), "there are no bars of ETHUSDT"),
         (lambda b: b.on("15m", lambda c: c.close), "15m bars of BTCUSDT cannot be made of its 1h bars"),
         (lambda b: b.on("90m", lambda c: c.close), "cannot be made"),
