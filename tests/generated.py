@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, signal_dt, transfer_dt
+from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, outage_dt, signal_dt, transfer_dt
 from qtsim.results.agents import training_draws
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Floats, Market, SymbolInput, build_market
@@ -51,6 +51,15 @@ class Case:
         rows["due"] = np.sort(first + rng.integers(0, (last - first) // (HOUR // 4) + 1, len(rows)) * (HOUR // 4))
         rows["amount"] = np.round(rng.normal(0.0, 0.5, len(rows)) * self.balance, 2)
         return replace(self, market=self.market._replace(transfers=rows))
+
+    def with_outages(self, rng: np.random.Generator) -> Case:
+        """The same run with times in which the program is degraded, critical or not running."""
+        first, last = int(self.market.boundaries[0]), int(self.market.boundaries[-1])
+        rows = np.zeros(2 * int(rng.integers(1, 4)), outage_dt)
+        rows["ts"] = np.sort(first + rng.integers(0, (last - first) // (HOUR // 4) + 1, len(rows)) * (HOUR // 4))
+        rows["health"][::2] = rng.integers(0, 3, len(rows[::2]))
+        rows["blind"][::2] = rng.integers(0, 2, len(rows[::2]))
+        return replace(self, market=self.market._replace(outages=rows))
 
     @property
     def draws(self) -> Floats:
@@ -154,6 +163,8 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
     if knobs["gaps"]:
         keep = rng.random(n) > 0.08
         keep[0] = True
+    signals["thinness"] = signals["atr_pct"] / np.sqrt(bars["volume"] * bars["close"])
+    signals["half_spread"] = bars["half_spread"] = np.nan
     bars, signals = bars[keep], signals[keep]
     every = knobs["funding_hours"]
     span = int(n * 24 / every)
@@ -252,7 +263,7 @@ SETTINGS: dict[str, list[Any]] = {
     "sizing.notional": [40.0, 900.0],
     "sizing.fixed_qty": [0.5, 12.0],
     "limits.per_trade.margin": [0.15, 0.6],
-    "costs.slippage.model": ["fixed", "size"],
+    "costs.slippage.model": ["fixed", "size", "impact"],
     "costs.slippage.large_notional": [300.0, 10_000.0],
     "costs.funding.inclusive": ["open", "both"],
     "entry.cooldown_bars": [0, 0, 2],
@@ -299,7 +310,9 @@ def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed
     knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **modes, **fixed}
     inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
     case, money = case_of(inputs, overrides), np.random.default_rng([seed, 3])
-    return case.with_transfers(money) if money.random() < 0.5 else case
+    if money.random() < 0.5:
+        case = case.with_transfers(money)
+    return case.with_outages(money) if money.random() < 0.3 else case
 
 
 def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float = 10_000.0) -> Case:
@@ -309,8 +322,16 @@ def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, transfers: bool = False, **fixed: Any) -> Case:
-    """Generated runs; `fixed` settings are not drawn. transfers: some with deposits and withdrawals."""
+def cases(
+    draw: st.DrawFn,
+    *,
+    max_symbols: int = 3,
+    max_bars: int = 70,
+    transfers: bool = False,
+    outages: bool = False,
+    **fixed: Any,
+) -> Case:
+    """Generated runs; `fixed` settings are not drawn. transfers, outages: some with them."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
     settings = {**{name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()}, **fixed}
     inputs = make_inputs(
@@ -318,5 +339,7 @@ def cases(draw: st.DrawFn, *, max_symbols: int = 3, max_bars: int = 70, transfer
     )
     case = replace(case_of(inputs, settings), label=f"{knobs} {settings}")
     if transfers and draw(st.booleans()):
-        return case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+        case = case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    if outages and draw(st.integers(0, 3)) == 3:
+        case = case.with_outages(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     return case

@@ -244,7 +244,7 @@ def prepare(
         if cover is not None:
             covers.append(cover)
         rows = own.rows[item.first :]
-        rows["ts_close"] = bars["ts_open"] + inputs.timeframe_ns
+        describe_market(rows, bars, inputs.timeframe_ns)
         arrays.append(SymbolInput(symbol, path, rows, funding, instrument, has_mark, own.closes))
     if isinstance(strategy, SignalTable):
         inputs.warnings += strategy.remarks
@@ -268,6 +268,19 @@ def prepare(
         bars=seen,
         detail=_detail_words(inputs, covers),
     )
+
+
+def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
+    """Complete the signals of bars: when each becomes known, and how thin its market is (model impact).
+
+    signals: signal_dt; bars: bar_dt of the same rows.
+    """
+    signals["ts_close"] = bars["ts_open"] + timeframe
+    value = bars["volume"] * bars["close"]
+    signals["thinness"] = np.nan
+    traded = value > 0.0
+    signals["thinness"][traded] = signals["atr_pct"][traded] / np.sqrt(value[traded])
+    signals["half_spread"] = np.nan
 
 
 def _detail_words(inputs: RunInputs, covers: Sequence[DetailCover]) -> str:

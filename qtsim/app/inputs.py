@@ -382,6 +382,7 @@ def bar_rows(item: SymbolData, settings: Settings, warnings: list[str]) -> tuple
     frame = item.traded
     rows = np.zeros(len(frame), bar_dt)
     rows["ts_open"] = times_of(frame)
+    rows["half_spread"] = np.nan
     for name in BAR_FIELDS:
         rows[name] = frame[name].to_numpy()
     for name in MARK_FIELDS:

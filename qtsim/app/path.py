@@ -51,6 +51,7 @@ def detail_rows(
     covered: np.ndarray = np.any(found.reshape(-1, pieces), axis=1)
     rows = np.zeros(len(grid), bar_dt)
     rows["ts_open"] = grid
+    rows["half_spread"] = np.nan
     for name in (*PRICES, "volume"):
         rows[name][found] = detail[name].to_numpy(dtype=np.float64)[at[found]]
     for k in range(pieces):

@@ -16,7 +16,7 @@ from qtsim.sim.walk import opens_at_nb
 @kernel
 def is_last_bar_nb(book: Book, i: int, row: int) -> bool:
     """Is this the symbol's last bar?"""
-    return row == book.slots[i]["bars_end"] - 1 and book.slots[i]["ends"] == 1
+    return row >= book.slots[i]["bars_end"] - 1 and book.slots[i]["ends"] == 1
 
 
 @kernel

@@ -43,6 +43,7 @@ from qtsim.sim.paths import (
     unfold_bar_nb,
 )
 from qtsim.sim.teaching import replay_nb
+from qtsim.sim.trades import TradeChunk, with_chunk
 from qtsim.sim.walk import exit_state_nb
 from qtsim.trading.learner import Learner, Request
 from qtsim.trading.session import Session
@@ -187,6 +188,20 @@ class ReferenceBacktest:
             self.pending_at_end = sum(
                 self.session.request(i, self.market.signals[row]) != 0 for i, row in self.pending.items()
             )
+
+    def feed(self, chunk: TradeChunk) -> None:
+        """Run the trades of a chunk, up to where the next one begins."""
+        at_end = [i for i, path in self.paths.items() if self._is_last(i, path.row)]
+        self.market = with_chunk(self.market, chunk)
+        width = self.session.width
+        self.bars_first, self.bars_end = (
+            [int(x) for x in np.repeat(ends, width)] for ends in (chunk.offsets[:-1], chunk.offsets[1:])
+        )
+        self.next_bar = list(self.bars_first)
+        self.ends = [bool(x) for x in np.repeat(chunk.ends, width)]
+        # a symbol whose last trade the chunk before had still ends with it, at the next boundary
+        self.paths = {i: BarPath(self.bars_end[i], np.zeros(4), np.zeros(4)) for i in at_end}
+        self.run(0, len(chunk.boundaries) - (0 if chunk.is_last else 1))
 
     def _move_money(self, ts: int) -> None:
         transfers = self.market.transfers
@@ -638,7 +653,7 @@ class ReferenceBacktest:
         return self._has_bar(i, row) and int(self.market.bars[row]["ts_open"]) == ts
 
     def _is_last(self, i: int, row: int) -> bool:
-        return row == self.bars_end[i] - 1 and bool(self.ends[i])
+        return row >= self.bars_end[i] - 1 and bool(self.ends[i])
 
     def _relative(self, i: int, row: int) -> int:
         return row - self.signals_first[i]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from qtsim.core.enums import SizingModel
@@ -31,9 +31,10 @@ from qtsim.sim.market import (
     tape_of,
 )
 from qtsim.sim.reference import ReferenceBacktest
+from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 Progress = Callable[[int, int], None]
-"""Called with (boundaries done, boundaries in all)."""
+"""Called with (boundaries done, boundaries in all); of trades with (chunks done, 0)."""
 CHUNK = 20_000
 """Boundaries between two progress reports; Ctrl-C is obeyed there."""
 FIRST_ROWS = 512
@@ -89,6 +90,13 @@ class CompiledRun:
                 return
             self.journal = grown(self.journal)
 
+    def feed(self, chunk: TradeChunk) -> None:
+        """Run the trades of a chunk, up to where the next one begins."""
+        self.market = with_chunk(self.market, chunk)
+        turn_to_chunk(self.book, self.market, slots_per_symbol_nb(self.params[0]))
+        self.book.counters[CURSOR] = 0
+        self.advance(len(chunk.boundaries) - (0 if chunk.is_last else 1))
+
     @property
     def is_done(self) -> bool:
         """Has the last boundary been processed?"""
@@ -126,14 +134,21 @@ def run_compiled(
     agent: Records | None = None,
     draws: Floats | None = None,
     progress: Progress | None = None,
+    trades: Iterable[TradeChunk] | None = None,
 ) -> Journals:
     """Run the compiled loop over the whole market.
 
     params: params_dt[1]; balance: starting wallet in quote; diagnose: flag exits that depend on the bar's path.
     agent: agent_dt[1] for sizing model rl, copied; None: one that knows nothing and learns. draws: uniforms in [0, 1),
-    two per decision of the agent; beyond them, and without, it does not explore.
+    two per decision of the agent; beyond them, and without, it does not explore. trades: the path, in place of bars.
     """
     run = CompiledRun.start(market, params, balance, diagnose=diagnose, agent=agent, draws=draws)
+    if trades is not None:
+        for done, chunk in enumerate(trades):
+            run.feed(chunk)
+            if progress is not None:
+                progress(done + 1, 0)
+        return run.journals(symbols)
     total = len(market.boundaries)
     while not run.is_done:
         run.advance(int(run.book.counters[CURSOR]) + CHUNK)
@@ -152,10 +167,16 @@ def run_reference(
     agent: Records | None = None,
     draws: Floats | None = None,
     progress: Progress | None = None,
+    trades: Iterable[TradeChunk] | None = None,
 ) -> Journals:
     """Run the plain session with SimBroker over the whole market; the slow, obvious twin of `run_compiled`."""
     reference = ReferenceBacktest(market, params, balance, diagnose=diagnose, agent=agent, draws=draws)
-    total = len(market.boundaries)
+    if trades is not None:
+        for done, chunk in enumerate(trades):
+            reference.feed(chunk)
+            if progress is not None:
+                progress(done + 1, 0)
+    total = len(market.boundaries) if trades is None else 0
     for start in range(0, total, CHUNK // 100):
         reference.run(start, start + CHUNK // 100)
         if progress is not None:

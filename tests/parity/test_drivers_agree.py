@@ -57,19 +57,19 @@ def assert_equal(case: Case, seen: Counter[str] | None = None) -> None:
 
 
 @RELAXED
-@given(cases(transfers=True, **{"exit.monitoring": "continuous"}))
+@given(cases(transfers=True, outages=True, **{"exit.monitoring": "continuous"}))
 def test_continuous_monitoring(case: Case) -> None:
     assert_equal(case)
 
 
 @RELAXED
-@given(cases(transfers=True, **{"exit.monitoring": "points"}))
+@given(cases(transfers=True, outages=True, **{"exit.monitoring": "points"}))
 def test_points_monitoring(case: Case) -> None:
     assert_equal(case)
 
 
 @RELAXED
-@given(cases(max_bars=40, transfers=True, **{"exit.monitoring": "interval"}))
+@given(cases(max_bars=40, transfers=True, outages=True, **{"exit.monitoring": "interval"}))
 def test_interval_monitoring(case: Case) -> None:
     assert_equal(case)
 

@@ -16,7 +16,7 @@ from qtsim.core.floats import ceil_to_step_nb, floor_steps_nb, floor_to_step_nb,
 from qtsim.core.levels import lsf_nb, set_levels_nb
 from qtsim.core.leverage import ilf2_leverage_nb, kelly_leverage_nb, mean_of_last_nb, simple_leverage_nb
 from qtsim.core.margin import liquidation_distance_nb, liquidation_price_nb
-from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt
+from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt, point_dt
 from qtsim.errors import UsageError
 from qtsim.sim.market import new_governor, new_stats
 from tests.generated import empty_signals, instrument, params_of
@@ -252,7 +252,7 @@ def test_denials_name_their_rule(overrides: dict[str, Any], signal: dict[str, fl
 
 def test_cost_estimate_worked_example() -> None:
     costs = params_of({})["costs"][0]
-    assert estimate_cost_nb(3_000.0, 12.0, 0.0001, 0.0, costs) == pytest.approx(3.00 + 1.20 + 0.45)
+    assert estimate_cost_nb(3_000.0, 12.0, 0.0001, np.zeros(1, point_dt)[0], costs) == pytest.approx(3.00 + 1.20 + 0.45)
 
 
 def test_steps() -> None:

@@ -323,21 +323,34 @@ def test_a_margin_and_fee_that_just_fit_are_affordable() -> None:
 # Costs, funding, liquidation -----------------------------------------------------------------------------------------
 
 
+def seen(factor: float = 0.0, *, thinness: float = np.nan, half_spread: float = np.nan) -> Any:
+    """What is known of a market."""
+    row = np.zeros(1, point_dt)
+    row["volatility_factor"], row["thinness"], row["half_spread"] = factor, thinness, half_spread
+    return row[0]
+
+
 @pytest.mark.parametrize(
-    ("model", "notional", "factor", "bps"),
+    ("model", "notional", "market", "bps"),
     [
-        ("fixed", 1e9, 5.0, 2.0),
-        ("size", 10_000.0, 0.0, 2.0),
-        ("size", 10_000.01, 0.0, 5.0),
-        ("size", 100.0, 0.999, 2.0),
-        ("size", 100.0, 1.0, 4.0),
-        ("size", 20_000.0, 2.0, 7.0),
+        ("fixed", 1e9, seen(5.0), 2.0),
+        ("size", 10_000.0, seen(0.0), 2.0),
+        ("size", 10_000.01, seen(0.0), 5.0),
+        ("size", 100.0, seen(0.999), 2.0),
+        ("size", 100.0, seen(1.0), 4.0),
+        ("size", 20_000.0, seen(2.0), 7.0),
+        ("spread", 20_000.0, seen(half_spread=0.00015), 1.5),
+        # ATR 2 %, a bar worth 1 M: 10,000 is a hundredth of it, so a tenth of 2 % on top
+        ("impact", 10_000.0, seen(thinness=0.02 / 1_000.0), 2.0 + 20.0),
+        ("impact", 2_500.0, seen(thinness=0.02 / 1_000.0), 2.0 + 10.0),
+        ("impact", 2_500.0, seen(), 2.0),
+        ("impact", 1e12, seen(thinness=0.02 / 1_000.0), 5_000.0),
     ],
 )
-def test_slippage(model: str, notional: float, factor: float, bps: float) -> None:
+def test_slippage(model: str, notional: float, market: Any, bps: float) -> None:
     costs = params_of({"costs.slippage.model": model})["costs"][0]
-    assert slippage_ratio_nb(notional, factor, costs) == pytest.approx(bps * 1e-4)
-    assert round_trip_ratio_nb(notional, factor, costs) == pytest.approx(2 * 0.0005 + 2 * bps * 1e-4)
+    assert slippage_ratio_nb(notional, market, costs) == pytest.approx(bps * 1e-4)
+    assert round_trip_ratio_nb(notional, market, costs) == pytest.approx(2 * 0.0005 + 2 * bps * 1e-4)
 
 
 def test_a_buy_pays_more_and_a_sell_gets_less() -> None:
