@@ -29,6 +29,7 @@ from qtsim.app.inputs import (
     path_rows,
 )
 from qtsim.app.path import DetailCover
+from qtsim.app.trades import StoredTrades, quote_signals, refuse_with_trades
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
@@ -43,7 +44,7 @@ from qtsim.data.instruments import load_instruments, to_record
 from qtsim.data.sectors import sector_numbers
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
-from qtsim.data.timeframes import timeframe_name
+from qtsim.data.timeframes import format_ts, timeframe_name
 from qtsim.errors import QtsimError, UsageError
 from qtsim.results.agents import Agent, load_agent, training_draws
 from qtsim.results.result import Result, RunInfo
@@ -88,6 +89,7 @@ class Prepared:
     mark: str
     bars: dict[str, Records]  # bar_dt by symbol: the bars that the strategy saw
     detail: str = ""  # how much of them has finer bars; empty: not asked for
+    trades: StoredTrades | None = None  # the path, with sim.mode = ticks
 
 
 def run_backtest(
@@ -120,6 +122,8 @@ def run_backtest(
         transfers=options.transfers,
         tell=tell,
     )
+    if inputs.ticks is not None:
+        refuse_with_trades(settings, trains=settings.sizing.model == "rl" and saved is None)
     symbols = list(inputs.symbols)
     balance = float(settings.account.balance)
     draws = None
@@ -137,6 +141,7 @@ def run_backtest(
             agent=None if saved is None else saved.record,
             draws=draws,
             progress=lambda done, total: tell(what, done, total),
+            trades=None if prepared.trades is None else prepared.trades.chunks(),
         )
 
     journals = drive(compiled_driver, "simulating", prepared.market, prepared.params, diagnose=True)
@@ -164,7 +169,7 @@ def run_backtest(
         return Result.from_journals(other, info, frames).metrics
 
     ranges: dict[str, dict[str, float]] = {}
-    if settings.sim.diagnostics.range and not options.fast:
+    if settings.sim.diagnostics.range and not options.fast and prepared.trades is None:
         for path in PathModel:
             params = prepared.params.copy()
             params["sim"]["path"] = path
@@ -245,29 +250,42 @@ def prepare(
             covers.append(cover)
         rows = own.rows[item.first :]
         describe_market(rows, bars, inputs.timeframe_ns)
+        if inputs.ticks is not None and settings.costs.slippage.model == "spread":
+            quote_signals(rows, inputs.ticks, symbol)
         arrays.append(SymbolInput(symbol, path, rows, funding, instrument, has_mark, own.closes))
     if isinstance(strategy, SignalTable):
         inputs.warnings += strategy.remarks
     both = sum(found.both_sides for found in signals.values())
     if both:
         inputs.warnings.append(f"{both:,} bars asked for both sides at once; neither was used")
+    market = build_market(
+        arrays,
+        inputs.timeframe_ns,
+        path_ns=inputs.detail_ns or None,
+        regime_ns=next(iter(signals.values())).regime_ns,
+        outages=outage_rows(outages),
+        transfers=sent,
+    )
     return Prepared(
-        market=build_market(
-            arrays,
-            inputs.timeframe_ns,
-            path_ns=inputs.detail_ns or None,
-            regime_ns=next(iter(signals.values())).regime_ns,
-            outages=outage_rows(outages),
-            transfers=sent,
-        ),
+        market=market,
         params=to_params(settings, inputs.timeframe_ns),
         signals=signals,
         causality=causality,
         funding=" and ".join(sorted(funding_kinds, reverse=True)),
         mark="history" if all(marked) else "history for some" if any(marked) else "off",
         bars=seen,
+        trades=_trades_of(inputs, market, seen),
         detail=_detail_words(inputs, covers),
     )
+
+
+def _trades_of(inputs: RunInputs, market: Market, bars: dict[str, Records]) -> StoredTrades | None:
+    """The trades of the run, where they are its path."""
+    if inputs.ticks is None:
+        return None
+    lasts = {symbol: last for symbol, (_, last) in inputs.trade_spans.items()}
+    first = min(first for first, _ in inputs.trade_spans.values())
+    return StoredTrades(inputs.ticks, list(bars), first, max(lasts.values()) + 1, market, bars, lasts)
 
 
 def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
@@ -284,7 +302,11 @@ def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
 
 
 def _detail_words(inputs: RunInputs, covers: Sequence[DetailCover]) -> str:
-    """1m for 99.8 % of the bars: the share of all symbols' bars that have finer ones."""
+    """1m for 99.8 % of the bars: the share of all symbols' bars that have finer ones; or that trades are the path."""
+    if inputs.ticks is not None:
+        first = min(first for first, _ in inputs.trade_spans.values())
+        last = max(last for _, last in inputs.trade_spans.values())
+        return f"trades from {format_ts(first, short=True)} to {format_ts(last)}"
     if not covers:
         return ""
     share = sum(cover.covered for cover in covers) / sum(cover.bars for cover in covers)
@@ -327,10 +349,11 @@ def _relaxed(prepared: Prepared) -> list[tuple[str, Market, Records]]:
     lines: list[tuple[str, Market, Records]] = []
     costs = prepared.params["costs"]
     by_size = costs["slippage_model"][0] == SlippageModel.SIZE
-    if costs["slippage_bps"][0] > 0 or (by_size and costs["slippage_large_bps"][0] > 0):
+    by_market = costs["slippage_model"][0] in (SlippageModel.SPREAD, SlippageModel.IMPACT)
+    if costs["slippage_bps"][0] > 0 or by_market or (by_size and costs["slippage_large_bps"][0] > 0):
         params = prepared.params.copy()
-        for name in ("slippage_bps", "slippage_large_bps", "slippage_volatile_bps"):
-            params["costs"][name] = 0.0
+        params["costs"]["slippage_model"] = SlippageModel.FIXED
+        params["costs"]["slippage_bps"] = 0.0
         lines.append(("no slippage", prepared.market, params))
     if costs["fees_taker"][0] > costs["fees_maker"][0]:
         params = prepared.params.copy()
@@ -341,7 +364,7 @@ def _relaxed(prepared: Prepared) -> list[tuple[str, Market, Records]]:
             funding=np.zeros(0, funding_dt), funding_offsets=np.zeros_like(prepared.market.funding_offsets)
         )
         lines.append(("no funding", market, prepared.params))
-    if prepared.params["sim"]["path"][0] != PathModel.FAVOURABLE:
+    if prepared.params["sim"]["path"][0] != PathModel.FAVOURABLE and prepared.trades is None:
         params = prepared.params.copy()
         params["sim"]["path"] = PathModel.FAVOURABLE
         lines.append(("favourable path", prepared.market, params))

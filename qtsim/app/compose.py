@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Floats, Market
 from qtsim.sim.run import Progress, run_compiled, run_reference
+from qtsim.sim.trades import TradeChunk
 
 
 class Driver(Protocol):
@@ -24,6 +26,7 @@ class Driver(Protocol):
         agent: Records | None = None,
         draws: Floats | None = None,
         progress: Progress | None = None,
+        trades: Iterable[TradeChunk] | None = None,
     ) -> Journals: ...
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.app.path import DetailCover, detail_rows
+from qtsim.app.trades import traded_span
 from qtsim.config.settings import Settings
 from qtsim.core.records import Records, bar_dt
 from qtsim.data.detail import contradictions
@@ -22,6 +23,7 @@ from qtsim.data.passport import bars_passport, funding_passport, source_of_bars
 from qtsim.data.quality import QualityReport, check_bars, check_events, check_not_finer, check_spacing, usual_spacing
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
+from qtsim.data.ticks import TickStore
 from qtsim.data.timeframes import format_ts, parse_timerange, timeframe_name, timeframe_ns
 from qtsim.errors import DataError, UsageError
 from qtsim.signals.strategy import Strategy
@@ -69,6 +71,8 @@ class RunInputs:
     warnings: list[str] = field(default_factory=list)
     from_store: bool = False
     detail_ns: int = 0  # length of the finer bars; 0: none
+    ticks: TickStore | None = None  # where the trades are, with sim.mode = ticks
+    trade_spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # times of each symbol's first and last
 
     @property
     def start_ns(self) -> int:
@@ -271,7 +275,7 @@ def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> Ru
     left_out: dict[str, UsageError] = {}
     inputs = RunInputs(name, timeframe_ns(name), {}, from_store=True)
     for symbol in sorted({normalize_symbol(symbol) for symbol in symbols}):
-        whole = store.read_bars(symbol, name)
+        whole = _bars_of(store, symbol, settings)
         frame, quality = check_bars(whole, inputs.timeframe_ns, symbol=symbol, on_bad_rows=settings.data.on_bad_rows)
         try:
             inputs.symbols[symbol] = _cut(inputs, symbol, frame, quality, source_of_bars(whole), settings)
@@ -287,8 +291,43 @@ def gather_store(store: Store, settings: Settings, symbols: Sequence[str]) -> Ru
         raise next(iter(left_out.values()))
     if left_out:
         inputs.warnings.append(f"without bars in {settings.run.timerange} and left out: {', '.join(left_out)}")
+    if settings.sim.mode == "ticks":
+        keep_traded(inputs, store, settings)
     add_stored_history(inputs, store, settings)
     return inputs
+
+
+def _bars_of(store: Store, symbol: str, settings: Settings) -> pd.DataFrame:
+    """The bars that the strategy sees: the store's, or with trades as the path those that trades make."""
+    name = settings.run.timeframe
+    if settings.sim.mode == "ticks" and store.find(symbol, name) is None:
+        made = TickStore.beside(store).bars(symbol, name, *parse_timerange(settings.run.timerange))
+        made.attrs["source"] = "its own trades"
+        return made
+    return store.read_bars(symbol, name)
+
+
+def keep_traded(inputs: RunInputs, store: Store, settings: Settings) -> None:
+    """Cut every symbol to the bars in which it has trades; what lies before them warms the strategy up."""
+    inputs.ticks = TickStore.beside(store)
+    start, end = parse_timerange(settings.run.timerange)
+    for symbol, item in inputs.symbols.items():
+        first, last = traded_span(inputs.ticks, symbol, start, end)
+        times = times_of(item.history)
+        kept = int(np.searchsorted(times, last, side="right"))
+        item.first = max(item.first, int(np.searchsorted(times, first, side="right")) - 1, 0)
+        item.history = item.history.iloc[:kept]
+        if item.first >= kept:
+            raise DataError(
+                f"{symbol}: its {inputs.timeframe} bars end {format_ts(int(times[-1]))} and its trades begin "
+                f"{format_ts(first)}; a run on trades needs both"
+            )
+        inputs.trade_spans[symbol] = (first, last)
+        if settings.costs.slippage.model == "spread" and not inputs.ticks.days(symbol, "quotes"):
+            raise DataError(
+                f"{symbol}: costs.slippage.model = spread needs quotes, and there are none; import bookTicker files or "
+                "choose fixed, size or impact"
+            )
 
 
 def add_strategy_needs(inputs: RunInputs, strategy: Strategy, store: Store | None, settings: Settings) -> None:
@@ -502,6 +541,11 @@ def fingerprints(inputs: RunInputs) -> dict[str, str]:
             prints[f"mark {symbol} {inputs.timeframe}"] = fingerprint(until(item.mark, end))
         if item.funding is not None:
             prints[f"funding {symbol}"] = fingerprint(until(item.funding, end + 1))
+    if inputs.ticks is not None:
+        for symbol in inputs.symbols:
+            for kind in ("trades", "quotes"):
+                if inputs.ticks.days_between(symbol, inputs.start_ns, end, kind):
+                    prints[f"{kind} {symbol}"] = inputs.ticks.fingerprint(symbol, inputs.start_ns, end, kind)
     for key, frame in inputs.others.items():
         symbol, timeframe = key if isinstance(key, tuple) else (key, inputs.timeframe)
         prints[f"bars {symbol} {timeframe}"] = fingerprint(closed_by(frame, timeframe_ns(timeframe), end))

@@ -37,6 +37,7 @@ from qtsim.results.summary import (
     percent,
     sign_depends_on_path,
     size_text,
+    slippage_text,
     transfer_word,
     verdict_text,
     verified_text,
@@ -434,8 +435,7 @@ def _assumptions(result: Result) -> list[list[str]]:
 
 def _cost_text(result: Result) -> str:
     info = result.info
-    bps = info.settings.get("costs.slippage.bps")
-    slippage = f"{float(bps):g} bps of slippage" if bps is not None else "slippage as set"
+    slippage = f"slippage of {slippage_text(info.settings)}"
     taker = f"{100.0 * info.taker:.4g} % taker fee" if np.isfinite(info.taker) else "taker fee as set"
     return f"{taker} and {slippage}, on every fill"
 

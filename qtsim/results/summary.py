@@ -192,8 +192,13 @@ def mode_text(settings: Mapping[str, Any]) -> str:
 
 
 def slippage_text(settings: Mapping[str, Any]) -> str:
-    """2 bps; under model size from the least to the most that a fill can have."""
+    """2 bps; under model size from the least to the most that a fill can have; else what it is made of."""
     bps = float(settings.get("costs.slippage.bps", float("nan")))
+    model = settings.get("costs.slippage.model", "fixed")
+    if model == "spread":
+        return "half the quoted spread"
+    if model == "impact":
+        return f"{_plain(bps)} bps and impact {_plain(float(settings['costs.slippage.impact']))}"
     if settings.get("costs.slippage.model", "fixed") != "size":
         return f"{_plain(bps)} bps"
     large = float(settings["costs.slippage.large_bps"])
