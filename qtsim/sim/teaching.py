@@ -112,6 +112,11 @@ def follow_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params:
     if params["sim"]["fill_at"] == FillAt.CLOSE:
         slot["bar"] = NO_BAR
         slot["pending"] = NO_BAR
+        # what has closed by now has acted
+        row = closed_signal_nb(tape, book, i, now)
+        while row != NO_BAR:
+            slot["next_signal"] = row + 1
+            row = closed_signal_nb(tape, book, i, now)
         if opens_at_nb(tape, book, i, now):
             replay_open_nb(tape, book, journal, i, now, params)
     charge_entry_funding_nb(tape, book, journal, i, now, params)
