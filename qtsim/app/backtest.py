@@ -28,6 +28,7 @@ from qtsim.app.inputs import (
     passports,
     path_rows,
 )
+from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
 from qtsim.app.trades import StoredTrades, quote_signals, refuse_with_trades
 from qtsim.config.check import check_settings
@@ -35,9 +36,9 @@ from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
 from qtsim.config.settings import Settings, flatten
 from qtsim.core._jit import DIGEST
-from qtsim.core.enums import PathModel, SlippageModel
+from qtsim.core.enums import PathModel
 from qtsim.core.params import RL_STATES
-from qtsim.core.records import Records, funding_dt
+from qtsim.core.records import Records
 from qtsim.core.rl_sizing import DEFAULT_ACTION
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import load_instruments, to_record
@@ -155,6 +156,7 @@ def run_backtest(
 
     if settings.sizing.model == "rl":
         inputs.warnings.append(_agent_words(journals, settings, saved))
+    measures_optimism = not options.fast and _wants_optimism(settings, inputs)
     info = _describe(resolved, strategy, inputs, prepared, journals, started, options.instruments)
     info = replace(
         info,
@@ -164,27 +166,28 @@ def run_backtest(
     )
     frames = _report_frames(inputs, prepared)
 
-    def metrics_of(market: Market, params: Records, what: str) -> dict[str, float]:
+    def rerun(market: Market, params: Records, what: str) -> Result:
         other = drive(compiled_driver, what, market, params, diagnose=False)
-        return Result.from_journals(other, info, frames).metrics
+        return Result.from_journals(other, info, frames)
 
     ranges: dict[str, dict[str, float]] = {}
     if settings.sim.diagnostics.range and not options.fast and prepared.trades is None:
         for path in PathModel:
             params = prepared.params.copy()
             params["sim"]["path"] = path
-            ranges[path.name.lower()] = metrics_of(prepared.market, params, f"{path.name.lower()} path")
+            ranges[path.name.lower()] = rerun(prepared.market, params, f"{path.name.lower()} path").metrics
     optimism: dict[str, float] = {}
-    if not options.fast and _wants_optimism(settings, inputs):
-        for name, market, params in _relaxed(prepared):
-            optimism[name] = metrics_of(market, params, name)["Total Return"]
-    info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
+    if measures_optimism:
+        for name, market, params in relaxed(prepared.market, prepared.params, settings):
+            optimism[name] = rerun(market, params, name).metrics["Total Return"]
     agent = saved
     if agent is None and settings.sizing.model == "rl":
         agent = Agent(journals.agent, settings.run.seed, info.settings)
-    return Result.from_journals(
+    result = Result.from_journals(
         journals, info, frames, ranges=ranges, optimism=optimism, verified=verified, agent=agent
     )
+    result.info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
+    return result
 
 
 def prepare(
@@ -338,37 +341,17 @@ def _agent_words(journals: Journals, settings: Settings, saved: Agent | None) ->
 
 
 def _wants_optimism(settings: Settings, inputs: RunInputs) -> bool:
+    """Whether to run the optimism meter; where `auto` does not, the run says so."""
     wanted = settings.sim.diagnostics.optimism
-    if wanted == "auto":
-        return sum(len(item.traded) for item in inputs.symbols.values()) <= OPTIMISM_LIMIT
-    return wanted == "on"
-
-
-def _relaxed(prepared: Prepared) -> list[tuple[str, Market, Records]]:
-    """(assumption lifted, market, parameters) of each line of the optimism meter that would change anything."""
-    lines: list[tuple[str, Market, Records]] = []
-    costs = prepared.params["costs"]
-    by_size = costs["slippage_model"][0] == SlippageModel.SIZE
-    by_market = costs["slippage_model"][0] in (SlippageModel.SPREAD, SlippageModel.IMPACT)
-    if costs["slippage_bps"][0] > 0 or by_market or (by_size and costs["slippage_large_bps"][0] > 0):
-        params = prepared.params.copy()
-        params["costs"]["slippage_model"] = SlippageModel.FIXED
-        params["costs"]["slippage_bps"] = 0.0
-        lines.append(("no slippage", prepared.market, params))
-    if costs["fees_taker"][0] > costs["fees_maker"][0]:
-        params = prepared.params.copy()
-        params["costs"]["fees_taker"] = costs["fees_maker"]
-        lines.append(("maker fees", prepared.market, params))
-    if len(prepared.market.funding):
-        market = prepared.market._replace(
-            funding=np.zeros(0, funding_dt), funding_offsets=np.zeros_like(prepared.market.funding_offsets)
+    if wanted != "auto":
+        return wanted == "on"
+    size = sum(len(item.traded) for item in inputs.symbols.values())
+    if size > OPTIMISM_LIMIT:
+        inputs.warnings.append(
+            f"without the optimism meter: {size:,} bars are more than {OPTIMISM_LIMIT:,}; "
+            'sim.diagnostics.optimism = "on" runs it'
         )
-        lines.append(("no funding", market, prepared.params))
-    if prepared.params["sim"]["path"][0] != PathModel.FAVOURABLE and prepared.trades is None:
-        params = prepared.params.copy()
-        params["sim"]["path"] = PathModel.FAVOURABLE
-        lines.append(("favourable path", prepared.market, params))
-    return lines
+    return size <= OPTIMISM_LIMIT
 
 
 def _report_frames(inputs: RunInputs, prepared: Prepared) -> dict[str, pd.DataFrame]:

@@ -461,17 +461,23 @@ def optimism_gains(result: Result) -> list[tuple[str, float]]:
 def optimism_text(result: Result) -> str:
     """no slippage +3.85 pp · ...: which of them alone would turn a loss into a profit"""
     gains = optimism_gains(result)
-    text = " · ".join(f"{name} {100.0 * gain:+.2f} pp" for name, gain in gains)
+    text = " · ".join(f"{name} {points(100.0 * gain)} pp" for name, gain in gains)
     base = result.metrics["Total Return"]
     if base >= 0.0 or not gains:
         return text
-    turning = [position for position, (_, gain) in enumerate(gains) if base + gain > 0.0]
-    if not turning:
-        return f"{text}: none alone would show a profit"
-    if len(turning) == len(gains) > 1:
-        return f"{text}: each alone would show a profit"
-    which = [ORDINALS[position] if position < len(ORDINALS) else gains[position][0] for position in turning]
-    return f"{text}: the {_either(which)} alone would show a profit"
+    return f"{text}: {_turning_text(gains, [base + gain > 0.0 for _, gain in gains])} show a profit"
+
+
+def _turning_text(gains: Sequence[tuple[str, float]], turns: Sequence[bool]) -> str:
+    """Which of the lifted assumptions are enough by themselves: the first or third alone would"""
+    if len(gains) == 1:
+        return "it alone would" if turns[0] else "it alone would not"
+    if not any(turns):
+        return "none alone would"
+    if all(turns):
+        return "each alone would"
+    named = (ORDINALS[at] if at < len(ORDINALS) else name for at, (name, _) in enumerate(gains))
+    return f"the {_either([name for name, turn in zip(named, turns, strict=True) if turn])} alone would"
 
 
 def verified_text(result: Result) -> str:
@@ -504,6 +510,11 @@ def percent(ratio: float, decimals: int = 2) -> str:
 def signed(amount: float, decimals: int) -> str:
     """+1,089.0; 0 is written without sign and digits."""
     return "0" if amount == 0.0 else f"{amount:+,.{decimals}f}"
+
+
+def points(value: float) -> str:
+    """Percentage points: +3.85; what rounds to nothing has no minus."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def number(value: float, decimals: int = 2) -> str:

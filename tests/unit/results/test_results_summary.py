@@ -327,6 +327,28 @@ def test_the_optimism_meter_says_which_assumption_turns_the_loss(result: Result)
     assert optimism_text(result).endswith("none alone would show a profit")
 
 
+@pytest.mark.parametrize(
+    ("base", "gains", "ending"),
+    [
+        (-0.01, {"a": 0.02, "b": 0.0}, ": the first alone would show a profit"),
+        (-0.01, {"a": 0.0, "b": 0.02, "c": 0.03}, ": the second or third alone would show a profit"),
+        (-0.01, {"a": 0.02, "b": 0.0, "c": 0.03, "d": 0.04}, ": the first, third or fourth alone would show a profit"),
+        (-0.01, {"a": 0.02, "b": 0.03}, ": each alone would show a profit"),
+        (-0.01, {"a": 0.02}, ": it alone would show a profit"),
+        (-0.01, {"a": 0.002}, ": it alone would not show a profit"),
+        (-0.01, {"a": 0.01, "b": -0.02}, ": none alone would show a profit"),  # 0 is no profit
+        (0.0, {"a": 0.01}, "a +1.00 pp"),
+        (0.01, {"a": 0.01, "b": -0.02}, "a +1.00 pp · b -2.00 pp"),
+        (0.01, {"a": -0.000_001}, "a +0.00 pp"),
+    ],
+)
+def test_the_optimism_meter_in_words(result: Result, base: float, gains: dict[str, float], ending: str) -> None:
+    metrics = {**result.metrics, "Total Return": base}
+    text = optimism_text(replace(result, metrics=metrics, optimism={name: base + gain for name, gain in gains.items()}))
+    assert text.endswith(ending)
+    assert (":" in text) == (":" in ending)
+
+
 def test_no_trades_says_why() -> None:
     text = str(summarize(EMPTY))
     assert "no trades: the strategy gave no entry signal in this period" in text
