@@ -109,6 +109,7 @@ def backtest(
     verify: bool = False,
     fast: bool = False,
     check: bool = True,
+    ablate: bool = False,
     outages: Sequence[Outage] = (),
     transfers: Sequence[Transfer] = (),
     agent: str | Path | None = None,
@@ -118,7 +119,8 @@ def backtest(
     strategy: a name, a path, a class, an instance, or a ready signal table. data: a frame, a dict of frames by symbol,
     or None for the store. funding, mark: "auto" (history from the store, else the default rate / the last price, with a
     warning), "off", or frames by symbol. settings: path → value, as with `--set`. instruments: symbol → Instrument, or
-    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. detail: finer bars for the path inside each
+    fields such as {"tick": 0.1, "lot": 0.001}. save: write a run folder. ablate: run again without each part of the
+    exit engine, each gate and each governor rule, see `Result.ablation`. detail: finer bars for the path inside each
     bar, a timeframe of the store or frames by symbol. outages: (from, to, what) in UTC: the program is "degraded",
     "critical" or "blind", which is not running; blind may have no end. transfers: (time UTC, quote currency), above 0 a
     deposit, below 0 a withdrawal. agent: a file that an earlier run left, for sizing model rl to evaluate; without one
@@ -181,6 +183,7 @@ def backtest(
             verify=verify,
             fast=fast,
             check=check,
+            ablate=ablate,
             instruments=instruments or {},
             outages=outages,
             transfers=transfers,

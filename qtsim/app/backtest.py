@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qtsim.app.ablation import add_ablation, changes_market
 from qtsim.app.compose import Driver, compiled_driver, reference_driver
 from qtsim.app.injections import Outage, Transfer, outage_rows, refused_texts, transfer_rows
 from qtsim.app.inputs import (
@@ -72,6 +73,7 @@ class BacktestOptions:
     verify: bool = False
     fast: bool = False
     check: bool = True
+    ablate: bool = False
     instruments: Mapping[str, Any] = field(default_factory=dict)
     outages: Sequence[Outage] = ()
     transfers: Sequence[Transfer] = ()
@@ -170,6 +172,12 @@ def run_backtest(
         other = drive(compiled_driver, what, market, params, diagnose=False)
         return Result.from_journals(other, info, frames)
 
+    def rerun_with(what: str, changed: Settings) -> Result:
+        market = prepared.market
+        if changes_market(settings, changed):
+            market = _prepared_again(inputs, strategy, changed, store, options).market
+        return rerun(market, to_params(changed, inputs.timeframe_ns), what)
+
     ranges: dict[str, dict[str, float]] = {}
     if settings.sim.diagnostics.range and not options.fast and prepared.trades is None:
         for path in PathModel:
@@ -186,6 +194,8 @@ def run_backtest(
     result = Result.from_journals(
         journals, info, frames, ranges=ranges, optimism=optimism, verified=verified, agent=agent
     )
+    if options.ablate:
+        add_ablation(result, settings, rerun_with)
     result.info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
     return result
 
@@ -280,6 +290,15 @@ def prepare(
         trades=_trades_of(inputs, market, seen),
         detail=_detail_words(inputs, covers),
     )
+
+
+def _prepared_again(
+    inputs: RunInputs, strategy: Strategy, settings: Settings, store: Store | None, options: BacktestOptions
+) -> Prepared:
+    """The same data under other settings; what it would warn of, the run itself has warned of."""
+    own = replace(inputs, others=dict(inputs.others), columns=dict(inputs.columns), warnings=[])
+    add_strategy_needs(own, strategy, store, settings)
+    return prepare(own, strategy, settings, check=False, outages=options.outages, transfers=options.transfers)
 
 
 def _trades_of(inputs: RunInputs, market: Market, bars: dict[str, Records]) -> StoredTrades | None:

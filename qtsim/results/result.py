@@ -14,6 +14,7 @@ import pandas as pd
 
 from qtsim.core.enums import FillKind
 from qtsim.errors import QtsimError
+from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.agents import Agent
 from qtsim.results.metrics import Totals, buy_and_hold_equity, compute_metrics, daily_equity, daily_returns
 from qtsim.results.summary import Summary, summarize
@@ -93,7 +94,8 @@ class RunInfo:
 
 @dataclass
 class Result:
-    """One run. Frames are described in `qtsim.results.tables`, metrics in `qtsim.results.metrics`."""
+    """One run. Frames are described in `qtsim.results.tables` and `qtsim.results.ablation`, metrics in
+    `qtsim.results.metrics`."""
 
     info: RunInfo
     totals: Totals
@@ -113,6 +115,8 @@ class Result:
     digest: str  # sha256 of decisions, fills, equity, governor and transfers
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
+    ablation: pd.DataFrame = field(default_factory=EMPTY_ABLATION.copy)  # the run without each part in turn
+    ablation_left_out: dict[str, str] = field(default_factory=dict)  # part -> why the run was not made without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared
     agent: Agent | None = None  # of sizing model rl: the one evaluated, or the one trained in this run
     has_governor: bool = True  # False: saved by a version without gates and governor
@@ -161,6 +165,11 @@ class Result:
             verified=verified,
             agent=agent,
         )
+
+    @property
+    def has_ablation(self) -> bool:
+        """Whether the run was asked what each of its parts is worth."""
+        return bool(len(self.ablation) or self.ablation_left_out)
 
     @property
     def warnings(self) -> list[str]:

@@ -35,6 +35,7 @@ import pyarrow.parquet as pq
 
 from qtsim.data.atomic import sync_file, sync_folder
 from qtsim.errors import DataError, QtsimError, UsageError
+from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.agents import load_agent
 from qtsim.results.metrics import Totals
 from qtsim.results.plain_json import decode, encode
@@ -56,6 +57,7 @@ FRAMES = (
     "positions",
     "governor",
     "transfers",
+    "ablation",
 )
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
@@ -137,6 +139,7 @@ def load_run(path: str | Path) -> Result:
             digest=manifest["digest"],
             ranges=metrics["ranges"],
             optimism=metrics["optimism"],
+            ablation_left_out=metrics.get("ablation_left_out", {}),
             verified=manifest["verified"],
             agent=load_agent(folder / AGENT) if AGENT in manifest["files"] else None,
             has_governor=_has_governor(manifest),
@@ -291,7 +294,12 @@ def _write_files(result: Result, folder: Path) -> None:
         _write_frame(getattr(result, name), folder / f"{name}.parquet")
     _write_frame(result.buy_and_hold.rename_axis("time").to_frame("equity"), folder / "buy_and_hold.parquet")
     _write_frame(stored_bars(result), folder / "bars.parquet")
-    metrics = {"metrics": result.metrics, "ranges": result.ranges, "optimism": result.optimism}
+    metrics = {
+        "metrics": result.metrics,
+        "ranges": result.ranges,
+        "optimism": result.optimism,
+        "ablation_left_out": result.ablation_left_out,
+    }
     _write_json(metrics, folder / "metrics.json")
     _write_json(result.info.settings, folder / "settings.json")
     if result.agent is not None:
@@ -337,6 +345,7 @@ def _read_frames(folder: Path, manifest: Mapping[str, Any]) -> dict[str, pd.Data
     if "transfers" not in frames:
         frames["transfers"] = EMPTY_TRANSFERS.copy()
         frames["equity"]["growth"] = frames["equity"]["equity"]
+    frames.setdefault("ablation", EMPTY_ABLATION.copy())
     return frames
 
 

@@ -38,6 +38,7 @@ from qtsim.core.records import (
     position_dt,
     trade_row_dt,
 )
+from qtsim.results.ablation import AblationRow, ablation_frame
 from qtsim.results.result import Result, RunInfo
 from qtsim.results.tables import utc_times
 from qtsim.sim.journals import Journals
@@ -476,6 +477,16 @@ def made_result(
             result.ranges[path] = {**result.metrics, **changed}
         result.optimism = {"no slippage": total + 0.0385, "maker fees": total + 0.0578, "no funding": total + 0.0061}
     return result
+
+
+def made_ablation(*changes: tuple[str, float, float], same: Sequence[str] = ()) -> pd.DataFrame:
+    """A table of parts: (name, change in return, change in drawdown in percentage points), and of some without any."""
+    return ablation_frame(
+        [
+            AblationRow(name, "exit engine", gain / 100, gain, deeper / 100 - 0.05, deeper, 40, 3, name in same, "")
+            for name, gain, deeper in [*changes, *((name, 0.0, 0.0) for name in same)]
+        ]
+    )
 
 
 def empty_result(**info: Any) -> Result:

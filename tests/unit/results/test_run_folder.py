@@ -14,6 +14,7 @@ import pytest
 from qtsim.core.enums import GovernorDecision
 from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.results import run_folder
+from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.result import Result, stale_data
 from qtsim.results.run_folder import (
     FRAMES,
@@ -25,7 +26,7 @@ from qtsim.results.run_folder import (
     save_run,
     stored_bars,
 )
-from tests.unit.results.made_run import empty_result, made_result
+from tests.unit.results.made_run import empty_result, made_ablation, made_result
 
 
 def small(**info: object) -> Result:
@@ -70,6 +71,32 @@ def test_a_folder_of_a_version_without_a_governor_still_loads(tmp_path: Path) ->
     assert dict(read.trades.dtypes) == dict(result.trades.dtypes)
     assert set(read.trades["regime"]) == {""}
     assert "a version without them" in str(read.summary())
+
+
+def test_an_ablation_is_kept_with_why_parts_are_missing(tmp_path: Path) -> None:
+    result = small()
+    result.ablation = made_ablation(("trail", 0.4, 0.1), ("ratchet", -0.3, -0.2), same=["loss guard"])
+    result.ablation_left_out = {"stop of bracket": 'exit.policy is "exit_brain"'}
+    read = load_run(result.save(tmp_path))
+    pd.testing.assert_frame_equal(read.ablation, result.ablation)
+    assert read.ablation_left_out == result.ablation_left_out
+    assert list(read.ablation["part"]) == ["ratchet", "loss guard", "trail"]
+
+
+def test_a_folder_of_a_version_without_ablation_still_loads(tmp_path: Path) -> None:
+    result = small()
+    path = result.save(tmp_path)
+    (path / "ablation.parquet").unlink()
+    metrics = json.loads((path / "metrics.json").read_text())
+    del metrics["ablation_left_out"]
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["ablation.parquet"]
+    manifest["files"]["metrics.json"] = sha256((path / "metrics.json").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    read = load_run(path)
+    pd.testing.assert_frame_equal(read.ablation, EMPTY_ABLATION)
+    assert not read.has_ablation
 
 
 def test_the_id_names_start_strategy_and_digest(tmp_path: Path) -> None:
