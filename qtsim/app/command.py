@@ -16,6 +16,7 @@ from qtsim.app.workspace import Workspace, settings_of
 from qtsim.config.layers import Resolved
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
+from qtsim.results.ablation import HOW_TO_READ
 from qtsim.results.reach import NORMAL, Span, denied_by_gate, reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import LEGS, flow, gates_are_on, governor_text, money, optimism_gains, verdict_text
@@ -86,6 +87,7 @@ UNITS = {
     "range": "as metrics, per intrabar path",
     "optimism": "Total Return without the assumption, a decimal ratio",
     "optimism_gains_pp": "what lifting the assumption adds to Total Return, percentage points",
+    "ablation": "as metrics, without one part; changes in percentage points, below 0 worse without the part",
     "period": "UTC; end is exclusive",
     "governor": "shares are decimals of the period; value, limit and equity are those of the evaluation; times UTC",
 }
@@ -118,6 +120,7 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "range": result.ranges,
         "optimism": result.optimism,
         "optimism_gains_pp": {name: 100.0 * gain for name, gain in optimism_gains(result)},
+        "ablation": ablation_as_dict(result),
         "money": {**dict(money(result).terms), "net": money(result).net, "unit": info.quote},
         "verdict": verdict_text(result),
         "flow": [{"step": name, "count": count, "detail": detail} for name, count, detail in flow(result)],
@@ -132,6 +135,14 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "warnings": result.warnings,
         "headlines": info.headlines,
     }
+
+
+def ablation_as_dict(result: Result) -> dict[str, Any] | None:
+    """What the run would have been without each part; null where it was not asked for."""
+    if not result.has_ablation:
+        return None
+    parts = result.ablation.to_dict("records")
+    return {"note": HOW_TO_READ, "parts": parts, "left_out": dict(result.ablation_left_out)}
 
 
 def transfers_as_dicts(result: Result) -> list[dict[str, Any]]:

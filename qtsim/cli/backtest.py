@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from qtsim.cli import options
+from qtsim.cli.ablation import print_ablation
 from qtsim.cli.screen import Stage, note, print_json, print_lines, progress, say, say_place
 from qtsim.errors import QtsimError
 
@@ -46,6 +47,9 @@ def backtest(
         bool, typer.Option("--verify", help="Run the reference driver too and compare byte for byte.")
     ] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Skip the range and the optimism meter.")] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Run again without each part of the exit engine, each gate, each rule.")
+    ] = False,
     no_check: Annotated[bool, typer.Option("--no-check", help="Skip the quick look-ahead check.")] = False,
     no_save: Annotated[bool, typer.Option("--no-save", help="Keep no run folder and no report.")] = False,
     as_json: options.Json = False,
@@ -53,7 +57,8 @@ def backtest(
     """Backtest a strategy, print the first screen, leave a run folder with an HTML report.
 
     Without data and options it runs ema_cross on the generated sample market. Where nothing was traded the exit code is
-    1, and the screen says where the signals went.
+    1, and the screen says where the signals went. Ctrl-C during --ablate ends it there: the run and the parts measured
+    so far are kept, and the exit code is 1.
 
     Examples:
 
@@ -62,12 +67,15 @@ def backtest(
       qtsim backtest -s ema_cross -p BTCUSDT -i 1h --timerange 20230101-20250630
 
       qtsim backtest --from last --profile tight --set exit.base_tp=2%
+
+      qtsim backtest -s ema_cross -p BTCUSDT -i 1h --ablate
     """
     from qtsim.app.backtest import BacktestOptions
     from qtsim.app.command import backtest_opened, has_entry, open_run, result_as_dict
     from qtsim.app.injections import read_outages, read_transfers
     from qtsim.app.repeat import open_repeat, repeat_text
     from qtsim.app.workspace import find_workspace
+    from qtsim.results.ablation import is_interrupted
     from qtsim.results.summary import no_trades_text
 
     workspace = find_workspace()
@@ -99,6 +107,7 @@ def backtest(
                 verify=verify,
                 fast=fast,
                 check=not no_check,
+                ablate=ablate,
                 instruments=rules,
                 outages=read_outages(outages or ()) if outages or not repeated else repeated.outages,
                 transfers=read_transfers(transfers or ()) if transfers or not repeated else repeated.transfers,
@@ -112,11 +121,14 @@ def backtest(
         print_json(result_as_dict(result, workspace) | ({"repeats": compared} if compared else {}))
     else:
         print_lines(result.summary())
+        print_ablation(result)
         if compared is not None:
             say(repeat_text(compared))
+    kept = f"; the run is complete and kept in {result.path}" if result.path else ""
     if not has_entry(result):
-        kept = f"; the run is complete and kept in {result.path}" if result.path else ""
         raise QtsimError(f"{no_trades_text(result)}{kept}")
+    if is_interrupted(result.ablation_left_out):
+        raise QtsimError(f"the ablation was interrupted{kept}")
 
 
 def _telling_of_compilation(stage: Stage) -> Callable[[str, int, int], None]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qtsim.cli import options
+from qtsim.cli.ablation import print_ablation
 from qtsim.cli.screen import note, print_json, print_lines, print_table, say, say_place
 
 app = typer.Typer(no_args_is_help=True, help="Saved runs: list, show, remove.")
@@ -61,7 +62,7 @@ def list_(
 
 @app.command()
 def show(run: options.Run = "last", as_json: options.Json = False) -> None:
-    """Print the first screen of a saved run.
+    """Print the first screen of a saved run, and its ablation where it has one.
 
     Example:  qtsim runs show last
     """
@@ -76,6 +77,7 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
         print_json(result_as_dict(result, workspace) | {"stale": list(stale), "info": result.info.to_dict()})
         return
     print_lines(result.summary())
+    print_ablation(result)
     if stale:
         say(f"STALE: the data have changed since this run: {', '.join(stale)}; qtsim backtest --from {result.run_id}")
 

@@ -109,6 +109,52 @@ def test_json_names_gains_and_units(qtsim: Run) -> None:
     assert {"metrics", "optimism", "optimism_gains_pp", "period"} <= set(values["units"])
 
 
+def test_an_ablation_follows_the_first_screen_and_is_shown_again(qtsim: Run) -> None:
+    answer = done(qtsim(*FAST, "--ablate"))
+    lines = answer.out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("without "))
+    assert lines[at].split("  ")[0] == "without"
+    assert lines[at - 2].startswith("Run ")
+    assert lines[at + 1].startswith("(the run itself)")
+    for label in ("No change", "Left out", "Ablation"):
+        assert any(line.startswith(f" {label} ") for line in lines[at:]), label
+    assert "the changes do not add up" in lines[-1]
+    assert done(qtsim("runs", "show", "last")).out.splitlines() == lines
+    assert "without " not in done(qtsim(*FAST, "--no-save")).out
+
+
+def test_json_of_an_ablation(qtsim: Run) -> None:
+    ran = as_json(qtsim(*FAST, "--ablate", "--json"))
+    ablation = ran["ablation"]
+    row = next(row for row in ablation["parts"] if row["part"] == "all gates and the governor")
+    off = as_json(qtsim(*FAST, "--no-save", "--set", "gates.enabled=false", "--json"))
+    assert row["total_return"] == off["metrics"]["Total Return"]
+    assert row["max_drawdown"] == off["metrics"]["Max Drawdown"]
+    assert row["trades"] == off["metrics"]["Trades"]
+    assert row["denials"] == sum(one["count"] for one in off["denials"])
+    assert row["return_change_pp"] == pytest.approx(100.0 * (row["total_return"] - ran["metrics"]["Total Return"]))
+    assert ablation["left_out"]["stop of bracket"] == 'exit.policy is "exit_brain"'
+    assert "do not add up" in ablation["note"]
+    assert "ablation" in ran["units"]
+    assert off["ablation"] is None
+    assert as_json(qtsim("runs", "show", "last", "--json"))["ablation"] == ablation
+
+
+def test_ctrl_c_during_the_ablation_keeps_the_run(qtsim: Run, runs: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtsim.app import ablation
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "_row", interrupt)
+    answer = qtsim(*FAST, "--ablate")
+    (name,) = runs()
+    assert_refused(answer, 1, "the ablation was interrupted; the run is complete and kept in", name)
+    assert "Warning      the ablation was interrupted after 0 of" in answer.out
+    assert "(interrupted)" in answer.out
+    assert done(qtsim("runs", "show", "last")).out == answer.out
+
+
 def test_json_of_a_saved_run_is_that_of_its_backtest(qtsim: Run) -> None:
     ran = as_json(qtsim(*FAST, "--json"))
     shown = as_json(qtsim("runs", "show", "last", "--json"))
