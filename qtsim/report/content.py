@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.data.instruments import load_instruments
+from qtsim.report.ablation import ablation_content
 from qtsim.report.breakdown import cost_table, margin_curve, regime_table, symbol_table
 from qtsim.report.flow import flow_picture
 from qtsim.report.stop_path import TradeBars, TrailRule, stop_path
@@ -77,6 +78,7 @@ def report_content(result: Result) -> dict[str, Any]:
         "symbols": symbol_table(result),
         "costs": cost_table(result),
         "regimes": regime_table(result),
+        "ablation": ablation_content(result),
         "margin": margin_curve(result),
         "size": size_text(result),
         "exits": {"legs": legs_text(result), "rows": _exit_rows(result)},

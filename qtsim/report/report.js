@@ -322,6 +322,29 @@
     cells.forEach((line, i) => put(byId("regimes"), put(element("tr"), element("th", "", rows[i]), ...line.map((one, j) => cell(one, i === rows.length - 1 || j === columns.length - 1)))));
   }
 
+  /** Bars to the left of zero: without the part the run would have returned less, or its drawdown been deeper. */
+  function ablation() {
+    const { asked, bars, low, high, lead, same, left_out, head, rows } = content.ablation;
+    if (!asked) { byId("ablation").remove(); byId("ablation-link").remove(); return; }
+    byId("ablation-lead").textContent = lead;
+    const span = high - low || 1, at = (value) => `${100 * (value - low) / span}%`;
+    const track = (value) => {
+      const zero = element("b"), bar = element("i", tone(value));
+      zero.style.left = at(0);
+      bar.style.left = at(Math.min(value, 0));
+      bar.style.width = `${100 * Math.abs(value) / span}%`;
+      return put(element("div", "track"), ...(value ? [bar] : []), zero);
+    };
+    const figure = (value) => element("div", `amount ${tone(value)}`, signed(value, 2));
+    if (bars.length) put(byId("ablation-bars"), put(element("div", "row parts head"), element("div", "", "without"), element("div", "axis", "Total Return"), element("div", "axis", "Max Drawdown")));
+    for (const [name, total, drawdown] of bars) put(byId("ablation-bars"), put(element("div", "row parts"), element("div", "", name), track(total), figure(total), track(drawdown), figure(drawdown)));
+    byId("ablation-same").textContent = same;
+    byId("ablation-left-out").textContent = left_out;
+    const change = (value) => value === null ? "" : [signed(value, 2), tone(value)];
+    numbers("ablation-table", head, rows.map(([name, group, total, gain, drawdown, deeper, trades, denied, stays]) =>
+      [name, group, `${signed(total, 2)} %`, change(gain), `${signed(drawdown, 2)} %`, change(deeper), fixed(trades, 0), fixed(denied, 0), [stays, "wide"]]), [0, 1, 8]);
+  }
+
   function equity() {
     const { t, name, equity: values, drawdown, start } = content.equity;
     if (t.length < 2) { nothing("chart-equity", "There is no equity to draw."); return; }
@@ -819,7 +842,7 @@
 
   overview();
   figures();
-  const turns = [equity, transfers, governor, breakdown, margin, list, inspector, () => {
+  const turns = [equity, transfers, governor, breakdown, ablation, margin, list, inspector, () => {
     if (!symbolNames.length) { byId("market").remove(); return; }
     for (const name of symbolNames) { const option = element("option", "", name); option.value = name; put(byId("symbol"), option); }
     byId("symbol").addEventListener("change", (event) => market(event.target.value));

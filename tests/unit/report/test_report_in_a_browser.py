@@ -16,7 +16,7 @@ import pytest
 from qtsim.core.enums import Gate, GovernorDecision, Rule
 from qtsim.report import report_html
 from qtsim.results.result import Result
-from tests.unit.results.made_run import START, made_result
+from tests.unit.results.made_run import START, made_ablation, made_result
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
@@ -207,3 +207,44 @@ def test_a_run_without_gates_has_no_governor_table_and_no_lanes(tmp_path: Path) 
         """,
     )
     assert seen == {"card": False, "lanes": 0, "text": "Gates and governor off (gates.enabled = false).", "head": 8}
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+def test_the_bars_of_an_ablation_begin_at_zero(tmp_path: Path, width: int) -> None:
+    """Left of zero for less, right for more, as long as the figure beside them, and never beyond the window."""
+    result = made_result(n_bars=300)
+    result.ablation = made_ablation(
+        ("trail", 0.4, -0.1), ("ratchet", -0.3, -1.2), ("pause of the trail in high volatility", 0.0, 0.2)
+    )
+    seen = asked(
+        result,
+        tmp_path,
+        width,
+        """
+        const rows = [...document.querySelectorAll("#ablation-bars .row:not(.head)")];
+        const box = (place) => place.getBoundingClientRect();
+        const bars = rows.map((row) => [...row.querySelectorAll(".track")].map((track) => {
+          const zero = box(track.querySelector("b")).left, bar = track.querySelector("i");
+          const side = bar && (box(bar).left < zero - 1 ? -1 : 1);
+          return bar ? side * Math.round(100 * box(bar).width / box(track).width) : 0;
+        }));
+        return { names: rows.map((row) => row.firstChild.textContent), bars,
+                 figures: rows.map((row) => [...row.querySelectorAll(".amount")].map((one) => one.textContent)),
+                 clipped: rows.some((row) => [...row.children].some((one) => one.scrollWidth > one.clientWidth + 1)),
+                 table: document.querySelectorAll("#ablation-table tr").length,
+                 beyond: document.documentElement.scrollWidth - window.innerWidth };
+        """,
+    )
+    assert seen["names"] == ["ratchet", "pause of the trail in high volatility", "trail"]
+    assert seen["figures"] == [["-0.30", "-1.20"], ["0.00", "+0.20"], ["+0.40", "-0.10"]]
+    assert seen["bars"] == [[-19, -75], [0, 13], [25, -6]]  # per cent of the 1.6 points from -1.2 to 0.4
+    assert not seen["clipped"]
+    assert seen["table"] == 5
+    assert seen["beyond"] <= 0
+
+
+def test_a_run_without_an_ablation_has_no_such_section(tmp_path: Path) -> None:
+    seen = asked(
+        made_result(n_bars=300), tmp_path, 1400, 'return { left: !!$("ablation"), link: !!$("ablation-link") };'
+    )
+    assert seen == {"left": False, "link": False}

@@ -18,7 +18,7 @@ from qtsim.report.page import json_in_script
 from qtsim.report.thinning import MAX_CURVE, thin
 from qtsim.results.result import Result
 from tests.unit.results import made_run
-from tests.unit.results.made_run import empty_result, made_result
+from tests.unit.results.made_run import empty_result, made_ablation, made_result
 
 SCRIPT = "</script><script>alert(1)</script>{{plotly}}<img src=x onerror=alert(2)>"
 
@@ -265,3 +265,20 @@ def test_the_figure_has_candles_trades_equity_and_drawdown(result: Result) -> No
     assert result.plot().data[0].name == "BTCUSDT 1h"
     with pytest.raises(UsageError, match="no bars of XRPUSDT; it has BTCUSDT, ETHUSDT"):
         overview_figure(result, "XRPUSDT")
+
+
+def test_an_ablation_is_told_as_the_table_has_it() -> None:
+    result = made_result(n_bars=300)
+    assert not report_content(result)["ablation"]["asked"]
+    result.ablation = made_ablation(("trail", 0.4, -0.1), ("ratchet", -0.302, -1.2), same=["loss guard"])
+    result.ablation_left_out = {"stop of bracket": 'exit.policy is "exit_brain"'}
+    told = report_content(result)["ablation"]
+    assert told["bars"] == [["ratchet", -0.3, -1.2], ["trail", 0.4, -0.1]]
+    assert (told["low"], told["high"]) == (-1.2, 0.4)
+    assert [row[0] for row in told["rows"]] == ["nothing: the run itself", "ratchet", "loss guard", "trail"]
+    assert told["rows"][0][2] == round(100.0 * result.metrics["Total Return"], 2)
+    assert told["rows"][0][6] == len(result.trades)
+    assert told["same"] == "Without these the run is the same: loss guard."
+    assert told["left_out"] == 'Left out: stop of bracket (exit.policy is "exit_brain").'
+    assert "do not add up" in told["lead"]
+    assert "need not help later" in told["lead"]
