@@ -1,66 +1,31 @@
-"""What each part of the engine is worth: one run with everything on, then each gate, rule and exit part off in turn.
+"""What each part of the engine is worth on recorded bars: `qtsim backtest --ablate` for several strategies in a row.
 
     python benchmarks/parts.py [--symbols BTCUSDT,ETHUSDT] [--strategies ema_cross] [--timerange 20230101-20250630]
 
-Runs on bars of the workspace's store (`qtsim data import`). Prints return, maximum
-drawdown, trades and denials. A part that is worth something on one market may be worth nothing on the next.
+Runs on bars of the workspace's store (`qtsim data import`). Which parts there are, and which settings switch each of
+them off, is `qtsim.app.ablation.PARTS`.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
 
 import qtsim as qt
-
-INF = "inf"
-PARTS: dict[str, dict[str, Any]] = {
-    "everything on": {},
-    "gates and governor off": {"gates.enabled": False},
-    "no CHOPPY minimum": {"orchestrator.min_confidence.choppy": 0.0},
-    "no RANGING minimum": {"orchestrator.min_confidence.ranging": 0.0},
-    "no modes": {
-        "orchestrator.defensive.daily_drawdown": 1.0,
-        "orchestrator.critical.daily_drawdown": 1.0,
-        "orchestrator.defensive.losing_streak": INF,
-    },
-    "no global regime": {
-        "regime.effects.sideways_size": 1.0,
-        "regime.effects.sideways_confidence": 0.0,
-        "regime.effects.uptrend_size": 1.0,
-        "regime.effects.uptrend_short_confidence": 0.0,
-    },
-    "no CHOPPY size": {"regime.effects.choppy_size": 1.0},
-    "no symbol performance": {
-        "orchestrator.symbol.min_trades": 256,
-        "orchestrator.symbol.disable_losses": INF,
-        "orchestrator.symbol.blacklist_losses": INF,
-    },
-    "no position limits": {f"limits.positions.{name}": INF for name in ("total", "long", "short")},
-    "no sector limit": {"limits.sector_share": INF},
-    "no correlation limit": {"limits.correlation.max": INF},
-    "no exposure limit": {"limits.exposure.max": INF},
-    "no NO_NEW_TRADES": {"governor.daily_drawdown": INF},
-    "no PAUSE_1H": {"governor.hourly.loss": INF},
-    "no DEFENSIVE_EXIT": {"governor.streak.losses": INF},
-    "no shutdown": {"governor.shutdown.drawdown": INF},
-    "levels not adaptive": {"exit.levels.adaptive": False},
-    "no ratchet": {"exit.stops.ratchet.preset": "off"},
-    "no trail": {"exit.stops.trail.mode": "off"},
-    "no CHOPPY tightening": {"exit.stops.trail.choppy": INF},
-    "no loss guard": {"exit.guard.loss.max": INF},
-}
+from qtsim.results.ablation import HOW_TO_READ, ablation_rows, left_out_text
 
 
-def row_of(strategy: str, symbols: list[str], timerange: str, settings: dict[str, Any]) -> str:
-    """One run as a line of figures."""
-    result = qt.backtest(strategy, symbols=symbols, timeframe="1h", timerange=timerange, settings=settings, fast=True)
-    figures = result.metrics
-    ours = result.denials[result.denials["gate"] != "signal"]
-    return (
-        f"{100 * figures['Total Return']:9.2f} {100 * figures['Max Drawdown']:9.2f} {figures['Trades']:7.0f}"
-        f" {len(ours):8,} {len(result.governor[result.governor['event'] == 'fires']):9,}"
-    )
+def lines_of(result: qt.Result) -> Iterator[str]:
+    """The run itself, then the run without each part."""
+    run = result.metrics
+    yield f"{'without':<36} {'return %':>9} {'pp':>7} {'max DD %':>9} {'pp':>7} {'trades':>7} {'denied':>8}"
+    yield f"{'(the run itself)':<36} {100 * run['Total Return']:9.2f} {'':>7} {100 * run['Max Drawdown']:9.2f}"
+    for row in ablation_rows(result.ablation):
+        yield (
+            f"{row.part:<36} {100 * row.total_return:9.2f} {row.return_change_pp:+7.2f} {100 * row.max_drawdown:9.2f}"
+            f" {row.drawdown_change_pp:+7.2f} {row.trades:7,} {row.denials:8,}"
+        )
+    yield f"left out: {left_out_text(result.ablation_left_out)}"
 
 
 def main() -> None:
@@ -71,10 +36,17 @@ def main() -> None:
     parser.add_argument("--timerange", default="20230101-20250630")
     given = parser.parse_args()
     for strategy in given.strategies.split(","):
-        print(f"\n{strategy}, 1h, {given.timerange}, {given.symbols}")
-        print(f"{'':<26} {'return %':>9} {'max DD %':>9} {'trades':>7} {'denied':>8} {'governor':>9}")
-        for name, settings in PARTS.items():
-            print(f"{name:<26} {row_of(strategy, given.symbols.split(','), given.timerange, settings)}", flush=True)
+        print(f"\n{strategy}, 1h, {given.timerange}, {given.symbols}", flush=True)
+        result = qt.backtest(
+            strategy,
+            symbols=given.symbols.split(","),
+            timeframe="1h",
+            timerange=given.timerange,
+            fast=True,
+            ablate=True,
+        )
+        print("\n".join(lines_of(result)), flush=True)
+    print(f"\n{HOW_TO_READ}")
 
 
 if __name__ == "__main__":
