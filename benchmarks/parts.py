@@ -13,16 +13,21 @@ from collections.abc import Iterator
 
 import qtsim as qt
 from qtsim.results.ablation import HOW_TO_READ, ablation_rows, left_out_text
+from qtsim.results.reach import denied_by_gate
 
 
 def lines_of(result: qt.Result) -> Iterator[str]:
     """The run itself, then the run without each part."""
     run = result.metrics
-    yield f"{'without':<36} {'return %':>9} {'pp':>7} {'max DD %':>9} {'pp':>7} {'trades':>7} {'denied':>8}"
-    yield f"{'(the run itself)':<36} {100 * run['Total Return']:9.2f} {'':>7} {100 * run['Max Drawdown']:9.2f}"
+    denied = sum(one.count for one in denied_by_gate(result.denials))
+    yield f"{'without':<38} {'return %':>9} {'pp':>7} {'max DD %':>9} {'pp':>7} {'trades':>7} {'denied':>8}"
+    yield (
+        f"{'(the run itself)':<38} {100 * run['Total Return']:9.2f} {'':>7} {100 * run['Max Drawdown']:9.2f}"
+        f" {'':>7} {len(result.trades):7,} {denied:8,}"
+    )
     for row in ablation_rows(result.ablation):
         yield (
-            f"{row.part:<36} {100 * row.total_return:9.2f} {row.return_change_pp:+7.2f} {100 * row.max_drawdown:9.2f}"
+            f"{row.part:<38} {100 * row.total_return:9.2f} {row.return_change_pp:+7.2f} {100 * row.max_drawdown:9.2f}"
             f" {row.drawdown_change_pp:+7.2f} {row.trades:7,} {row.denials:8,}"
         )
     yield f"left out: {left_out_text(result.ablation_left_out)}"

@@ -232,7 +232,7 @@
       bar.style.width = `${100 * Math.abs(row.points) / largest}%`;
       put(byId("optimism"), put(element("div", "row bars"), element("div", "", row.name), put(element("div", "track"), bar), element("div", "amount", `${signed(row.points, 2)} pp`)));
     }
-    put(byId("optimism"), element("p", "detail", `Total Return would be higher by so many percentage points if the assumption were lifted; it is ${signed(content.optimism.base, 2)} % with all of them.`));
+    put(byId("optimism"), element("p", "detail", `Total Return would change by so many percentage points if the assumption were lifted; it is ${signed(content.optimism.base, 2)} % with all of them.`));
     const told = content.optimism.text.split(": ").slice(1).join(": ");
     if (told) put(byId("optimism"), element("p", "detail", told.charAt(0).toUpperCase() + told.slice(1) + "."));
   }
