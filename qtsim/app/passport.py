@@ -77,7 +77,8 @@ def _check_ticks(
         of = f" of {', '.join(names)}" if names else ""
         raise UsageError(
             f"no trades or quotes{of}{range_text(start, end)} in {ticks.folder}: there are "
-            f"{'those of ' + ', '.join(have) if have else 'none'}; import some with qtsim data import PATH"
+            f"{'those of ' + ', '.join(have) if have else 'none'}; qtsim data download --trades gets trades, "
+            "qtsim data import PATH reads files of trades and quotes"
         )
     return DataCheck(passports, problems)
 

@@ -92,7 +92,7 @@ def download(
         for series in report.series:
             say(series.describe())
         if report.trade_days:
-            say(f"trades: {report.trade_days:,} days stored")
+            say(report.describe_trades())
         for change in report.instruments:
             say(f"instrument {change}")
         say(f"{report.files:,} archives fetched, {report.bytes / 1e6:,.1f} MB")

@@ -78,6 +78,10 @@ class Ledger:
         """Return the checksum that a merged archive had; empty for others."""
         return str(self._archives.get(archive.path, {}).get("sha256", ""))
 
+    def rows(self, archive: Archive) -> int:
+        """Return how many rows a merged archive had; 0 for others."""
+        return int(self._archives.get(archive.path, {}).get("rows", 0))
+
     def merged(self, archive: Archive, sha256: str, rows: int) -> None:
         """Note that an archive's rows are in the store."""
         self._archives[archive.path] = {"sha256": sha256, "rows": rows}

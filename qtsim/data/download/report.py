@@ -84,13 +84,21 @@ class DownloadReport:
     """Archives fetched over the network."""
     bytes: int = 0
     trade_days: int = 0
-    """Days of trades that are there now and were not before."""
+    """Days of which this run merged an archive of trades."""
+    trades_added: int = 0
     instruments: list[str] = field(default_factory=list)
     """What changed in the rules of symbols, a line each."""
     notes: list[str] = field(default_factory=list)
     """What a user should know and need not mend."""
     failures: list[str] = field(default_factory=list)
     """What could not be done, with its reason."""
+
+    def describe_trades(self) -> str:
+        """Say in one line what became of trades; empty where no archive of them was merged."""
+        if not self.trade_days:
+            return ""
+        added = f"{_count(self.trades_added, 'trade')} added" if self.trades_added else "nothing new"
+        return f"trades: {_count(self.trade_days, 'day')}, {added}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
@@ -99,6 +107,7 @@ class DownloadReport:
             "files": self.files,
             "bytes": self.bytes,
             "trade_days": self.trade_days,
+            "trades_added": self.trades_added,
             "instruments": self.instruments,
             "notes": self.notes,
             "failures": self.failures,

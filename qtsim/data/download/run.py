@@ -28,12 +28,13 @@ from qtsim.data.download.report import DownloadError, DownloadReport, SeriesRepo
 from qtsim.data.download.rest import BARS_PER_PAGE, Rest, RestError, RestRefusedError
 from qtsim.data.download.rest_ccxt import EXTRA, ExtraMissingError
 from qtsim.data.download.rules import changes, instrument_of, perpetuals, with_brackets
-from qtsim.data.download.trades import StoreTrades, keep_trades
+from qtsim.data.download.trades import store_trades
 from qtsim.data.download.workers import run_jobs
 from qtsim.data.frames import Times, times_of
 from qtsim.data.instruments import Instrument, load_instruments, write_user_instruments
 from qtsim.data.quality import check_bars, check_events
 from qtsim.data.store import SeriesKey, Store
+from qtsim.data.ticks.store import TickStore
 from qtsim.data.timeframes import DAY, SECOND, format_ts, timeframe_ns
 from qtsim.errors import DataError, UsageError
 
@@ -42,7 +43,7 @@ if sys.platform != "win32":
 
 SERIES_KINDS = ("bars", "mark", "funding")
 FOLDER = "download"
-"""Below the venue's folder: verified archives that wait to be merged, archives of trades, and the ledger."""
+"""Below the venue's folder: verified archives that wait to be merged, and the ledger."""
 MERGE_EVERY = 24
 """Archives per write: a series is one file, and writing it again for every month would take longer than fetching."""
 SURELY_ABSENT = 30 * DAY
@@ -91,9 +92,6 @@ class Sources:
     threads: int = 4
     tries: int = 5
     timeout_s: float = 30.0
-    store_trades: StoreTrades = keep_trades
-    has_trades: Callable[[Archive], bool] = lambda archive: True
-    """Whether the store of trades still has a day that was handed to it."""
 
 
 @dataclass
@@ -174,6 +172,7 @@ class _Run:
         self, store: Store, request: Request, sources: Sources, now: int, on_bad_rows: str, stage: Stage
     ) -> None:
         self.store = store
+        self.ticks = TickStore.beside(store)
         self.request = request
         self.sources = sources
         self.now = now
@@ -361,8 +360,7 @@ class _Run:
             return _Fetched(path, sha256, parse_archive(archive, path, self.on_bad_rows))
         except DataError as error:
             path.unlink(missing_ok=True)
-            text = str(error).replace(str(path), archive.name)
-            raise DataError(text if archive.name in text else f"{archive.name}: {text}") from error
+            raise DataError(_in_archive(archive, path, error)) from error
 
     def _fetch(self, archive: Archive, path: Path) -> str | None:
         """A verified archive in the cache: the one that an earlier run left there, or a new one."""
@@ -399,6 +397,10 @@ class _Run:
         """Forget what was absent, and what the exchange has replaced since."""
         self.ledger.forget(absent_only=True)
         merged = [archive for one in series for archive in self._archives_of(one) if self.ledger.sha256(archive)]
+        self._fetch_series(series, self._replaced(merged))
+
+    def _replaced(self, merged: Sequence[Archive]) -> list[Archive]:
+        """Merged archives that have another checksum now; each is named."""
         replaced = []
         jobs = run_jobs(merged, self.fetcher.checksum, threads=self.sources.threads, stop=self.stop)
         for done, (archive, outcome) in enumerate(jobs):
@@ -413,7 +415,7 @@ class _Run:
             self.report.notes.append(f"replaced by the exchange since: {', '.join(sorted(a.name for a in replaced))}")
             for archive in replaced:
                 self._cached(archive).unlink(missing_ok=True)
-            self._fetch_series(series, replaced)
+        return replaced
 
     def _archives_of(self, one: _Series) -> list[Archive]:
         """All archives that there could be of a series in the period."""
@@ -547,18 +549,15 @@ class _Run:
         if self.offline is not None:
             self.report.failures.append(f"trades: {self.offline}")
             return
-        assert self.request.start is not None
-        end = self.now if self.request.end is None else min(self.request.end, self.now)
-        nothing = np.zeros(0, dtype=np.int64)
-        jobs = [
-            archive
-            for symbol in self.request.symbols
-            for archive in plan.daily_archives(
-                "trades", symbol, "", [(max(self.request.start, FIRST_NS), end)], self.now
-            )
-            if not self._has_trades(archive) and not self._is_done(archive, nothing)
-        ]
-        kept = 0
+        try:
+            self._fetch_and_store_trades()
+        except OfflineError as error:
+            raise OfflineError(OFFLINE.format(reason=error)) from error
+        finally:
+            self.ledger.save()
+
+    def _fetch_and_store_trades(self) -> None:
+        jobs = self._trade_jobs()
         missing: list[str] = []
         for done, (archive, result) in enumerate(self._fetched(jobs, self._fetch_trades)):
             if isinstance(result, DataError):
@@ -566,41 +565,56 @@ class _Run:
             elif result is None:
                 missing.append(archive.name)
             else:
-                kept += self._hand_over(archive, result)
+                self._store_trades(archive, result)
             self.stage(f"trades: {archive.name}", done + 1, len(jobs))
-        self.ledger.save()
-        if kept:
-            self.report.notes.append(
-                f"trades of {kept:,} days are kept as verified archives in {self.folder}: this version has no store "
-                "for them"
-            )
         if missing:
             shown = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             self.report.notes.append(f"no archives of trades: {shown}")
 
+    def _trade_jobs(self) -> list[Archive]:
+        """Days that the store lacks, and with `recheck` those that the exchange has replaced."""
+        assert self.request.start is not None
+        end = self.now if self.request.end is None else min(self.request.end, self.now)
+        nothing = np.zeros(0, dtype=np.int64)
+        jobs: list[Archive] = []
+        for symbol in self.request.symbols:
+            period = (max(self.request.start, FIRST_NS), end)
+            archives = plan.daily_archives("trades", symbol, "", [period], self.now)
+            merged = [archive for archive in archives if self._has_trades(archive)]
+            there = {archive.path for archive in merged}
+            jobs += [a for a in archives if a.path not in there and not self._is_done(a, nothing)]
+            jobs += self._replaced(merged) if self.request.recheck else []
+        return jobs
+
     def _has_trades(self, archive: Archive) -> bool:
-        return bool(self.ledger.sha256(archive)) and self.sources.has_trades(archive)
+        """Whether the store has a merged archive's trades. A damaged day has none: merging it says what is wrong."""
+        if not self.ledger.sha256(archive):
+            return False
+        try:
+            return self.ticks.entry(archive.symbol, archive.start).rows >= self.ledger.rows(archive)
+        except (DataError, UsageError):
+            return False
 
     def _fetch_trades(self, archive: Archive) -> _Fetched | None:
         path = self._cached(archive)
         sha256 = self._fetch(archive, path)
         return None if sha256 is None else _Fetched(path, sha256, pd.DataFrame())
 
-    def _hand_over(self, archive: Archive, fetched: _Fetched) -> int:
-        """Give one day to the store of trades. Returns 1 where there is none and the file stays, else 0."""
+    def _store_trades(self, archive: Archive, fetched: _Fetched) -> None:
+        """Merge one day into the store of ticks."""
+        source = f"archives of {self.fetcher.host}"
         try:
-            rows = self.sources.store_trades(archive, fetched.path)
+            done = store_trades(self.ticks, archive, fetched.path, source=source, on_bad_rows=self.on_bad_rows)
         except DataError as error:
-            self.report.failures.append(str(error))
-            fetched.path.unlink(missing_ok=True)
-            return 0
-        if rows is None:
-            return 1
-        self.report.trade_days += 1
-        self.ledger.merged(archive, fetched.sha256, rows)
-        self.ledger.save()
+            self.report.failures.append(_in_archive(archive, fetched.path, error))
+        else:
+            self.report.trade_days += 1
+            self.report.trades_added += done.added
+            self.merged += 1
+            self.ledger.merged(archive, fetched.sha256, done.added + done.unchanged)
+            self.ledger.save()
         fetched.path.unlink(missing_ok=True)
-        return 0
+        _remove_empty(fetched.path.parent, self.folder)
 
     # The end ----------------------------------------------------------------------------------------------------------
 
@@ -710,6 +724,12 @@ def _lie_in(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
     for start, end in spans:
         inside |= (times >= start) & (times < end)
     return inside
+
+
+def _in_archive(archive: Archive, path: Path, error: DataError) -> str:
+    """What is wrong with an archive, under its own name: the file in the cache is removed."""
+    text = str(error).replace(str(path), archive.name)
+    return text if archive.name in text else f"{archive.name}: {text}"
 
 
 def _sha256(path: Path) -> str:

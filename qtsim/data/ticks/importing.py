@@ -16,7 +16,7 @@ from qtsim.data.ticks.arrays import QUOTES, Chunk, Columns, join_columns, take_r
 from qtsim.data.ticks.checks import CROSSED, RECEIVED, UNSORTED, Place, describe_found, order_rows, sift_rows
 from qtsim.data.ticks.reading import CHUNK_ROWS, TickFile, read_chunks
 from qtsim.data.ticks.store import DayMerge, DayPart, TickStore
-from qtsim.data.timeframes import DAY
+from qtsim.data.timeframes import DAY, format_ts
 from qtsim.errors import DataError
 
 HELD_ROWS = 4 * CHUNK_ROWS
@@ -146,6 +146,7 @@ def import_ticks(
     symbol: str = "",
     source: str,
     on_bad_rows: str = "error",
+    period: tuple[int, int] | None = None,
     chunk_rows: int = CHUNK_ROWS,
     held_rows: int = HELD_ROWS,
 ) -> list[TickImport]:
@@ -165,6 +166,8 @@ def import_ticks(
         Recorded as where the rows came from.
     on_bad_rows : str
         `error` or `drop`: what becomes of prices and quantities that are not above 0.
+    period : tuple of int, optional
+        Start and end in which every row must lie, int64 ns UTC, the end exclusive.
     chunk_rows : int
         Rows read at once.
     held_rows : int
@@ -182,7 +185,7 @@ def import_ticks(
     """
     held = _Held(store.folder, held_rows)
     try:
-        imports = _read_file(file, held, symbol, on_bad_rows, chunk_rows)
+        imports = _read_file(file, held, symbol, on_bad_rows, chunk_rows, period)
         for merge in store.merge_parts(_parts(held, imports, str(file.path)), source, str(file.path)):
             imports[merge.kind, merge.symbol].merges.append(merge)
     finally:
@@ -190,7 +193,9 @@ def import_ticks(
     return [imports[series] for series in sorted(imports)]
 
 
-def _read_file(file: TickFile, held: _Held, symbol: str, on_bad_rows: str, chunk_rows: int) -> dict[Series, TickImport]:
+def _read_file(
+    file: TickFile, held: _Held, symbol: str, on_bad_rows: str, chunk_rows: int, period: tuple[int, int] | None
+) -> dict[Series, TickImport]:
     """Read, check row by row, and hold every part of a file."""
     imports: dict[Series, TickImport] = {}
     left_out = 0
@@ -203,6 +208,7 @@ def _read_file(file: TickFile, held: _Held, symbol: str, on_bad_rows: str, chunk
         result = imports.setdefault(series, TickImport(chunk.kind, name, chunk.numbering))
         if result.numbering != chunk.numbering:
             raise DataError(f"{file.path} holds single and aggregate trades of {name}: the same trades, told twice")
+        _refuse_outside(chunk, period, file.path)
         columns, found = sift_rows(chunk.kind, chunk.columns, str(file.path), on_bad_rows)
         found[RECEIVED] += chunk.received
         result.found += found
@@ -223,6 +229,20 @@ def _symbol_of(chunk: Chunk, symbol: str, path: Path) -> str:
     if symbol and chunk.symbol and symbol != chunk.symbol:
         raise DataError(f"{path}: its rows are of {chunk.symbol}, not of {symbol}; say -p {chunk.symbol}")
     return symbol or chunk.symbol
+
+
+def _refuse_outside(chunk: Chunk, period: tuple[int, int] | None, path: Path) -> None:
+    if period is None:
+        return
+    start, end = period
+    times = chunk.columns["time"]
+    outside = (times < start) | (times >= end)
+    if outside.any():
+        at = int(np.argmax(outside))
+        raise DataError(
+            f"{path}, row {chunk.columns['row'][at]} is of {format_ts(int(times[at]))}, which is not from "
+            f"{format_ts(start)} to {format_ts(end)}"
+        )
 
 
 def _count(result: TickImport, columns: Columns) -> None:

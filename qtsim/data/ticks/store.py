@@ -218,6 +218,10 @@ class TickStore:
         folder = self.folder / kind / normalize_symbol(symbol)
         return sorted(day for day in map(_day_of, _parquet_files(folder)) if day is not None)
 
+    def has(self, symbol: str, day: DayLike, kind: str = TRADES) -> bool:
+        """Tell whether a day is stored."""
+        return _is_there(self._path(kind, normalize_symbol(symbol), day_ns(day)))
+
     def missing_days(
         self, symbol: str, start_ns: int | None = None, end_ns: int | None = None, kind: str = TRADES
     ) -> list[int]:
@@ -240,7 +244,7 @@ class TickStore:
             The file is damaged.
         """
         name, midnight = normalize_symbol(symbol), day_ns(day)
-        if midnight not in self.days(name, kind):
+        if not self.has(name, midnight, kind):
             raise UsageError(self._absent(name, kind, f" on {day_text(midnight)}"))
         return self._describe(self._path(kind, name, midnight))
 
@@ -284,7 +288,7 @@ class TickStore:
             A file is damaged.
         """
         name, midnight = normalize_symbol(symbol), day_ns(day)
-        found = {kind: midnight in self.days(name, kind) for kind in KINDS}
+        found = {kind: self.has(name, midnight, kind) for kind in KINDS}
         if not any(found.values()):
             raise UsageError(self._absent(name, TRADES, f" on {day_text(midnight)}"))
         return self._read_ticks(name, midnight, found[TRADES], found[QUOTES] and quotes)
@@ -517,6 +521,11 @@ class TickStore:
             raise DataError(f"{path} holds {what}, which its name denies; move it away and import it under its name")
         return entry
 
+    @staticmethod
+    def _remedy(kind: str) -> str:
+        files = f"qtsim data import PATH reads files of {kind}"
+        return f"qtsim data download --trades gets trades, {files}" if kind == TRADES else files
+
     def _absent(self, symbol: str, kind: str, when: str) -> str:
         """Say what there is instead of days that are not there."""
         days = self.days(symbol, kind)
@@ -525,7 +534,7 @@ class TickStore:
         else:
             others = self.symbols(kind)
             have = f"there are {kind} of {', '.join(others[:12])}" if others else f"there are no {kind} of any symbol"
-        return f"no {kind} of {symbol}{when} in {self.folder}: {have}; import ticks with qtsim data import PATH"
+        return f"no {kind} of {symbol}{when} in {self.folder}: {have}; {self._remedy(kind)}"
 
 
 def fingerprint_days(days: Iterable[StoredDay]) -> str:

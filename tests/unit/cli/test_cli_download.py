@@ -17,6 +17,7 @@ import pytest
 from qtsim.data.download import fetch
 from qtsim.data.frames import times_of
 from qtsim.data.store import Store
+from qtsim.data.ticks import TickStore
 from qtsim.data.timeframes import parse_time
 from tests.unit.cli.made_workspace import Run, assert_refused
 from tests.unit.data.exchange_server import Exchange, hourly, payments, serving
@@ -104,22 +105,35 @@ def test_kinds_and_their_other_names(qtsim: Run, exchange: Exchange, tmp_path: P
     assert len(Store(tmp_path / "data").read_funding("BTCUSDT")) == 212 * 3
 
 
-def test_trades_are_kept_until_there_is_a_store_for_them(qtsim: Run, exchange: Exchange, tmp_path: Path) -> None:
-    made = pd.DataFrame({"time": [parse_time("2023-03-01 12:00")], "price": [1.5], "qty": [2.0], "id": [7]})
-    exchange.trades["BTCUSDT"] = made.assign(is_buyer_maker=True)
-    answer = qtsim(
-        "data",
-        "download",
-        "-p",
-        "BTCUSDT",
-        "--kinds",
-        "aggTrades",
-        "--timerange",
-        "20230301-20230302",
-        "--archives-only",
+def test_trades_are_stored_listed_and_checked(qtsim: Run, exchange: Exchange, tmp_path: Path) -> None:
+    made = pd.DataFrame(
+        {
+            "time": [parse_time("2023-03-01 12:00"), parse_time("2023-03-02 12:00")],
+            "price": [1.5, 1.25],
+            "qty": 2.0,
+            "id": [7, 9],
+            "is_buyer_maker": [True, False],
+        }
     )
+    exchange.trades["BTCUSDT"] = made
+    days = ("download", "-p", "BTCUSDT", "--kinds", "aggTrades", "--timerange", "20230301-20230303", "--archives-only")
+    answer = qtsim("data", *days)
     assert answer.code == 0, answer.said
-    assert "trades of 1 days are kept" in answer.err
+    assert answer.out.splitlines() == ["trades: 2 days, 2 trades added", "2 archives fetched, 0.0 MB"]
+    read = TickStore(tmp_path / "data").read_trades("BTCUSDT")
+    pd.testing.assert_frame_equal(pd.DataFrame(read._asdict()), made)
+    assert "0 archives fetched" in qtsim("data", *days).out
+    values = json.loads(qtsim("data", *days, "--recheck", "--json").out)
+    assert (values["trade_days"], values["trades_added"], values["files"]) == (0, 0, 0)
+
+    listed = qtsim("data", "list")
+    assert listed.code == 0
+    assert "trades  BTCUSDT  2 days" in listed.out
+    assert "archives of 127.0.0.1" in listed.out
+    checked = qtsim("data", "check", "--ticks")
+    assert checked.code == 0
+    assert "ids                      aggregate" in checked.out
+    assert "missing ids              1" in checked.out
 
 
 def test_the_alias_of_habit(qtsim: Run) -> None:
@@ -171,6 +185,14 @@ def test_offline_is_one_line(empty: Run, tmp_path: Path) -> None:
     answer = empty("data", "download", *BTC, "--archives-only")
     assert_refused(answer, 1, "offline", "qtsim data sample", "qtsim data import")
     assert len([line for line in answer.err.splitlines() if "error" in line]) == 1
+
+
+def test_trades_offline_are_one_line_too(empty: Run, tmp_path: Path) -> None:
+    point_to(tmp_path, "http://127.0.0.1:1")
+    answer = empty(
+        "data", "download", "--kinds", "trades", "-p", "BTCUSDT", "--timerange", "20230301-20230302", "--archives-only"
+    )
+    assert_refused(answer, 1, "offline", "qtsim data import")
 
 
 def test_a_bad_file_is_named_and_the_rest_is_kept(qtsim: Run, exchange: Exchange, tmp_path: Path) -> None:
