@@ -3,29 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from qtsim.app.backtest import Stage
 from qtsim.config.settings import Settings
-from qtsim.data.instruments import load_instruments
+from qtsim.data.detail import contradictions
+from qtsim.data.frames import times_of
+from qtsim.data.instruments import Instrument, load_instruments
 from qtsim.data.passport import bars_passport, data_passport, funding_passport
 from qtsim.data.quality import check_bars
+from qtsim.data.resample import divides
 from qtsim.data.store import ALL_SYMBOLS, Store, StoredSeries
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.ticks.passport import ticks_passport
 from qtsim.data.ticks.store import KINDS as TICK_KINDS
 from qtsim.data.ticks.store import TickStore, range_text
-from qtsim.data.timeframes import format_ts, normalize_timeframe, parse_timerange, timeframe_ns
+from qtsim.data.timeframes import format_ts, grid_anchor_ns, normalize_timeframe, parse_timerange, timeframe_ns
 from qtsim.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What finer bars say about coarser ones of the same symbol, where both are stored."""
+
+    kind: str
+    symbol: str
+    coarse: str
+    detail: str
+    compared: int
+    """Coarse bars that have all their finer bars."""
+    differing: int
+    """Those of them that differ: a price by more than a tick, a volume by more than a lot."""
+    incomplete: int
+    """Coarse bars that lack finer bars."""
+    text: str
+    """All of it in one line."""
+
+    @property
+    def line(self) -> str:
+        """Name the series and say what was found."""
+        return f"{self.symbol} {self.kind}: {self.text}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "symbol": self.symbol,
+            "kind": self.kind,
+            "timeframe": self.coarse,
+            "detail": self.detail,
+            "compared": self.compared,
+            "differing": self.differing,
+            "incomplete": self.incomplete,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True)
 class DataCheck:
-    """Passports of what is sound, and one message per damaged file or bad row."""
+    """Passports of what is sound, and one message per damaged file, bad row, or timeframes that contradict."""
 
     passports: list[dict[str, Any]]
     problems: list[str]
+    comparisons: list[Comparison] = field(default_factory=list)
 
 
 class _Described(NamedTuple):
@@ -47,6 +90,8 @@ def check_data(
 ) -> DataCheck:
     """Verify stored values against their fingerprints, check bars, trades and quotes, and describe them.
 
+    Bars of several timeframes of a symbol are compared with one another.
+
     Without symbols: everything in the store, each series in its own timeframe. Errors: UsageError where there is
     nothing to check; with `ticks_only` where there are no ticks.
     """
@@ -58,7 +103,11 @@ def check_data(
         return found
     with_ticks = {symbol for kind in TICK_KINDS for symbol in ticks.symbols(kind)}
     bars = _check_series(store, settings, names, timeframe, (start, end), stage, with_ticks)
-    return DataCheck([*bars.passports, *found.passports], [*bars.problems, *found.problems])
+    return DataCheck(
+        [*bars.passports, *found.passports],
+        [*bars.problems, *found.problems],
+        bars.comparisons,
+    )
 
 
 def _check_ticks(
@@ -127,7 +176,77 @@ def _check_series(
     if not found.passports and not found.problems and found.absent and not alone and not with_ticks:
         raise found.absent[0]
     passports = [*found.passports, *(_describe_alone(store, entry) for entry in alone)]
-    return DataCheck(passports, [*problems, *found.problems])
+    sound = [e for e in chosen if e.kind in ("bars", "mark") and e.symbol not in unsound]
+    comparisons = _compare_timeframes(store, settings, sound, length, period, stage)
+    contradicting = [one.line for one in comparisons if one.differing]
+    return DataCheck(passports, [*problems, *found.problems, *contradicting], comparisons)
+
+
+def _compare_timeframes(
+    store: Store,
+    settings: Settings,
+    entries: Sequence[StoredSeries],
+    timeframe: str | None,
+    period: tuple[int | None, int | None],
+    stage: Stage,
+) -> list[Comparison]:
+    """Compare every two stored timeframes of a symbol, of which one is `timeframe` where that is named."""
+    table = load_instruments(settings.data.venue, store.folder)
+    series: dict[tuple[str, str], list[StoredSeries]] = {}
+    for entry in sorted(entries, key=lambda e: (e.symbol, e.kind, timeframe_ns(e.timeframe))):
+        series.setdefault((entry.symbol, entry.kind), []).append(entry)
+    pairs = [
+        (coarse, detail)
+        for stored in series.values()
+        for detail, coarse in combinations(stored, 2)
+        if timeframe in (None, detail.timeframe, coarse.timeframe)
+    ]
+    found = []
+    for done, (coarse, detail) in enumerate(pairs):
+        stage(f"comparing {coarse.key} with {detail.timeframe}", done, len(pairs))
+        one = _compare(store, coarse, detail, period, table.get(coarse.symbol))
+        found += [one] if one else []
+    return found
+
+
+def _compare(
+    store: Store,
+    coarse: StoredSeries,
+    detail: StoredSeries,
+    period: tuple[int | None, int | None],
+    instrument: Instrument | None,
+) -> Comparison | None:
+    """Compare the coarse bars of the time in which there are finer ones; None where there is nothing to compare.
+
+    Without known rules of the symbol every difference above rounding counts.
+    """
+    coarse_ns, detail_ns = timeframe_ns(coarse.timeframe), timeframe_ns(detail.timeframe)
+    anchor = grid_anchor_ns(coarse_ns)
+    start, end = max(coarse.start, detail.start), min(coarse.end + coarse_ns, detail.end + detail_ns)
+    start = max(start, period[0]) if period[0] is not None else start
+    end = min(end, period[1]) if period[1] is not None else end
+    # coarse bars that lie in it whole
+    first, last = start + (anchor - start) % coarse_ns, end - (end - anchor) % coarse_ns
+    if not divides(detail_ns, coarse_ns) or first >= last:
+        return None
+    whole, fine = (store.verify(entry) for entry in (coarse, detail))
+    whole = whole[(times_of(whole) >= first) & (times_of(whole) < last)]
+    fine = fine[(times_of(fine) >= first) & (times_of(fine) < last)]
+    # bars of several days may count from another day than the grid does
+    if not len(whole) or not len(fine) or np.any((times_of(whole) - anchor) % coarse_ns):
+        return None
+    tick, lot = (float(instrument.tick or 0), float(instrument.lot)) if instrument else (0.0, 0.0)
+    found = contradictions(whole, fine, coarse_ns=coarse_ns, detail_ns=detail_ns, tick=tick, lot=lot)
+    return Comparison(
+        kind=coarse.kind,
+        symbol=coarse.symbol,
+        coarse=coarse.timeframe,
+        detail=detail.timeframe,
+        compared=found.compared,
+        differing=int(found.differing.index.nunique()),
+        incomplete=len(found.incomplete),
+        text=found.describe(),
+    )
 
 
 def _describe_bars(

@@ -294,9 +294,10 @@ def check(
     sample: options.Sample = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check stored data and print its passport: gaps, zero volumes, outliers, fingerprints. Exit code 1 for damage.
+    """Check stored data and print its passport: gaps, zero volumes, outliers, fingerprints.
 
-    Trades and quotes are checked with the bars where there are any.
+    Trades and quotes are checked with the bars where there are any. Stored timeframes of a symbol are compared with one
+    another. Exit code 1 for damage, and for bars that their finer bars contradict by more than a tick or a lot.
 
     Examples:
 
@@ -311,10 +312,14 @@ def check(
     with progress() as stage:
         found = check_data(store, resolved.settings, names, timeframe, timerange, stage, ticks_only=ticks)
     if as_json:
-        print_json({"passports": found.passports, "problems": found.problems})
+        comparisons = [comparison.as_dict() for comparison in found.comparisons]
+        print_json({"passports": found.passports, "comparisons": comparisons, "problems": found.problems})
     else:
         for passport in found.passports:
             _print_passport(passport)
+        for comparison in found.comparisons:
+            if not comparison.differing:
+                say(comparison.line)
     for problem in found.problems:
         note(f"error: {problem}")
     if found.problems:

@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 from qtsim.app.stale import changed_since
 from qtsim.app.workspace import Workspace
 from qtsim.cli.root import app
+from qtsim.data.resample import resample_bars
 from qtsim.data.store import Store
 from qtsim.data.ticks import TickStore
-from qtsim.data.timeframes import HOUR
+from qtsim.data.timeframes import HOUR, MINUTE
 from tests.unit.data.made_bars import made_bars
 from tests.unit.data.made_ticks import DAY_TEXT, START, made_quotes, made_trades, single_trades
 
@@ -137,6 +138,70 @@ def test_ticks_are_imported_by_the_command(store: Store) -> None:
     assert told.exit_code == 0, told.output
     assert "ETHUSDT-trades-2024-03-05.csv: ETHUSDT trades: 500 rows added, 2024-03-05 09:00" in told.output
     assert TickStore.beside(store).days("ETHUSDT")
+
+
+@pytest.fixture
+def minutes(store: Store) -> Store:
+    """Ten hours of BTCUSDT, and the minutes, of bars and of the mark price, that they are made of."""
+    for kind in ("bars", "mark"):
+        fine = made_bars(600, "1m", mark=kind == "mark")
+        store.write_bars("BTCUSDT", "1m", fine, kind=kind, source="made for the test")
+        store.write_bars("BTCUSDT", "1h", resample_bars(fine, MINUTE, HOUR), kind=kind, source="made for the test")
+    return store
+
+
+def change(store: Store, kind: str, column: str, by: float) -> None:
+    """Change one value of the fourth hour."""
+    bars = store.read_bars("BTCUSDT", "1h", kind=kind)
+    bars.iloc[3, bars.columns.get_loc(column)] += by
+    store.write_bars("BTCUSDT", "1h", bars, kind=kind, source="made for the test")
+
+
+def test_timeframes_that_agree_are_told(minutes: Store) -> None:
+    told = qtsim("data", "check", "-p", "BTCUSDT")
+    assert told.exit_code == 0, told.output
+    assert "BTCUSDT bars: all 10 1h bars agree with their 1m bars" in told.output
+    assert "BTCUSDT mark: all 10 1h bars agree with their 1m bars" in told.output
+    assert "bars agree" not in qtsim("data", "check", "-p", "ETHUSDT").output
+    assert "bars agree" in qtsim("data", "check", "-p", "BTCUSDT", "-i", "1m").output
+    assert "all 2 1h bars" in qtsim("data", "check", "-p", "BTCUSDT", "--timerange", "20240101-20240101T0230").output
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "by", "exit_code"),
+    [
+        ("bars", "high", 0.1, 0),  # a tick
+        ("bars", "high", 0.25, 1),
+        ("bars", "volume", 0.001, 0),  # a lot
+        ("bars", "volume", 0.5, 1),
+        ("mark", "high", 0.1, 0),
+        ("mark", "high", 0.25, 1),
+    ],
+)
+def test_more_than_a_tick_between_timeframes_is_a_problem(
+    minutes: Store, kind: str, column: str, by: float, exit_code: int
+) -> None:
+    change(minutes, kind, column, by)
+    told = qtsim("data", "check", "-p", "BTCUSDT")
+    assert told.exit_code == exit_code, told.output
+    line = f"BTCUSDT {kind}: 1 of 10 1h bars contradict their 1m bars, the first at 2024-01-01 03:00 UTC: {column}"
+    assert (line in told.output) == bool(exit_code)
+    answer = json.loads(qtsim("data", "check", "-p", "BTCUSDT", "--json").stdout)
+    assert [(c["kind"], c["timeframe"], c["detail"], c["compared"]) for c in answer["comparisons"]] == [
+        ("bars", "1h", "1m", 10),
+        ("mark", "1h", "1m", 10),
+    ]
+    assert [c["differing"] for c in answer["comparisons"] if c["kind"] == kind] == [exit_code]
+    assert len(answer["problems"]) == exit_code
+
+
+def test_finer_bars_that_are_missing_are_told_and_no_problem(minutes: Store) -> None:
+    whole = minutes.read_bars("BTCUSDT", "1m")
+    minutes.write_bars("BTCUSDT", "1m", whole.drop(whole.index[[*range(130), 200]]), source="made for the test")
+    told = qtsim("data", "check", "-p", "BTCUSDT")
+    assert told.exit_code == 0, told.output
+    # the third hour begins before the first minute there is
+    assert "BTCUSDT bars: 1 1h bars lack 1m bars, the first at 2024-01-01 03:00 UTC (1 of 60)" in told.output
 
 
 def test_series_without_bars_are_checked_too(store: Store) -> None:
