@@ -39,8 +39,6 @@ EXPOSURE_TOP = 150.0
 """The largest `limits.exposure.max`; at the highest leverage of all no account can exceed it."""
 ROE_TOP = 10.0
 """The farthest return on margin at which `profit_lock` can be told to act."""
-FAR_ATR = 1e6
-"""Multiple of ATR that is beyond every stop. Not inf, which has no tick to round to."""
 LOCK_STAYS = f"the same at {100 * ROE_TOP:,.0f} % of the margin"
 HARD_STAYS = "a hard stop at its share of the distance to liquidation"
 
@@ -150,7 +148,7 @@ PARTS: tuple[Part, ...] = (
     Part(
         "pause of the trail in high volatility", EXIT, {"exit.stops.trail.suspend_volatility": INF}, (BRAIN_OR_LEGACY,)
     ),
-    Part("tightening on CHOPPY", EXIT, {"exit.stops.trail.choppy": FAR_ATR}, (BRAIN,)),
+    Part("tightening on CHOPPY", EXIT, {"exit.stops.trail.choppy": math.inf}, (BRAIN,)),
     # hard stop and guards
     Part("hard stop's own distance", EXIT, {"exit.stops.hard.distance": 0.9}, (PLANNED,), stays=HARD_STAYS),
     Part("hard stop's own distance of legacy", EXIT, {"exit.legacy.hard": 0.9}, (LEGACY,), stays=HARD_STAYS),

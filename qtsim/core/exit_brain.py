@@ -52,6 +52,7 @@ def update_stop_nb(position: Record, point: Record, instrument: Record, params: 
 
     if (
         position["regime_done"] == 0
+        and stops["trail_choppy"] < np.inf
         and point["atr"] > 0.0
         and turns_choppy_nb(position["seen_regime"], point["regime"])
     ):

@@ -408,6 +408,17 @@ def test_a_change_from_trending_to_choppy_tightens_the_stop_once_at_the_next_ope
     assert story.stops[1] == 100.0
 
 
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_tightening_of_inf_is_none(side: str) -> None:
+    rows = [FLAT, *[FLAT] * 5]
+    item = symbol(rows, atr=2.0, **{side: [0]})
+    item.signals["regime"][:2] = Regime.TRENDING
+    item.signals["regime"][2:] = Regime.CHOPPY
+    story = play(item, sim__end_of_data="open", exit__stops__trail__choppy="inf")
+    assert story.decisions[1:] == []
+    assert len(story.fills) == 1
+
+
 def test_the_trail_style_follows_the_regime_at_entry() -> None:
     multiples = []
     for regime in (Regime.UNKNOWN, Regime.TRENDING, Regime.BREAKOUT):
