@@ -54,6 +54,7 @@ READ_ELSEWHERE: dict[str, str] = {
     "costs.fees.bnb_discount": "becomes costs.fees.maker and costs.fees.taker",
     "costs.funding.source": "decides which funding rows a run gets",
     "costs.funding.default_rate": "becomes funding rows",
+    "sim.mode": "decides what the path is made of",
     "sim.diagnostics.range": "decides which further runs are made",
     "sim.diagnostics.optimism": "decides which further runs are made",
     "sim.volume.warn_share": "is read by the report",

@@ -38,8 +38,8 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
     ("timerange_unreadable", "backtest --timerange yesterday", ["yesterday"]),
     ("timerange_backwards", "backtest --timerange 20240110-20240105", ["20240110"]),
     ("fractions", "backtest --set exit.harvest.scheme.static=[0.5,0.5,0.5]", ["1.5", "exit.harvest.scheme.static"]),
-    ("not_built", "backtest --set sim.mode=ticks", ["sim.mode", "not available"]),
-    ("detail_not_built", "backtest --detail 1m", ["detail", "not available"]),
+    ("not_built", "backtest --set entry.order.type=limit", ["entry.order.type", "not available"]),
+    ("detail_that_does_not_fit", "backtest --detail 7m", ["data.detail_timeframe = 7m", "do not consist of", "1m"]),
     ("settings_file_missing", "backtest -c mine.toml", ["mine.toml", "does not exist"]),
     ("unknown_instrument", "backtest -p XYZUSDT", ["XYZUSDT", "BTCUSDT"]),
     ("bad_instrument", "backtest --instrument BTCUSDT:tik=1", ["tik", "tick"]),
@@ -79,6 +79,11 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
 def test_wrong_usage_is_exit_code_two(qtsim: Run, runs: Names, words: str, expected: list[str]) -> None:
     assert_refused(qtsim(*words.split(" ")), 2, *expected)
     assert runs() == []
+
+
+def test_a_path_that_is_not_stored_is_named(qtsim: Run) -> None:
+    assert_refused(qtsim("backtest", "--detail", "1m"), 1, "no 1m bars of BTCUSDT", "qtsim data import", "--detail")
+    assert_refused(qtsim("backtest", "--set", "sim.mode=ticks"), 1, "no trades", "qtsim data download --trades")
 
 
 def test_a_settings_file_names_line_and_key(qtsim: Run, tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ import pytest
 from qtsim.config import Resolved, resolve
 from qtsim.config.kinds import Choice, Names, Number, Switch, Text, Timeframe
 from qtsim.config.settings import keys
-from qtsim.config.unavailable import RELEASE, TABLE, is_in_force, missing, refusal, refuse_unavailable
+from qtsim.config.unavailable import (
+    RELEASE,
+    TABLE,
+    Missing,
+    is_in_force,
+    missing,
+    refusal,
+    refuse_unavailable,
+    sentence,
+)
 from qtsim.errors import SettingError
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
@@ -100,12 +109,11 @@ def test_every_entry_stands_for_something(entry):
     ("overrides", "message"),
     [
         (
-            {"costs.slippage.model": "spread"},
-            'costs.slippage.model = "spread" is not available in qtsim 0.1: only fixed and size are built; choose '
-            '"fixed" or "size" (command line)',
+            {"entry.order.type": "limit"},
+            'entry.order.type = "limit" is not available in qtsim 0.1: only market entries are built; leave it at '
+            '"market" (command line)',
         ),
         ({"sim.latency_ms.order": 5}, "latency is not built yet; leave it at 0.0"),
-        ({"sim.mode": "ticks"}, 'only bars are built; leave it at "bars"'),
         ({"sim.volume.max_share": 0.1}, "shares of volume are not built yet; leave it at inf"),
     ],
 )
@@ -114,26 +122,31 @@ def test_refusal_says_what_would_be_right(overrides: dict, message: str):
         resolved(overrides=overrides)
 
 
+def test_refusal_names_all_choices_that_are_built():
+    entry = Missing("costs.slippage.model", "only two are built", built=("fixed", "size"))
+    told = sentence("costs.slippage.model", "spread", entry)
+    assert told.endswith('only two are built; choose "fixed" or "size"')
+
+
 def test_refusal_names_file_and_line(tmp_path: Path):
     path = tmp_path / "qtsim.toml"
-    path.write_text("[costs]\n\nslippage.model = 'impact'\n", encoding="utf-8")
+    path.write_text("[entry]\n\norder.type = 'limit'\n", encoding="utf-8")
     with pytest.raises(SettingError, match=rf"\(file {re.escape(str(path))}, line 3\)$"):
         resolved(files=[path])
 
 
 def test_every_refusal_is_told_at_once():
     with pytest.raises(SettingError) as caught:
-        resolved(overrides={"costs.slippage.model": "impact", "bus.url": "redis://x", "sim.latency_ms.order": 2})
+        resolved(overrides={"entry.order.type": "limit", "bus.url": "redis://x", "sim.latency_ms.order": 2})
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_profile_that_needs_what_is_missing_is_refused_in_one_sentence():
-    values = {"exit.base_tp": 0.01, "costs.slippage.model": "impact", "sim.latency_ms.order": 5.0}
+    values = {"exit.base_tp": 0.01, "entry.order.type": "limit", "sim.latency_ms.order": 5.0}
     with pytest.raises(SettingError) as caught:
         refuse_unavailable(values, dict.fromkeys(values, "profile swift"), "swift")
     assert str(caught.value) == (
-        'profile "swift" is not available in qtsim 0.1: it needs costs.slippage.model = "impact", '
-        "sim.latency_ms.order = 5.0"
+        'profile "swift" is not available in qtsim 0.1: it needs entry.order.type = "limit", sim.latency_ms.order = 5.0'
     )
 
 

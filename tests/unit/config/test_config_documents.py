@@ -41,12 +41,12 @@ def test_explanation_tells_all_about_a_key():
 
 
 def test_explanation_tells_what_is_not_built():
-    (told,) = explain_key(RESOLVED, "costs.slippage.impact")
+    (told,) = explain_key(RESOLVED, "entry.order.timeout_bars")
     assert not told.in_force
-    assert told.as_text().endswith("note     not in force in qtsim 0.1: the model impact is not built yet")
-    (told,) = explain_key(RESOLVED, "costs.slippage.model")
+    assert told.as_text().endswith("note     not in force in qtsim 0.1: only market entries are built")
+    (told,) = explain_key(RESOLVED, "entry.order.type")
     assert told.in_force
-    assert told.note == 'in qtsim 0.1 only "fixed", "size": only fixed and size are built'
+    assert told.note == 'in qtsim 0.1 only "market": only market entries are built'
 
 
 @pytest.mark.parametrize("path", list(keys()))
