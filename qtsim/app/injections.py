@@ -34,7 +34,8 @@ def outage_rows(outages: Sequence[Outage]) -> Records:
         begins, ends = parse_timerange(f"{start}:{end}" if end else f"{start}-")
         kind = what.lower()
         if kind not in OUTAGES:
-            raise UsageError(f"outage {start} to {end}: {what!r} must be {', '.join(OUTAGES)}")
+            *others, last = OUTAGES
+            raise UsageError(f"outage {start} to {end}: {what!r} must be {', '.join(others)} or {last}")
         if begins is None or (ends is None and kind != BLIND) or (ends is not None and begins >= ends):
             raise UsageError(f"outage {start} to {end}: it must have a start before its end; only blind may have none")
         if last_end is None or begins < last_end:

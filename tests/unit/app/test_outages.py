@@ -23,7 +23,7 @@ def test_an_outage_begins_and_ends() -> None:
     ("outages", "text"),
     [
         ([("2024-01-02", "2024-01-01", "critical")], "2024-01-02"),
-        ([("2024-01-01", "2024-01-02", "sleepy")], "'sleepy' must be degraded or critical"),
+        ([("2024-01-01", "2024-01-02", "sleepy")], "'sleepy' must be degraded, critical or blind"),
         (
             [("2024-01-01", "2024-01-05", "critical"), ("2024-01-04", "2024-01-06", "degraded")],
             "2024-01-04 to 2024-01-06 overlaps the one before it",
