@@ -31,7 +31,7 @@ from qtsim.app.inputs import (
 )
 from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
-from qtsim.app.trades import StoredTrades, quote_signals, refuse_with_trades
+from qtsim.app.trades import StoredTrades, days_without_quotes, quote_signals, refuse_with_trades
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
@@ -265,6 +265,12 @@ def prepare(
         describe_market(rows, bars, inputs.timeframe_ns)
         if inputs.ticks is not None and settings.costs.slippage.model == "spread":
             quote_signals(rows, inputs.ticks, symbol)
+            first, last = inputs.trade_spans[symbol]
+            lacking = days_without_quotes(inputs.ticks, symbol, first, last + 1)
+            if lacking:
+                inputs.warnings.append(
+                    f"{symbol}: no quotes on {lacking:,} of its days; the last spread known stands in"
+                )
         arrays.append(SymbolInput(symbol, path, rows, funding, instrument, has_mark, own.closes))
     if isinstance(strategy, SignalTable):
         inputs.warnings += strategy.remarks

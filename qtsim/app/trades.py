@@ -94,7 +94,8 @@ class StoredTrades:
         grid = signal_times(self.market)
         edges = self._edges(grid)
         waiting = {symbol: [] for symbol in self.symbols}  # type: dict[str, list[Records]]
-        quoted: dict[str, float] = {}
+        # before the first quote its spread stands in
+        quoted = {symbol: first_spread(self.store, symbol, self.start, self.end) for symbol in self.symbols}
         k = 0
         for day in range(self.start // DAY * DAY, self.end, DAY):
             for symbol in self.symbols:
@@ -127,11 +128,25 @@ class StoredTrades:
             return trade_rows(*(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(4))))
         ticks = self.store.read_day(symbol, day)
         trades = _within(ticks.trades, self.start, self.end)
-        spread = half_spreads(trades.time, ticks.quotes, quoted.get(symbol, np.nan))
+        spread = half_spreads(trades.time, ticks.quotes, quoted[symbol])
         if ticks.quotes.rows:
             quoted[symbol] = float(_half(ticks.quotes)[-1])
         marks = marks_at(trades.time, trades.price, self.bars[symbol], self.market.timeframe_ns)
         return trade_rows(trades.time, trades.price, trades.qty, marks, spread)
+
+
+def first_spread(store: TickStore, symbol: str, start: int, end: int) -> float:
+    """Half the spread of the first quote of the period; NaN without quotes."""
+    for day in store.days_between(symbol, start, end, "quotes"):
+        quotes = store.read_day(symbol, day).quotes
+        if quotes.rows:
+            return float(_half(quotes)[0])
+    return float("nan")
+
+
+def days_without_quotes(store: TickStore, symbol: str, start: int, end: int) -> int:
+    """Days of the period that have trades and no quotes."""
+    return len(set(store.days_between(symbol, start, end)) - set(store.days_between(symbol, start, end, "quotes")))
 
 
 def half_spreads(times: Ints, quotes: Quotes, before: float) -> np.ndarray:

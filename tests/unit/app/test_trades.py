@@ -1,0 +1,151 @@
+"""Backtests on stored trades: day by day, with marks and quoted spreads, refused where they mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import qtsim as qt
+from qtsim.app.trades import half_spreads, marks_at, traded_span
+from qtsim.core.records import bar_dt
+from qtsim.data.store import Store
+from qtsim.data.ticks import Quotes, TickStore
+from qtsim.errors import DataError, UsageError
+
+DAY = 86_400_000_000_000
+SECOND = 1_000_000_000
+START = 1_722_988_800_000_000_000  # 2024-08-07 00:00 UTC
+TICKS = {"sim.mode": "ticks"}
+QUIET = {"sim.diagnostics.range": False, "sim.diagnostics.optimism": "off", "gates.enabled": False}
+
+
+class EachHour(qt.Strategy):
+    """Long after every bar, so that a position is nearly always open."""
+
+    def signals(self, bars: qt.Bars) -> qt.Signals:
+        return qt.Signals(long=np.ones(len(bars.close), dtype=bool))
+
+
+def made_trades(day: int, seed: int) -> pd.DataFrame:
+    """A walk on the ticks of BTCUSDT, a trade every few seconds."""
+    rng = np.random.default_rng(seed)
+    n = 6_000
+    time = START + day * DAY + np.sort(rng.integers(0, DAY, n))
+    price = np.round(60_000.0 * np.exp(np.cumsum(rng.normal(0, 0.0006, n))), 1)
+    return pd.DataFrame(
+        {
+            "time": time,
+            "price": price,
+            "qty": 0.01,
+            "id": 10_000 * day + np.arange(n),
+            "is_buyer_maker": rng.random(n) < 0.5,
+        }
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A workspace with three days of trades of BTCUSDT, and quotes of the last two."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qtsim.toml").write_text("", encoding="utf-8")
+    store = Store(tmp_path / "data")
+    ticks = TickStore.beside(store)
+    for day in range(3):
+        frame = made_trades(day, day)
+        ticks.write_trades_day("BTCUSDT", START + day * DAY, frame, source="made for the test")
+        if day:
+            quotes = frame[["time", "id"]].assign(
+                bid=frame["price"] - 0.5, bid_qty=1.0, ask=frame["price"] + 0.5, ask_qty=1.0
+            )
+            ticks.write_quotes_day("BTCUSDT", START + day * DAY, quotes, source="made for the test")
+    return store
+
+
+def run(**settings: Any) -> qt.Result:
+    overrides = {**TICKS, **QUIET, **{name.replace("__", "."): value for name, value in settings.items()}}
+    return qt.backtest(EachHour, symbols="BTCUSDT", timeframe="1h", settings=overrides, check=False, verify=True)
+
+
+@pytest.mark.parametrize("monitoring", ["auto", "points", "continuous"])
+def test_a_run_on_three_days_of_trades(store: Store, monitoring: str) -> None:
+    result = run(exit__monitoring=monitoring)
+    assert result.verified
+    assert len(result.trades) > 10
+    assert "path: trades from 2024-08-07" in str(result.summary())
+    assert len(result.equity) == 73, "72 hours: equity is marked at the opens and closes of bars"
+    trades = TickStore.beside(store).read_trades("BTCUSDT")
+    known = set(zip(trades.time.tolist(), trades.price.tolist(), strict=True))
+    entries = result.fills[result.fills["kind"] == "entry"]
+    for time, price in zip(entries["time"].astype("int64"), entries["price"], strict=True):
+        assert (int(time), round(price / 1.0002, 1)) in known
+    assert not (entries["time"].dt.floor("h") == entries["time"]).any(), "no trade happened exactly at an hour"
+
+
+def test_the_spread_that_was_quoted_is_paid(store: Store) -> None:
+    result = run(costs__slippage__model="spread")
+    fills = result.fills[result.fills["reason"] != "liquidation"]
+    ratio = fills["slippage"] / (fills["qty"] * fills["price"])
+    # on the first day, which has no quotes, the first spread of the second stands in
+    np.testing.assert_allclose(ratio, 0.5 / fills["price"], rtol=0.1)
+    assert any("no quotes on 1 of its days" in text for text in result.warnings)
+    assert "slippage half the quoted spread" in str(result.summary())
+
+
+def test_a_spread_without_quotes_is_an_error(store: Store) -> None:
+    for file in (store.folder / "quotes").rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(DataError, match="spread needs quotes"):
+        run(costs__slippage__model="spread")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"sim__fill_at": "close"}, "sim.fill_at = close"),
+        ({"sim__path": "adverse"}, "sim.path = adverse"),
+        ({"sizing__model": "rl"}, "is trained on bars"),
+    ],
+)
+def test_what_trades_have_no_use_for_is_refused(store: Store, settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        run(**settings)
+
+
+def test_without_trades_in_the_period(store: Store) -> None:
+    with pytest.raises(DataError, match="BTCUSDT"):
+        traded_span(TickStore.beside(store), "BTCUSDT", START + 9 * DAY, None)
+
+
+def test_the_span_is_that_of_the_first_and_the_last_trade(store: Store) -> None:
+    ticks = TickStore.beside(store)
+    whole = ticks.read_trades("BTCUSDT")
+    assert traded_span(ticks, "BTCUSDT", None, None) == (int(whole.time[0]), int(whole.time[-1]))
+    noon = START + DAY // 2
+    inside = whole.time[(whole.time >= noon) & (whole.time < noon + DAY)]
+    assert traded_span(ticks, "BTCUSDT", noon, noon + DAY) == (int(inside[0]), int(inside[-1]))
+
+
+def test_a_mark_between_trades_keeps_its_distance() -> None:
+    bars = np.zeros(1, bar_dt)
+    bars["ts_open"] = START
+    for name, last, mark in (("open", 100, 101), ("high", 110, 110), ("low", 99, 100), ("close", 105, 105)):
+        bars[name], bars[f"mark_{name}"] = last, mark
+    times = START + np.array([-1, 0, DAY // 48, DAY // 24 - 1, DAY // 24])
+    marks = marks_at(times, np.full(5, 104.0), bars, DAY // 24)
+    np.testing.assert_allclose(marks, [104.0, 105.0, 104.5, 104.0, 104.0], atol=1e-6)
+    assert marks_at(times, np.full(5, 120.0), bars, DAY // 24)[2] == 110.0, "no higher than the highest mark"
+
+
+def test_the_spread_in_force_is_the_last_quoted() -> None:
+    quotes = Quotes(
+        *(np.array(column) for column in ([10, 20], [99.0, 98.0], [1.0, 1.0], [101.0, 102.0], [1.0, 1.0], [1, 2]))
+    )
+    times = np.array([5, 10, 19, 20, 99])
+    np.testing.assert_allclose(half_spreads(times, quotes, np.nan), [0.01, 0.01, 0.01, 0.02, 0.02])
+    np.testing.assert_allclose(half_spreads(times, quotes, 0.5), [0.5, 0.01, 0.01, 0.02, 0.02])
+    empty = Quotes(*(column[:0] for column in quotes))
+    np.testing.assert_allclose(half_spreads(times, empty, 0.3), 0.3)
