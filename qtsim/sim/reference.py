@@ -494,7 +494,8 @@ class ReferenceBacktest:
                 self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
                 if self.monitoring == Monitoring.POINTS:
                     self.session.evaluate(end)
-                if self.monitoring == Monitoring.INTERVAL and end == close:
+                # whether a bar follows is not known yet where the order of this one is chosen
+                if self.monitoring == Monitoring.INTERVAL and end == close and not self.session.is_trial:
                     self._look_at_last_close(walking, close)
             if horizon < close:
                 self._charge_all(symbols, horizon)

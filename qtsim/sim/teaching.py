@@ -10,7 +10,7 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import show_signal_nb
 from qtsim.core.entry import judge_entry_nb, size_entry_nb
-from qtsim.core.enums import FillAt, FundingInclusive, Gate, OwnTrade, Side
+from qtsim.core.enums import FillAt, FundingInclusive, Gate, Monitoring, OwnTrade, Side
 from qtsim.core.params import LESSONS_MAX, RL_ACTIONS
 from qtsim.core.records import NEVER, Record
 from qtsim.core.rl_sizing import (
@@ -37,6 +37,7 @@ from qtsim.sim.walk import (
     charge_boundary_funding_nb,
     charge_due_funding_nb,
     copy_symbol_nb,
+    look_at_last_close_nb,
     opens_at_nb,
     settle_point_nb,
     walk_bars_nb,
@@ -126,6 +127,8 @@ def follow_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params:
             unfold_bar_nb(bar, is_high_nearer_nb(bar), slot["has_mark"] == 1, slot["prices"], slot["marks"])
             walk_bars_nb(tape, book, journal, now, i, i + 1, params)
             now += tape.path_ns
+            if params["exit"]["monitoring"] == Monitoring.INTERVAL:
+                look_at_last_close_nb(tape, book, journal, now, i, i + 1, params)
             replay_close_nb(tape, book, journal, i, now, params)
         else:
             row = slot["next_bar"]

@@ -13,7 +13,7 @@ from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import has_order_nb
-from qtsim.sim.market import AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
+from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -347,7 +347,9 @@ def walk_segment_nb(
             settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
             if monitoring == Monitoring.POINTS:
                 evaluate_nb(book, journal, end, False, params)
-            if monitoring == Monitoring.INTERVAL and end == close:
+            # whether a bar follows is not known yet where the order of this one is chosen
+            is_real = journal.counts[ADVANCE] == 1
+            if monitoring == Monitoring.INTERVAL and end == close and is_real:
                 look_at_last_close_nb(tape, book, journal, close, first, last, params)
         if due == horizon and due < close:
             charge_due_funding_nb(tape, book, journal, first, last, due)

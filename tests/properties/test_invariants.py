@@ -206,6 +206,7 @@ def scaled(item: SymbolInput, factor: float) -> SymbolInput:
     for name in ("open", "high", "low", "close", "mark_open", "mark_high", "mark_low", "mark_close"):
         bars[name] *= factor
     signals["atr"] *= factor
+    signals["thinness"] /= np.sqrt(factor)  # of the traded value
     funding["mark"] *= factor
     rules["tick_num"] *= factor
     rules["bracket_cap"] *= factor
