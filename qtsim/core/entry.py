@@ -160,16 +160,19 @@ def size_entry_nb(
 
     # 3. size
     plan["round_trip"] = round_trip_ratio_nb(0.0, signal, params["costs"])
-    largest = 0.0
-    if side > 0:
-        # impact has no dearest size; more than the whole account cannot be bought
-        by_impact = params["costs"]["slippage_model"] == SlippageModel.IMPACT
-        largest = equity * plan["leverage"] if by_impact else np.inf
+    by_impact = params["costs"]["slippage_model"] == SlippageModel.IMPACT
+    largest = np.inf if side > 0 and not by_impact else 0.0
     slip = slippage_ratio_nb(largest, signal, params["costs"])
     price = slipped_price_nb(ref_price, float(side), slip)
     set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
     if plan["gate"] != Gate.NONE:
         return
+    if by_impact:
+        # impact has no dearest size: the size that it does not move, and then the size at the price to which that moves
+        price = slipped_price_nb(ref_price, float(side), slippage_ratio_nb(plan["notional"], signal, params["costs"]))
+        set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
+        if plan["gate"] != Gate.NONE:
+            return
 
     # 4. safety again, with the bracket of the notional; costs of the notional
     plan["slippage"] = slippage_ratio_nb(plan["notional"], signal, params["costs"])
