@@ -32,6 +32,7 @@ from qtsim.app.inputs import (
 from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
 from qtsim.app.trades import StoredTrades, days_without_quotes, quote_signals, refuse_with_trades
+from qtsim.app.volume_share import share_texts
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
 from qtsim.config.params import to_params
@@ -408,6 +409,7 @@ def _describe(
     rates = {item.symbol: item.instrument.brackets[0].rate for item in items if item.instrument is not None}
     maker, taker = settings.costs.fees.rates()
     warnings = list(dict.fromkeys(inputs.warnings)) + refused_texts(journals.transfers)
+    warnings += share_texts(journals.fills, prepared.bars, settings.sim.volume.warn_share)
     states = any(found.states_confidence for found in prepared.signals.values())
     if not states and _uses_confidence(settings):
         warnings.append(

@@ -57,7 +57,7 @@ READ_ELSEWHERE: dict[str, str] = {
     "sim.mode": "decides what the path is made of",
     "sim.diagnostics.range": "decides which further runs are made",
     "sim.diagnostics.optimism": "decides which further runs are made",
-    "sim.volume.warn_share": "is read by the report",
+    "sim.volume.warn_share": "decides what the run warns of",
     "regime.leader.symbol": "decides the regime columns",
     "regime.leader.timeframe": "decides the regime columns",
     "regime.leader.ema_bars": "decides the regime columns",
