@@ -34,6 +34,7 @@ from qtsim.data.frames import as_bars
 from qtsim.data.sample import sample_store
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
+from qtsim.data.ticks.sample import sample_ticks
 from qtsim.data.timeframes import parse_timerange
 from qtsim.errors import UsageError
 from qtsim.results.result import Result
@@ -46,10 +47,13 @@ OneOrMore = str | Sequence[str]
 
 
 def open_store(workspace: Workspace, resolved: Resolved, *, sample: bool = False) -> Store:
-    """The workspace's store, or the sample market's, made on first use."""
+    """The workspace's store, or the sample market's, made on first use; its day of trades where a run wants trades."""
     root = workspace.data(resolved.settings.data.dir)
     if sample:
-        return sample_store(root)
+        store = sample_store(root)
+        if resolved.settings.sim.mode == "ticks":
+            sample_ticks(store)
+        return store
     return Store(root, resolved.settings.data.venue)
 
 

@@ -102,6 +102,9 @@ def gather_overrides(
     if timerange is not None:
         overrides["run.timerange"] = timerange
     if detail is not None:
+        mode = overrides.get("sim.mode", "detail")
+        if mode not in ("bars", "detail"):
+            raise UsageError(f"--detail {detail} and sim.mode = {mode} contradict each other: leave one of them out")
         overrides["sim.mode"] = "detail"
         overrides["data.detail_timeframe"] = detail
     return overrides

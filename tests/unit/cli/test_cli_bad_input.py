@@ -84,6 +84,8 @@ def test_wrong_usage_is_exit_code_two(qtsim: Run, runs: Names, words: str, expec
 def test_a_path_that_is_not_stored_is_named(qtsim: Run) -> None:
     assert_refused(qtsim("backtest", "--detail", "1m"), 1, "no 1m bars of BTCUSDT", "qtsim data import", "--detail")
     assert_refused(qtsim("backtest", "--set", "sim.mode=ticks"), 1, "no trades", "qtsim data download --trades")
+    both = qtsim("backtest", "--set", "sim.mode=ticks", "--detail", "1m")
+    assert_refused(both, 2, "--detail 1m and sim.mode = ticks contradict each other")
 
 
 def test_a_settings_file_names_line_and_key(qtsim: Run, tmp_path: Path) -> None:
