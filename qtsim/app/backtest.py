@@ -244,7 +244,7 @@ def prepare(
             other_frames=inputs.others,
         ).text
     arrays: list[SymbolInput] = []
-    sectors = sector_numbers(list(inputs.symbols))
+    sectors = sector_numbers(list(inputs.symbols), inputs.sectors)
     funding_kinds: set[str] = set()
     marked: list[bool] = []
     seen: dict[str, Records] = {}

@@ -21,6 +21,7 @@ from qtsim.data.funding import Hole, default_funding_events, funding_events, mis
 from qtsim.data.instruments import Bracket, Instrument, instrument_for, load_instruments, override_instrument
 from qtsim.data.passport import bars_passport, funding_passport, source_of_bars
 from qtsim.data.quality import QualityReport, check_bars, check_events, check_not_finer, check_spacing, usual_spacing
+from qtsim.data.sectors import read_sectors, sectors_fingerprint
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.ticks import TickStore
@@ -70,6 +71,8 @@ class RunInputs:
     columns: dict[str, dict[str | None, pd.DataFrame]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     from_store: bool = False
+    sectors: dict[str, str] = field(default_factory=dict)  # the user's own table
+    sectors_print: str = ""
     detail_ns: int = 0  # length of the finer bars; 0: none
     ticks: TickStore | None = None  # where the trades are, with sim.mode = ticks
     trade_spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # times of each symbol's first and last
@@ -374,7 +377,8 @@ def leader_symbol(settings: Settings) -> str:
 def add_instruments(
     inputs: RunInputs, settings: Settings, given: Mapping[str, Any], store: Store | None, *, plain: bool
 ) -> None:
-    """The exchange's rules of every traded symbol: those given, else those of the store's own table, else the shipped.
+    """The exchange's rules of every traded symbol: those given, else those of the store's own table, else the shipped;
+    and the user's own sectors.
 
     given: symbol → Instrument, or fields that replace the table's.
     """
@@ -391,6 +395,9 @@ def add_instruments(
     unused = sorted(set(overrides) - set(inputs.symbols))
     if unused:
         raise UsageError(f"instrument {unused[0]}: not among the run's symbols ({', '.join(inputs.symbols)})")
+    if store is not None:
+        inputs.sectors = read_sectors(store.folder, {*table, *inputs.symbols, *store.symbols()})
+        inputs.sectors_print = sectors_fingerprint(store.folder)
     for symbol, item in inputs.symbols.items():
         item.instrument = instrument_for(symbol, table, overrides, plain)
         if symbol not in overrides and not plain and "brackets" in item.instrument.assumed:
@@ -529,7 +536,7 @@ def passports(inputs: RunInputs) -> dict[str, dict[str, Any]]:
 def fingerprints(inputs: RunInputs) -> dict[str, str]:
     """Content digests of everything the run reads up to its end, by what it is: `bars BTCUSDT 1h`."""
     end = inputs.end_ns
-    prints: dict[str, str] = {}
+    prints: dict[str, str] = {"sectors": inputs.sectors_print} if inputs.sectors_print else {}
     for symbol, item in inputs.symbols.items():
         prints[f"bars {symbol} {inputs.timeframe}"] = fingerprint(until(item.history, end))
         name = timeframe_name(inputs.detail_ns) if inputs.detail_ns else ""

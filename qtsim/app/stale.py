@@ -9,6 +9,7 @@ from qtsim.app.inputs import closed_by, until
 from qtsim.app.workspace import Workspace, settings_of
 from qtsim.data.fingerprint import fingerprint
 from qtsim.data.quality import check_bars
+from qtsim.data.sectors import sectors_fingerprint
 from qtsim.data.store import Store
 from qtsim.data.ticks.store import KINDS as TICK_KINDS
 from qtsim.data.ticks.store import TickStore
@@ -54,6 +55,8 @@ def _now(store: Store, name: str, info: RunInfo) -> str:
     end = info.end_ns + info.timeframe_ns
     kind, *words = name.split()
     try:
+        if kind == "sectors":
+            return sectors_fingerprint(store.folder)
         if kind in TICK_KINDS:
             return TickStore.beside(store).fingerprint(words[0], info.start_ns, end, kind)
         if kind == "funding":

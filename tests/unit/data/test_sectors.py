@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from qtsim.data.sectors import SECTORS, base_asset, sector_numbers, sector_of
+import qtsim as qt
+from qtsim.data.sectors import SECTORS, base_asset, read_sectors, sector_numbers, sector_of, sectors_fingerprint
+from qtsim.data.store import Store
+from qtsim.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,51 @@ def test_symbols_of_one_sector_have_one_number() -> None:
 def test_no_asset_is_in_two_sectors() -> None:
     assets = [asset for bases in SECTORS.values() for asset in bases]
     assert len(assets) == len(set(assets))
+
+
+KNOWN = ("BTCUSDT", "XRPUSDT", "APTUSDT", "1000PEPEUSDT")
+
+
+def written(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sectors.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_an_own_table_counts_before_the_shipped_one(tmp_path: Path) -> None:
+    table = read_sectors(written(tmp_path, "asset,sector\nAPT,Layer1\nxrpusdt,Layer1\nPEPE,Jokes\n"), KNOWN)
+    assert table == {"APT": "Layer1", "XRP": "Layer1", "PEPE": "Jokes"}
+    numbers = sector_numbers(KNOWN, table)
+    assert numbers["BTCUSDT"] == numbers["APTUSDT"] == numbers["XRPUSDT"] != numbers["1000PEPEUSDT"]
+    assert sector_of("1000PEPEUSDT", table) == "Jokes"
+    assert read_sectors(tmp_path / "elsewhere", KNOWN) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("asset,sector\nBTC,Layer1\nBTCC,Layer1\n", r"sectors.csv, line 3: asset 'BTCC' is unknown; did you mean BTC?"),
+        ("asset,sector\nQQQ,Layer1\n", r"line 2: asset 'QQQ' is unknown; qtsim data instruments lists"),
+        ("asset,sector\nBTC,\n", r"line 2: BTC has no sector"),
+        ("asset,sector\nBTC,A\nBTCUSDT,B\n", r"line 3: BTC is in B and in A"),
+        ("name,group\nBTC,A\n", r"line 1: the columns are name, group; asset,sector are needed"),
+        ("", r"asset,sector are needed"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError) as error:
+        read_sectors(written(tmp_path, text), KNOWN)
+    assert message in str(error.value)
+
+
+def test_a_run_reads_it_and_remembers_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qtsim.toml").write_text("", encoding="utf-8")
+    store = Store(tmp_path / "data")
+    store.write_bars("BTCUSDT", "1h", qt.load_bars("BTCUSDT", "1h", sample=True).tail(400), source="made for the test")
+    written(store.folder, "asset,sector\nBTC,Gold\n")
+    run = qt.backtest("ema_cross", symbols="BTCUSDT", timeframe="1h", fast=True, check=False)
+    assert run.info.fingerprints["sectors"] == sectors_fingerprint(store.folder) != ""
+    written(store.folder, "asset,sector\nBTCC,Gold\n")
+    with pytest.raises(DataError, match="did you mean BTC"):
+        qt.backtest("ema_cross", symbols="BTCUSDT", timeframe="1h", fast=True, check=False)
