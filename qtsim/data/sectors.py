@@ -30,7 +30,7 @@ def base_asset(symbol: str) -> str:
 
 
 def sector_of(symbol: str, own: Mapping[str, str] | None = None) -> str:
-    """Return the sector of a symbol; a symbol of none is its own. own: base asset → sector, before the shipped table."""
+    """Return the sector of a symbol; one of none is its own. own: base asset → sector, before the shipped table."""
     base = base_asset(symbol)
     if own and base in own:
         return own[base]

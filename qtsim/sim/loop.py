@@ -61,6 +61,7 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.paths import next_multiple_nb
+from qtsim.sim.skip import skip_trades_nb
 from qtsim.sim.steps import (
     bar_number_nb,
     enter_nb,
@@ -445,6 +446,15 @@ def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts
 
 
 @kernel
+def pass_quiet_trades_nb(tape: Tape, book: Book, journal: Journal, b: int, stop_at: int, params: Record) -> int:
+    """Pass over trades from boundary `b` on at which nothing can happen, and wait for the one at which it can."""
+    reached = skip_trades_nb(tape, book, b, stop_at, params)
+    if reached > b and reached < len(tape.boundaries):
+        wait_for_trade_nb(tape, book, journal, tape.boundaries[reached - 1], tape.boundaries[reached], params)
+    return reached
+
+
+@kernel
 def look_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
     """One cycle of every open position by the clock, at the last prices."""
     for i in range(len(book.slots)):
@@ -475,6 +485,11 @@ def run_nb(
     at_close = params["sim"]["fill_at"] == FillAt.CLOSE
     while book.counters[CURSOR] < end:
         b = book.counters[CURSOR]
+        if tape.path_ns == 0:
+            b = pass_quiet_trades_nb(tape, book, journal, b, min(stop_at, end), params)
+            book.counters[CURSOR] = b
+            if b >= end:
+                break
         if b >= stop_at:
             return PAUSED
         if not has_room_nb(journal, n):
@@ -488,6 +503,8 @@ def run_nb(
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
         obey_outages_nb(tape, book, ts)
         if tape.marked[b] == 1:
+            for i in range(n):
+                book.slots[i]["looked"] = 0
             move_money_nb(book, ts, params)
             # 3. equity marked, UTC day rolled, governor
             row = journal.equity[journal.counts[EQUITIES]]

@@ -83,6 +83,12 @@ slot_dt = np.dtype(
         ("marks", "f8", (4,)),
         ("share", "f8"),  # of the segment, walked so far
         ("next_cycle", "i8"),  # interval monitoring: time of the next cycle, ns
+        # trades as the path: what has to be reached for anything to happen
+        ("looked", "i8"),  # 1: a cycle has held since the last fill and the last close of a signal's bar
+        ("last_below", "f8"),
+        ("last_above", "f8"),
+        ("mark_below", "f8"),
+        ("mark_above", "f8"),
         ("event_share", "f8"),
         ("event_price", "f8"),
         ("event_mark", "f8"),

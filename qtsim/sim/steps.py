@@ -144,6 +144,7 @@ def tell_governor_nb(
 @kernel
 def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, is_leg: bool, params: Record) -> None:
     """Apply the exit that stands in the next fill row: cash, quantity, legs; and the trade, once flat."""
+    book.slots[i]["looked"] = 0
     position = book.positions[i]
     instrument = tape.instruments[i]
     fill = journal.fills[journal.counts[FILLS]]
@@ -291,6 +292,8 @@ def run_cycles_nb(tape: Tape, book: Book, journal: Journal, i: int, once: bool, 
         return
     while is_observable_nb(book, i):
         acted = run_cycle_nb(tape, book, journal, i, params)
+        if not acted:
+            book.slots[i]["looked"] = 1
         if once or not acted:
             return
 
@@ -320,6 +323,7 @@ def charge_funding_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int
 @kernel
 def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
     """Fill the symbol's plan at its current point; its hard stop stands, its first cycle is at the next point."""
+    book.slots[i]["looked"] = 0
     account = book.account[0]
     plan = book.plans[i]
     point = book.points[i]
