@@ -93,7 +93,7 @@ def obey_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Rec
         reason = signal_exit_reason_nb(
             position, tape.signals[book.slots[i]["acting"]], params["exit"]["on_opposite_signal"]
         )
-    if reason != Reason.NONE and is_observable_nb(book, i):
+    if reason != Reason.NONE and is_observable_nb(book.positions[i], book.points[i], book.counters):
         close_by_signal_nb(tape, book, journal, i, reason, params)
 
 
@@ -104,7 +104,7 @@ def end_data_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record
         return
     if book.slots[i]["bar"] == NO_BAR or not is_last_bar_nb(book, i, book.slots[i]["bar"]):
         return
-    if is_observable_nb(book, i):
+    if is_observable_nb(book.positions[i], book.points[i], book.counters):
         close_by_signal_nb(tape, book, journal, i, Reason.END_OF_DATA.value, params)
 
 

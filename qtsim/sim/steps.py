@@ -46,6 +46,7 @@ from qtsim.sim.market import (
     NO_BAR,
     TRADES,
     Book,
+    Ints,
     Journal,
     Tape,
 )
@@ -193,7 +194,7 @@ def liquidate_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
 @kernel
 def liquidate_in_account_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
     """The exchange takes over one position of a liquidated cross account."""
-    observe_point_nb(book, i)
+    observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
     fill = journal.fills[journal.counts[FILLS]]
     fill_cross_liquidation_nb(
         fill,
@@ -226,53 +227,66 @@ def check_account_nb(tape: Tape, book: Book, journal: Journal, first: int, last:
             liquidate_in_account_nb(tape, book, journal, i, params)
 
 
+# What runs at every point takes records, not the whole book: passing that costs more than what is done at most points.
+
+
 @kernel
-def is_observable_nb(book: Book, i: int) -> bool:
+def is_observable_nb(position: Record, point: Record, counters: Ints) -> bool:
     """Is there a position and a price to judge it by? A NaN price is counted and skipped."""
-    if book.positions[i]["side"] == Side.NONE:
+    if position["side"] == Side.NONE:
         return False
-    if book.points[i]["price"] != book.points[i]["price"] or book.points[i]["mark"] != book.points[i]["mark"]:
-        book.counters[NAN_POINTS] += 1
+    if point["price"] != point["price"] or point["mark"] != point["mark"]:
+        counters[NAN_POINTS] += 1
         return False
     return True
 
 
 @kernel
-def observe_point_nb(book: Book, i: int) -> None:
-    """Remember the extremes that an open position has seen at its symbol's point."""
-    observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
+def meets_exchange_nb(position: Record, point: Record, counters: Ints, wanted: int, params: Record) -> bool:
+    """Remember the extremes of an open position; does the exchange do `wanted` (LIQUIDATION or HARD_STOP) here?"""
+    if not is_observable_nb(position, point, counters):
+        return False
+    observe_nb(position, point["price"], point["mark"])
+    return exchange_event_nb(position, point, params) == wanted
+
+
+@kernel
+def act_for_exchange_nb(tape: Tape, book: Book, journal: Journal, i: int, event: int, params: Record) -> None:
+    """The exchange liquidates the position or triggers its hard stop."""
+    if event == Reason.LIQUIDATION:
+        liquidate_nb(tape, book, journal, i, params)
+    else:
+        exit_at_market_nb(tape, book, journal, i, Reason.HARD_STOP.value, book.positions[i]["lots"], False, params)
 
 
 @kernel
 def check_exchange_nb(tape: Tape, book: Book, journal: Journal, i: int, wanted: int, params: Record) -> None:
-    """Let the exchange act if what it would do at this point is `wanted` (LIQUIDATION or HARD_STOP)."""
-    if not is_observable_nb(book, i):
-        return
-    position = book.positions[i]
-    observe_point_nb(book, i)
-    event = exchange_event_nb(position, book.points[i], params)
-    if event != wanted:
-        return
-    if event == Reason.LIQUIDATION:
-        liquidate_nb(tape, book, journal, i, params)
-    else:
-        exit_at_market_nb(tape, book, journal, i, Reason.HARD_STOP.value, position["lots"], False, params)
+    """Let the exchange act if what it would do at this point is `wanted`."""
+    if meets_exchange_nb(book.positions[i], book.points[i], book.counters, wanted, params):
+        act_for_exchange_nb(tape, book, journal, i, wanted, params)
 
 
 @kernel
-def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> bool:
-    """One exit cycle: decide, obey, be filled. Returns whether anything but HOLD_CURRENT came out."""
+def decide_cycle_nb(
+    position: Record, point: Record, instrument: Record, decision: Record, counters: Ints, params: Record
+) -> bool:
+    """One exit cycle: decide, and obey where that is HOLD_CURRENT. Returns whether anything else came out."""
+    decide_exit_nb(position, point, instrument, params, decision)
+    counters[CYCLES] += 1
+    if decision["action"] != Action.HOLD_CURRENT:
+        return True
+    counters[HOLDS] += 1
+    apply_decision_nb(position, decision)
+    return False
+
+
+@kernel
+def obey_decision_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Journal and obey a decision that is not HOLD_CURRENT, and be filled."""
     position = book.positions[i]
-    point = book.points[i]
     decision = book.decision[0]
-    decide_exit_nb(position, point, tape.instruments[i], params, decision)
-    book.counters[CYCLES] += 1
     action = decision["action"]
-    if action == Action.HOLD_CURRENT:
-        book.counters[HOLDS] += 1
-        apply_decision_nb(position, decision)
-        return False
-    write_decision_nb(journal, book.slots[i]["symbol"], position, point, decision)
+    write_decision_nb(journal, book.slots[i]["symbol"], position, book.points[i], decision)
     apply_decision_nb(position, decision)
     if action == Action.FULL_EXIT_NOW:
         exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], decision["leg"] > 0, params)
@@ -282,7 +296,6 @@ def run_cycle_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Recor
         else:
             is_leg = decision["leg"] > 0
             exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], is_leg, params)
-    return True
 
 
 @kernel
@@ -290,9 +303,13 @@ def run_cycles_nb(tape: Tape, book: Book, journal: Journal, i: int, once: bool, 
     """Cycles at one point: one, or repeated until HOLD_CURRENT or flat; none while the program does not run."""
     if book.governor[0]["blind"] == 1:
         return
-    while is_observable_nb(book, i):
-        acted = run_cycle_nb(tape, book, journal, i, params)
-        if not acted:
+    while is_observable_nb(book.positions[i], book.points[i], book.counters):
+        acted = decide_cycle_nb(
+            book.positions[i], book.points[i], tape.instruments[i], book.decision[0], book.counters, params
+        )
+        if acted:
+            obey_decision_nb(tape, book, journal, i, params)
+        else:
             book.slots[i]["looked"] = 1
         if once or not acted:
             return

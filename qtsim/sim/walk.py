@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import set_point_nb, trade_equity_nb
+from qtsim.core.accounting import observe_nb, set_point_nb, trade_equity_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb
 from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
@@ -24,12 +24,15 @@ from qtsim.sim.paths import (
     unfold_bar_nb,
 )
 from qtsim.sim.steps import (
+    act_for_exchange_nb,
     charge_funding_nb,
     check_account_nb,
     check_exchange_nb,
+    decide_cycle_nb,
     evaluate_nb,
     is_observable_nb,
-    observe_point_nb,
+    meets_exchange_nb,
+    obey_decision_nb,
     run_cycles_nb,
 )
 
@@ -53,29 +56,27 @@ def watched_band_nb(position: Record, point: Record, blind: int, params: Record)
 
 
 @kernel
-def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) -> None:
+def find_event_nb(slot: Record, position: Record, point: Record, segment: int, blind: int, params: Record) -> None:
     """Write the next trigger that the rest of the segment reaches: event_share, event_price, event_mark.
 
     A trigger already met fires where the walk stands. The trigger's own price is exact; the other series is linear.
     Where either price is missing nothing can be judged, so nothing may be announced: it would be announced for ever.
     """
-    last_below, last_above, mark_below, mark_above = watched_band_nb(
-        book.positions[i], book.points[i], book.governor[0]["blind"], params
-    )
-    price = book.points[i]["price"]
-    mark = book.points[i]["mark"]
-    book.slots[i]["event_share"] = NO_EVENT
+    last_below, last_above, mark_below, mark_above = watched_band_nb(position, point, blind, params)
+    price = point["price"]
+    mark = point["mark"]
+    slot["event_share"] = NO_EVENT
     if price != price or mark != mark:
         return
     if price <= last_below or price >= last_above or mark <= mark_below or mark >= mark_above:
-        book.slots[i]["event_share"] = book.slots[i]["share"]
-        book.slots[i]["event_price"] = price
-        book.slots[i]["event_mark"] = mark
+        slot["event_share"] = slot["share"]
+        slot["event_price"] = price
+        slot["event_mark"] = mark
         return
-    start = book.slots[i]["prices"][segment]
-    end = book.slots[i]["prices"][segment + 1]
-    mark_start = book.slots[i]["marks"][segment]
-    mark_end = book.slots[i]["marks"][segment + 1]
+    start = slot["prices"][segment]
+    end = slot["prices"][segment + 1]
+    mark_start = slot["marks"][segment]
+    mark_end = slot["marks"][segment + 1]
     if end != end or mark_end != mark_end:
         return
     on_last = NO_EVENT
@@ -97,25 +98,24 @@ def find_event_nb(tape: Tape, book: Book, i: int, segment: int, params: Record) 
     share = min(on_last, on_mark)
     if share == NO_EVENT:
         return
-    share = max(share, book.slots[i]["share"])
-    book.slots[i]["event_share"] = share
-    if book.slots[i]["has_mark"] == 0:
+    share = max(share, slot["share"])
+    slot["event_share"] = share
+    if slot["has_mark"] == 0:
         hit = level if on_last <= on_mark else mark_level
-        book.slots[i]["event_price"] = hit
-        book.slots[i]["event_mark"] = hit
+        slot["event_price"] = hit
+        slot["event_mark"] = hit
         return
-    book.slots[i]["event_price"] = level if on_last <= share else on_segment_nb(start, end, share)
-    book.slots[i]["event_mark"] = mark_level if on_mark <= share else on_segment_nb(mark_start, mark_end, share)
+    slot["event_price"] = level if on_last <= share else on_segment_nb(start, end, share)
+    slot["event_mark"] = mark_level if on_mark <= share else on_segment_nb(mark_start, mark_end, share)
 
 
 @kernel
-def stand_at_nb(book: Book, i: int, segment: int, share: float, ts: int) -> None:
+def stand_at_nb(slot: Record, point: Record, segment: int, share: float, ts: int) -> None:
     """Move a symbol's observation to a share of the segment."""
-    slot = book.slots[i]
     slot["share"] = share
     price = on_segment_nb(slot["prices"][segment], slot["prices"][segment + 1], share)
     mark = on_segment_nb(slot["marks"][segment], slot["marks"][segment + 1], share)
-    set_point_nb(book.points[i], ts, price, mark)
+    set_point_nb(point, ts, price, mark)
 
 
 @kernel
@@ -126,7 +126,7 @@ def advance_together_nb(book: Book, chosen: int, segment: int, share: float, ts:
     """
     for i in range(first, last):
         if i != chosen and book.slots[i]["bar"] != NO_BAR:
-            stand_at_nb(book, i, segment, share, ts)
+            stand_at_nb(book.slots[i], book.points[i], segment, share, ts)
 
 
 @kernel
@@ -178,7 +178,7 @@ def fire_next_event_nb(
     for i in range(first, last):
         if book.slots[i]["bar"] == NO_BAR or book.positions[i]["side"] == Side.NONE:
             continue
-        find_event_nb(tape, book, i, segment, params)
+        find_event_nb(book.slots[i], book.positions[i], book.points[i], segment, book.governor[0]["blind"], params)
         if book.slots[i]["event_share"] <= reach:
             ts = event_time_nb(start, length, book.slots[i]["event_share"])
             if chosen < 0 or ts < chosen_ts or (ts == chosen_ts and chosen_rank > EXCHANGE_RANK):
@@ -196,11 +196,11 @@ def fire_next_event_nb(
     i = chosen
     if chosen_rank == CYCLE_RANK:
         share = (chosen_ts - start) / length
-        stand_at_nb(book, i, segment, share, chosen_ts)
+        stand_at_nb(book.slots[i], book.points[i], segment, share, chosen_ts)
         advance_together_nb(book, i, segment, share, chosen_ts, first, last)
         book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
-        if is_observable_nb(book, i):
-            observe_point_nb(book, i)
+        if is_observable_nb(book.positions[i], book.points[i], book.counters):
+            observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
         check_account_nb(tape, book, journal, first, last, params)
         run_cycles_nb(tape, book, journal, i, True, params)
         evaluate_nb(book, journal, chosen_ts, False, params)
@@ -228,6 +228,18 @@ def any_open_nb(book: Book, first: int, last: int) -> bool:
 
 
 @kernel
+def let_exchange_act_nb(
+    tape: Tape, book: Book, journal: Journal, first: int, last: int, wanted: int, params: Record
+) -> None:
+    """At one point: liquidate, or trigger the hard stop of, each of the slots [first, last) where that is due."""
+    for i in range(first, last):
+        if book.slots[i]["bar"] == NO_BAR:
+            continue
+        if meets_exchange_nb(book.positions[i], book.points[i], book.counters, wanted, params):
+            act_for_exchange_nb(tape, book, journal, i, wanted, params)
+
+
+@kernel
 def settle_point_nb(
     tape: Tape, book: Book, journal: Journal, first: int, last: int, cycles: bool, params: Record
 ) -> None:
@@ -235,19 +247,25 @@ def settle_point_nb(
     if not any_open_nb(book, first, last):
         return
     once = params["exit"]["monitoring"] == Monitoring.INTERVAL
-    for i in range(first, last):
-        if book.slots[i]["bar"] != NO_BAR:
-            check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    let_exchange_act_nb(tape, book, journal, first, last, Reason.LIQUIDATION.value, params)
     check_account_nb(tape, book, journal, first, last, params)
-    for i in range(first, last):
-        if book.slots[i]["bar"] != NO_BAR:
-            check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
-    if not cycles:
+    let_exchange_act_nb(tape, book, journal, first, last, Reason.HARD_STOP.value, params)
+    if not cycles or book.governor[0]["blind"] == 1:
         return
     for i in range(first, last):
         # between trades the last one's price stands
-        if book.slots[i]["bar"] != NO_BAR or (once and tape.path_ns == 0):
-            run_cycles_nb(tape, book, journal, i, once, params)
+        if book.slots[i]["bar"] == NO_BAR and not (once and tape.path_ns == 0):
+            continue
+        position = book.positions[i]
+        point = book.points[i]
+        if not is_observable_nb(position, point, book.counters):
+            continue
+        if decide_cycle_nb(position, point, tape.instruments[i], book.decision[0], book.counters, params):
+            obey_decision_nb(tape, book, journal, i, params)
+            if not once:
+                run_cycles_nb(tape, book, journal, i, False, params)
+        else:
+            book.slots[i]["looked"] = 1
 
 
 @kernel
@@ -339,7 +357,7 @@ def walk_segment_nb(
         share = (horizon - start) / (end - start)
         for i in range(first, last):
             if book.slots[i]["bar"] != NO_BAR:
-                stand_at_nb(book, i, segment, share, horizon)
+                stand_at_nb(book.slots[i], book.points[i], segment, share, horizon)
         if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
             # both ends count: before what the last point closes
             charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
@@ -372,7 +390,7 @@ def walk_bars_nb(
     if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and not any_open_nb(book, first, last):
         for i in range(first, last):
             if book.slots[i]["bar"] != NO_BAR:
-                stand_at_nb(book, i, SEGMENTS - 1, 1.0, close)
+                stand_at_nb(book.slots[i], book.points[i], SEGMENTS - 1, 1.0, close)
         return
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
     for i in range(first, last):
