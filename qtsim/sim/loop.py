@@ -21,6 +21,7 @@ from qtsim.core.enums import (
     FillAt,
     Gate,
     Monitoring,
+    PathModel,
     Rule,
     Side,
     SizingModel,
@@ -60,7 +61,7 @@ from qtsim.sim.market import (
     Journal,
     Tape,
 )
-from qtsim.sim.paths import next_multiple_nb
+from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb, unfold_bar_nb
 from qtsim.sim.skip import skip_trades_nb
 from qtsim.sim.steps import (
     bar_number_nb,
@@ -387,6 +388,7 @@ def walk_to_next_nb(
         wait_for_trade_nb(tape, book, journal, ts, next_ts, params)
         return
     open_bars = 0
+    by_nearest = params["sim"]["path"] == PathModel.NEAREST and not diagnose
     for i in range(n):
         if book.slots[i]["bar"] == NO_BAR:
             continue
@@ -394,6 +396,13 @@ def walk_to_next_nb(
         if book.slots[i]["side"] != Side.SHORT:
             # in hedge mode both sides of a symbol walk one path
             last = i + 1 if book.slots[i]["other"] == NO_SLOT else i + 2
+            if by_nearest:
+                for k in range(i, last):
+                    slot = book.slots[k]
+                    bar = tape.bars[slot["bar"]]
+                    high_first = is_high_nearer_nb(bar)
+                    unfold_bar_nb(bar, high_first, slot["has_mark"] == 1, slot["prices"], slot["marks"])
+                continue
             choose_path_nb(tape, book, trial_book, trial_journal, i, last, ts, diagnose, params)
     if open_bars > 0:
         walk_bars_nb(tape, book, journal, ts, 0, n, params)
@@ -434,7 +443,7 @@ def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts
     while True:
         due = next_funding_time_nb(tape, book, 0, n, next_ts)
         cycle = next_ts
-        if by_interval and book.governor[0]["blind"] == 0 and any_open_nb(book, 0, n):
+        if by_interval and book.governor[0]["blind"] == 0 and any_open_nb(book.positions, 0, n):
             cycle = next_multiple_nb(now, interval_ns)
         if min(due, cycle) >= next_ts:
             return

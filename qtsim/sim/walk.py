@@ -11,9 +11,9 @@ from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
-from qtsim.core.records import Record
+from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
-from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, NO_BAR, Book, Journal, Tape
+from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, HOLDS, NO_BAR, Book, Ints, Journal, Tape
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -218,25 +218,13 @@ def fire_next_event_nb(
 
 
 @kernel
-def any_open_nb(book: Book, first: int, last: int) -> bool:
+def any_open_nb(positions: Records, first: int, last: int) -> bool:
     """Does any of the slots [first, last) hold a position?"""
     held = 0
     for i in range(first, last):
-        if book.positions[i]["side"] != Side.NONE:
+        if positions[i]["side"] != Side.NONE:
             held += 1
     return held > 0
-
-
-@kernel
-def let_exchange_act_nb(
-    tape: Tape, book: Book, journal: Journal, first: int, last: int, wanted: int, params: Record
-) -> None:
-    """At one point: liquidate, or trigger the hard stop of, each of the slots [first, last) where that is due."""
-    for i in range(first, last):
-        if book.slots[i]["bar"] == NO_BAR:
-            continue
-        if meets_exchange_nb(book.positions[i], book.points[i], book.counters, wanted, params):
-            act_for_exchange_nb(tape, book, journal, i, wanted, params)
 
 
 @kernel
@@ -244,12 +232,21 @@ def settle_point_nb(
     tape: Tape, book: Book, journal: Journal, first: int, last: int, cycles: bool, params: Record
 ) -> None:
     """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
-    if not any_open_nb(book, first, last):
+    if not any_open_nb(book.positions, first, last):
         return
     once = params["exit"]["monitoring"] == Monitoring.INTERVAL
-    let_exchange_act_nb(tape, book, journal, first, last, Reason.LIQUIDATION.value, params)
-    check_account_nb(tape, book, journal, first, last, params)
-    let_exchange_act_nb(tape, book, journal, first, last, Reason.HARD_STOP.value, params)
+    for i in range(first, last):
+        if book.slots[i]["bar"] != NO_BAR and meets_exchange_nb(
+            book.positions[i], book.points[i], book.counters, Reason.LIQUIDATION.value, params
+        ):
+            act_for_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
+    if params["account"]["mode_margin"] == MarginMode.CROSS:
+        check_account_nb(tape, book, journal, first, last, params)
+    for i in range(first, last):
+        if book.slots[i]["bar"] != NO_BAR and meets_exchange_nb(
+            book.positions[i], book.points[i], book.counters, Reason.HARD_STOP.value, params
+        ):
+            act_for_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
     if not cycles or book.governor[0]["blind"] == 1:
         return
     for i in range(first, last):
@@ -351,7 +348,7 @@ def walk_segment_nb(
     while True:
         due = next_funding_time_nb(tape, book, first, last, close)
         horizon = min(end, due)
-        if monitoring != Monitoring.POINTS and any_open_nb(book, first, last):
+        if monitoring != Monitoring.POINTS and any_open_nb(book.positions, first, last):
             while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
                 pass
         share = (horizon - start) / (end - start)
@@ -376,6 +373,64 @@ def walk_segment_nb(
 
 
 @kernel
+def is_quiet_bar_nb(
+    slot: Record, position: Record, point: Record, bar: Record, close: int, blind: int, params: Record
+) -> bool:
+    """Can nothing happen to an open position in this bar but cycles that hold? Its prices stay inside all triggers."""
+    if slot["looked"] == 0 or position["trail_active"] == 1 or blind == 1:
+        return False
+    if is_stale_nb(position, close) or has_order_nb(position):
+        return False
+    if bar["close"] != bar["close"] or bar["mark_close"] != bar["mark_close"]:
+        return False
+    last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
+    inside = bar["low"] > last_below and bar["high"] < last_above
+    if slot["has_mark"] == 1:
+        return inside and bar["mark_low"] > mark_below and bar["mark_high"] < mark_above
+    return inside and bar["low"] > mark_below and bar["high"] < mark_above
+
+
+@kernel
+def may_pass_nb(
+    bars: Records,
+    funding: Records,
+    slots: Records,
+    positions: Records,
+    points: Records,
+    close: int,
+    first: int,
+    last: int,
+    blind: int,
+    params: Record,
+) -> bool:
+    """May the bars of slots [first, last) be passed over: continuous, isolated, no funding due inside, all quiet?"""
+    if params["exit"]["monitoring"] != Monitoring.CONTINUOUS or params["account"]["mode_margin"] == MarginMode.CROSS:
+        return False
+    for i in range(first, last):
+        slot = slots[i]
+        row = slot["next_funding"]
+        if row < slot["funding_end"] and funding[row]["ts"] <= close:
+            return False
+        if slot["bar"] == NO_BAR or positions[i]["side"] == Side.NONE:
+            continue
+        if not is_quiet_bar_nb(slot, positions[i], points[i], bars[slot["bar"]], close, blind, params):
+            return False
+    return True
+
+
+@kernel
+def pass_bar_nb(slot: Record, position: Record, point: Record, close: int, counters: Ints) -> None:
+    """What a quiet bar leaves behind: its close, the extremes seen at its points, and the cycles that held there."""
+    if position["side"] != Side.NONE:
+        for k in range(1, SEGMENTS + 1):
+            observe_nb(position, slot["prices"][k], slot["marks"][k])
+        counters[CYCLES] += SEGMENTS
+        counters[HOLDS] += SEGMENTS
+    slot["share"] = 1.0
+    set_point_nb(point, close, slot["prices"][SEGMENTS], slot["marks"][SEGMENTS])
+
+
+@kernel
 def walk_bars_nb(
     tape: Tape,
     book: Book,
@@ -387,10 +442,11 @@ def walk_bars_nb(
 ) -> None:
     """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
     close = ts_open + tape.path_ns
-    if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and not any_open_nb(book, first, last):
+    blind = book.governor[0]["blind"]
+    if may_pass_nb(tape.bars, tape.funding, book.slots, book.positions, book.points, close, first, last, blind, params):
         for i in range(first, last):
             if book.slots[i]["bar"] != NO_BAR:
-                stand_at_nb(book.slots[i], book.points[i], SEGMENTS - 1, 1.0, close)
+                pass_bar_nb(book.slots[i], book.positions[i], book.points[i], close, book.counters)
         return
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
     for i in range(first, last):
