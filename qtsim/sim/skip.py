@@ -53,6 +53,8 @@ def quiet_until_nb(tape: Tape, book: Book, ts: int, params: Record) -> int:
     until = next_funding_time_nb(tape, book, 0, len(book.slots), NEVER_DUE)
     if book.counters[NEXT_OUTAGE] < len(tape.outages):
         until = min(until, tape.outages[book.counters[NEXT_OUTAGE]]["ts"])
+    # a trade at the instant of a cycle is evaluated, whether anything is open or not
+    cycles = by_clock and params["gates"]["enabled"] == 1
     for i in range(len(book.slots)):
         if is_busy_nb(book, i, params):
             return -1
@@ -60,9 +62,12 @@ def quiet_until_nb(tape: Tape, book: Book, ts: int, params: Record) -> int:
         if position["side"] == Side.NONE:
             continue
         if by_clock:
-            until = min(until, next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9)))
-        elif position["stale_price"] == position["stale_price"] and position["stale_ts"] > ts:
+            cycles = True
+        elif position["stale_price"] == position["stale_price"] and position["stale_ts"] > book.points[i]["ts"]:
+            # its age counts from its own symbol's next trade, and the band is that of its last one
             until = min(until, position["stale_ts"])
+    if cycles:
+        until = min(until, next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9)))
     return until
 
 

@@ -1,0 +1,87 @@
+"""Runs on trades, trade by trade: what is due between the trades of a symbol, at the time at which it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qtsim.core.enums import Health, Reason
+from qtsim.core.records import Records, bar_dt, funding_dt, outage_dt
+from qtsim.sim.journals import Journals
+from qtsim.sim.market import SymbolInput, build_market
+from qtsim.sim.run import first_difference, run_compiled, run_reference
+from qtsim.sim.trades import join_chunk, signal_times, trade_rows
+from tests.generated import HOUR, START, empty_signals, instrument, params_of
+
+MINUTE = HOUR // 60
+HOURS = 6
+SETTINGS: dict[str, Any] = {
+    "gates.enabled": False,
+    "exit.stops.trail.mode": "off",
+    "leverage.model": "fixed",
+    "leverage.fixed": 1.0,
+    "sizing.model": "fixed_qty",
+    "sizing.fixed_qty": 1.0,
+    "exit.base_sl": 0.015,
+    "costs.funding.inclusive": "open",
+    "sim.end_of_data": "close",
+}
+
+
+def trades_at(prices: dict[float, float], also: tuple[float, ...] = ()) -> Records:
+    """Trades by minute from the start; those of `also` happen twice."""
+    times = sorted([*prices, *also])
+    price = np.array([prices[minute] for minute in times])
+    time = START + (np.array(times) * MINUTE).astype(np.int64)
+    return trade_rows(time, price, np.ones(len(time)), price, np.full(len(time), np.nan))
+
+
+def run(
+    trades: dict[str, Records], *, long_at: int = 0, funding: int | None = None, outage: int | None = None, **own: Any
+) -> Journals:
+    """A run of both drivers, which must agree. long_at: bar at whose close AAA is to be bought."""
+    inputs = []
+    for name in trades:
+        bars = np.zeros(HOURS, bar_dt)
+        bars["ts_open"] = START + HOUR * np.arange(HOURS)
+        signals = empty_signals(HOURS)
+        signals["long"][long_at] = int(name == "AAA" and long_at >= 0)
+        events = np.zeros(int(funding is not None), funding_dt)
+        if funding is not None:
+            events["ts"], events["rate"], events["mark"] = START + funding * MINUTE, 0.001, np.nan
+        inputs.append(SymbolInput(name, bars, signals, events, instrument(), False))
+    market = build_market(inputs, HOUR)
+    if outage is not None:
+        rows = np.zeros(1, outage_dt)
+        rows["ts"], rows["health"] = START + outage * MINUTE, Health.CRITICAL
+        market = market._replace(outages=rows)
+    params = params_of({**SETTINGS, **{name.replace("__", "."): value for name, value in own.items()}})
+    chunk = join_chunk(list(trades.values()), signal_times(market), [True] * len(trades), horizon=None)
+    found = [driver(market, params, 10_000.0, list(trades), trades=[chunk]) for driver in (run_compiled, run_reference)]
+    assert first_difference(*found) is None
+    return found[0]
+
+
+def test_a_position_grows_old_between_two_of_its_trades() -> None:
+    """Another symbol's trade comes first after the age is reached; the position's own next trade ends it."""
+    own = dict.fromkeys(range(0, 201, 10), 100.0) | {230: 99.7, 240: 99.7, 300: 99.7}
+    result = run(
+        {"AAA": trades_at(own), "BBB": trades_at({0: 50.0, 220: 50.0, 225: 50.0, 300: 50.0})},
+        exit__guard__stale__hours=2.5,
+        exit__guard__stale__stop_share=0.1,
+    )
+    assert list(result.trades["exit_reason"]) == [Reason.STALE]
+    assert list(result.trades["exit_ts"]) == [START + 230 * MINUTE]
+
+
+def test_the_governor_judges_a_flat_account_at_a_trade_at_the_instant_of_a_cycle() -> None:
+    result = run(
+        {"AAA": trades_at(dict.fromkeys((0, 60, 135, 140, 145, 200, 300), 100.0))},
+        long_at=-1,
+        outage=130,
+        gates__enabled=True,
+        exit__monitoring="interval",
+        exit__check_interval_s=600.0,
+    )
+    assert list(result.governor["ts"]) == [START + 140 * MINUTE]
