@@ -532,7 +532,7 @@ def run_nb(
         open_bars_nb(tape, book, ts)
         expire_signals_nb(tape, book, journal, ts)
         looks = has_cycle_at_open_nb(ts, params) and is_last_at_instant_nb(tape, b, params)
-        settle_point_nb(tape, book, journal, 0, n, looks, params)
+        settle_point_nb(tape, book, journal, ts, 0, n, looks, params)
         if evaluates_at_open_nb(tape, looks, params):
             evaluate_nb(book, journal, ts, False, params)
         # 6. signal exits, 7. pending entries

@@ -174,7 +174,7 @@ class ReferenceBacktest:
             self._expire_signals(ts)
             is_last = b + 1 == len(boundaries) or boundaries[b + 1] > ts or self.monitoring != Monitoring.INTERVAL
             looks = self._looks_at(ts) and is_last
-            self._settle(sorted(self.paths), cycles=looks)
+            self._settle(sorted(self.paths), ts, cycles=looks)
             if self._evaluates_at_open(looks=looks):
                 self.session.evaluate(ts)
             self._act_on_signals(ts)  # 6 and 7
@@ -491,7 +491,7 @@ class ReferenceBacktest:
             if horizon == close and self.both_ends:
                 self._charge_boundary_funding(walking, close)  # before what the last point closes
             if horizon == end:
-                self._settle(walking, cycles=self.monitoring != Monitoring.INTERVAL)
+                self._settle(walking, end, cycles=self.monitoring != Monitoring.INTERVAL)
                 if self.monitoring == Monitoring.POINTS:
                     self.session.evaluate(end)
                 # whether a bar follows is not known yet where the order of this one is chosen
@@ -594,7 +594,7 @@ class ReferenceBacktest:
         if self.monitoring == Monitoring.CONTINUOUS:
             self.session.run_cycles(i, once=False)
 
-    def _settle(self, symbols: list[int], *, cycles: bool) -> None:
+    def _settle(self, symbols: list[int], ts: int, *, cycles: bool) -> None:
         """One point: liquidation of all symbols, then exchange stops of all, then exit cycles of all."""
         for i in symbols:
             self.broker.act(i, Reason.LIQUIDATION)
@@ -603,8 +603,11 @@ class ReferenceBacktest:
             self.broker.act(i, Reason.HARD_STOP)
         if cycles:
             once = self.monitoring == Monitoring.INTERVAL
-            # between trades the last one's price stands
             for i in range(self.n) if once and self.market.path_ns == 0 else symbols:
+                if i not in self.paths and self.session.is_open(i):
+                    # between trades the last one's price stands, now
+                    point = self.session.points[i]
+                    self.session.observe(i, ts, float(point["price"]), float(point["mark"]))
                 self.session.run_cycles(i, once=once)
 
     def _evaluates_at_open(self, *, looks: bool) -> bool:

@@ -85,7 +85,7 @@ def replay_close_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, p
 def replay_open_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params: Record) -> None:
     """The symbol's next bar opens at `ts`, as in steps 5 and 6 of the order of events."""
     open_bar_nb(tape, book, i, ts)
-    settle_point_nb(tape, book, journal, i, i + 1, has_cycle_at_open_nb(ts, params), params)
+    settle_point_nb(tape, book, journal, ts, i, i + 1, has_cycle_at_open_nb(ts, params), params)
     pending = book.slots[i]["pending"]
     book.slots[i]["pending"] = NO_BAR
     book.slots[i]["acting"] = NO_BAR

@@ -229,7 +229,7 @@ def any_open_nb(positions: Records, first: int, last: int) -> bool:
 
 @kernel
 def settle_point_nb(
-    tape: Tape, book: Book, journal: Journal, first: int, last: int, cycles: bool, params: Record
+    tape: Tape, book: Book, journal: Journal, ts: int, first: int, last: int, cycles: bool, params: Record
 ) -> None:
     """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
     if not any_open_nb(book.positions, first, last):
@@ -250,11 +250,13 @@ def settle_point_nb(
     if not cycles or book.governor[0]["blind"] == 1:
         return
     for i in range(first, last):
-        # between trades the last one's price stands
         if book.slots[i]["bar"] == NO_BAR and not (once and tape.path_ns == 0):
             continue
         position = book.positions[i]
         point = book.points[i]
+        if book.slots[i]["bar"] == NO_BAR and position["side"] != Side.NONE:
+            # between trades the last one's price stands, now
+            set_point_nb(point, ts, point["price"], point["mark"])
         if not is_observable_nb(position, point, book.counters):
             continue
         if decide_cycle_nb(position, point, tape.instruments[i], book.decision[0], book.counters, params):
@@ -359,7 +361,7 @@ def walk_segment_nb(
             # both ends count: before what the last point closes
             charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
         if horizon == end:
-            settle_point_nb(tape, book, journal, first, last, monitoring != Monitoring.INTERVAL, params)
+            settle_point_nb(tape, book, journal, end, first, last, monitoring != Monitoring.INTERVAL, params)
             if monitoring == Monitoring.POINTS:
                 evaluate_nb(book, journal, end, False, params)
             # whether a bar follows is not known yet where the order of this one is chosen

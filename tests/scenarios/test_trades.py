@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from qtsim.core.enums import Health, Reason
 from qtsim.core.records import Records, bar_dt, funding_dt, outage_dt
@@ -73,6 +74,20 @@ def test_a_position_grows_old_between_two_of_its_trades() -> None:
     )
     assert list(result.trades["exit_reason"]) == [Reason.STALE]
     assert list(result.trades["exit_ts"]) == [START + 230 * MINUTE]
+
+
+@pytest.mark.parametrize("at", [119.5, 118.0])
+def test_a_cycle_by_the_clock_acts_at_its_own_time(at: float) -> None:
+    """The cycle at 02:00 sees the last trade's price; what it closes is closed at 02:00."""
+    result = run(
+        {"AAA": trades_at({0: 100.0, 60: 100.0, at: 97.0, 190: 97.0, 300: 97.0})},
+        exit__monitoring="interval",
+        exit__check_interval_s=1200.0,
+        exit__stops__hard__working_type="mark",
+        exit__stops__hard__distance=0.05,
+    )
+    assert list(result.fills["ts"]) == [START + HOUR, START + 2 * HOUR]
+    assert list(result.decisions["ts"]) == list(result.fills["ts"])
 
 
 def test_the_governor_judges_a_flat_account_at_a_trade_at_the_instant_of_a_cycle() -> None:
