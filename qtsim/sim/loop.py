@@ -542,8 +542,10 @@ def run_nb(
                 book.slots[i]["acting"] = book.slots[i]["pending"]
                 book.slots[i]["pending"] = NO_BAR
         act_on_signals_nb(tape, book, journal, trial_book, trial_journal, ts, params)
-        for i in range(n):
-            charge_entry_funding_nb(tape, book, journal, i, ts, params)
+        if b == 0 or tape.boundaries[b - 1] < ts:
+            # entries are made at the first of several trades of one instant, and charged once
+            for i in range(n):
+                charge_entry_funding_nb(tape, book, journal, i, ts, params)
         if b + 1 == end and at_close:
             # nothing follows that would show what was done at the last close
             mark_to_market_nb(

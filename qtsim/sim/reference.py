@@ -178,7 +178,8 @@ class ReferenceBacktest:
             if self._evaluates_at_open(looks=looks):
                 self.session.evaluate(ts)
             self._act_on_signals(ts)  # 6 and 7
-            if self.both_ends:
+            is_first = b == 0 or boundaries[b - 1] < ts
+            if self.both_ends and is_first:  # of several trades of one instant entries are made at the first
                 self._charge_entries(ts)
             if b + 1 == len(boundaries) and self.fill_at == FillAt.CLOSE:
                 self.session.mark(ts, again=True)  # nothing follows that would show what was done at the last close

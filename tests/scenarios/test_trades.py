@@ -100,3 +100,9 @@ def test_the_governor_judges_a_flat_account_at_a_trade_at_the_instant_of_a_cycle
         exit__check_interval_s=600.0,
     )
     assert list(result.governor["ts"]) == [START + 140 * MINUTE]
+
+
+def test_an_entry_at_a_funding_time_is_charged_once_however_many_trades_that_instant_has() -> None:
+    prices = dict.fromkeys((0, 60, 130, 200, 300), 100.0)
+    result = run({"AAA": trades_at(prices, (60, 60, 60))}, funding=60, costs__funding__inclusive="both")
+    assert list(result.funding["ts"]) == [START + HOUR]
