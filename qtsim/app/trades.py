@@ -198,10 +198,12 @@ def quote_signals(signals: Records, store: TickStore, symbol: str) -> None:
     closes = signals["ts_close"]
     before = np.nan
     known = False
-    for day in store.days_between(symbol, int(closes[0]) - DAY, int(closes[-1]) + 1, "quotes"):
+    days = store.days_between(symbol, int(closes[0]) - DAY, int(closes[-1]) + 1, "quotes")
+    for k, day in enumerate(days):
         quotes = store.read_day(symbol, day).quotes
         known = known or quotes.rows > 0
-        rows = (closes >= day) & (closes < day + DAY)
+        # until the next day with quotes the last of this one is in force
+        rows = (closes >= day) & (closes < days[k + 1] if k + 1 < len(days) else True)
         signals["half_spread"][rows] = half_spreads(closes[rows], quotes, before)
         before = float(_half(quotes)[-1]) if quotes.rows else before
     if not known:
