@@ -109,8 +109,8 @@ def total_return(totals: Totals, equity: pd.DataFrame) -> float:
     marks, growth = equity["equity"].to_numpy(), equity["growth"].to_numpy()
     if bool((marks == growth).all()):
         return totals.net / totals.initial_balance
-    if marks[-1] <= 0.0:
-        return -1.0
+    if marks[-1] <= 0.0 or growth[-1] <= 0.0:
+        return max(float(growth[-1]), 0.0) / totals.initial_balance - 1.0
     return float(totals.equity * (growth[-1] / marks[-1])) / totals.initial_balance - 1.0
 
 

@@ -315,11 +315,20 @@ def grown_balance(ts: np.ndarray, equity: np.ndarray, transfers: Records) -> np.
 
 
 def time_weighted(balance: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """A balance without what was moved in (above 0) or out at each of its rows; the first row's scale is kept."""
-    known = (moved != 0.0) & (balance > 0.0)
-    steps = np.ones_like(balance)
-    steps[known] = (balance[known] - moved[known]) / balance[known]
-    result: np.ndarray = balance * np.cumprod(steps)
+    """A balance without what was moved in (above 0) or out at each of its rows; the first row's scale is kept.
+
+    While all is withdrawn nothing is gained or lost; what has lost everything stays there, whatever is put in.
+    """
+    result: np.ndarray = balance.astype(np.float64)
+    scale, held = 1.0, False
+    for k in np.flatnonzero(moved):
+        value = float(result[k] if held else (balance[k] - moved[k]) * scale)
+        held = value <= 0.0 or balance[k] <= 0.0
+        if held:
+            result[k:] = value
+        else:
+            scale = value / float(balance[k])
+            result[k:] = balance[k:] * scale
     return result
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import qtsim as qt
 from qtsim.app.injections import read_outages, read_transfers, transfer_rows
 from qtsim.errors import UsageError
 from qtsim.results.run_folder import load_run
+from qtsim.results.tables import time_weighted
 from tests.generated import HOUR, START
 
 DAY = 24 * HOUR
@@ -91,6 +93,34 @@ def test_returns_are_free_of_transfers() -> None:
         assert run.metrics[name] == pytest.approx(without.metrics[name], rel=1e-5), name
     assert run.metrics["Net Profit"] != pytest.approx(without.metrics["Net Profit"], rel=0.02)
     assert len(run.trades) == len(without.trades)
+
+
+WEIGHTED = {
+    "half is withdrawn": ([100, 110, 55, 66], [0, 0, -55, 0], [100, 110, 110, 132]),
+    "before anything": ([150, 165], [50, 0], [100, 110]),
+    "all is withdrawn": ([100, 110, 0, 0], [0, 0, -110, 0], [100, 110, 110, 110]),
+    "all is withdrawn, and some comes again": ([100, 110, 0, 50, 55], [0, 0, -110, 50, 0], [100, 110, 110, 110, 121]),
+    "all is lost, and some comes": ([100, 0, 50, 55], [0, 0, 50, 0], [100, 0, 0, 0]),
+    "more than all is lost, and some comes": ([100, -10, 50, 55], [0, 0, 60, 0], [100, -10, -10, -10]),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTED)
+def test_a_balance_without_what_was_moved(case: str) -> None:
+    balance, moved, expected = (np.array(row, dtype=np.float64) for row in WEIGHTED[case])
+    np.testing.assert_allclose(time_weighted(balance, moved), expected)
+
+
+def test_a_withdrawal_of_everything_is_no_loss() -> None:
+    bars = {"BTCUSDT": qt.load_bars("BTCUSDT", "1h", "2024-01-01", "2024-01-11", sample=True)}
+    bars["BTCUSDT"] = bars["BTCUSDT"].iloc[:200]
+    when = str(bars["BTCUSDT"].index[100])[:16]
+    idle = {"entry.confidence.min": 1.0, "entry.confidence.default": 0.5}
+    run = qt.backtest("ema_cross", bars, settings=idle, transfers=[(when, -10_000.0)], fast=True, check=False)
+    assert not len(run.fills)
+    assert run.totals.equity == 0.0
+    names = ("Total Return", "Max Drawdown", "CAGR", "Net Profit")
+    assert [run.metrics[name] for name in names] == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_saved_run_keeps_them(run: qt.Result, tmp_path: Path) -> None:
