@@ -314,6 +314,7 @@ def miss_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
         row = book.slots[i]["acting"]
         if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NOT_RUNNING.value)
+        book.slots[i]["acting"] = NO_BAR
 
 
 @kernel
@@ -322,7 +323,9 @@ def act_on_signals_nb(
 ) -> None:
     """Steps 6 and 7 at the points that the symbols show now."""
     if book.governor[0]["blind"] == 1:
+        # the data end all the same
         miss_signals_nb(tape, book, journal, ts)
+        obey_signals_nb(tape, book, journal, params)
         return
     obey_signals_nb(tape, book, journal, params)
     plan_candidates_nb(tape, book, journal, trial_book, trial_journal, ts, params)

@@ -297,7 +297,7 @@ class ReferenceBacktest:
             for i, (bar, signal) in sorted(signals.items()):
                 if self.session.request(i, signal) != 0:
                     self.session.deny_request(i, bar, signal, Rule.NOT_RUNNING, ts)
-            return
+            signals = {}  # the data end all the same
         self.session.decide_on_signals(signals, ending, ending, ts)
 
     def _charge_entries(self, ts: int) -> None:

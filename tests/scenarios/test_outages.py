@@ -75,9 +75,11 @@ def test_signals_meanwhile_are_missed_and_counted() -> None:
     assert story.hours[0] == 6.0
 
 
-def test_the_end_of_data_closes_what_a_crash_left_open() -> None:
-    story = play(symbol([FLAT] * 6, long=[0]), blind(2.0))
+@pytest.mark.parametrize(("end_of_data", "hour"), [("close", 6.0), ("last_open", 5.0)])
+def test_the_end_of_data_closes_what_a_crash_left_open(end_of_data: str, hour: float) -> None:
+    story = play(symbol([FLAT] * 6, long=[0], short=[4]), blind(2.0), sim__end_of_data=end_of_data)
     assert story.reasons == ["end_of_data"]
+    assert story.hours == [1.0, hour]
 
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
