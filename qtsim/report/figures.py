@@ -55,7 +55,8 @@ def overview_figure(result: Result, symbol: str | None = None) -> Any:
     for trace in _trade_marks(graph, result, name):
         figure.add_trace(trace, row=1, col=1)
     equity, held = result.equity, result.buy_and_hold
-    figure.add_trace(graph.Scatter(x=equity.index, y=equity["equity"], name="equity"), row=2, col=1)
+    name_of_equity = "equity without deposits and withdrawals" if len(result.transfers) else "equity"
+    figure.add_trace(graph.Scatter(x=equity.index, y=equity["growth"], name=name_of_equity), row=2, col=1)
     figure.add_trace(
         graph.Scatter(x=held.index, y=held, name="buy and hold", line={"dash": "dot", "color": OTHER_COLOUR}),
         row=2,

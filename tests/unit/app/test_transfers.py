@@ -81,6 +81,12 @@ def test_money_adds_up(run: qt.Result) -> None:
     assert totals.equity == pytest.approx(10_000.0 + 3_000.0 + run.metrics["Net Profit"], abs=1e-6)
 
 
+def test_the_figure_compares_holding_with_equity_free_of_transfers(run: qt.Result) -> None:
+    lines = {trace.name: trace for trace in run.plot().data}
+    shown = lines["equity without deposits and withdrawals"]
+    np.testing.assert_array_equal(np.asarray(shown.y), run.equity["growth"])
+
+
 def test_returns_are_free_of_transfers() -> None:
     """Moved while nothing is open: sizes are shares of equity, and lots are fine, so every return is as without."""
     bars = {"BTCUSDT": qt.load_bars("BTCUSDT", "1h", sample=True)}
