@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -68,19 +69,22 @@ def read_sectors(folder: Path, known: Collection[str]) -> dict[str, str]:
     if not file.is_file():
         return {}
     assets = {base_asset(symbol) for symbol in known}
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
-        if rows.fieldnames is None or [name.strip() for name in rows.fieldnames] != COLUMNS:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: byte {error.start + 1} is not UTF-8; save it as CSV in UTF-8") from None
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    names = [name.strip() for name in rows.fieldnames or []]
+    if names != COLUMNS:
+        raise DataError(f"{file}, line 1: the columns are {', '.join(names) or 'none'}; asset,sector are needed")
+    rows.fieldnames = names
+    table: dict[str, str] = {}
+    for row in rows:
+        asset, sector = _sector_row(row, f"{file}, line {rows.line_num}", assets)
+        if table.setdefault(asset, sector) != sector:
             raise DataError(
-                f"{file}, line 1: the columns are {', '.join(rows.fieldnames or [])}; asset,sector are needed"
+                f"{file}, line {rows.line_num}: {asset} is in {sector} and in {table[asset]}; one sector is needed"
             )
-        table: dict[str, str] = {}
-        for row in rows:
-            asset, sector = _sector_row(row, f"{file}, line {rows.line_num}", assets)
-            if table.setdefault(asset, sector) != sector:
-                raise DataError(
-                    f"{file}, line {rows.line_num}: {asset} is in {sector} and in {table[asset]}; one sector is needed"
-                )
     return table
 
 

@@ -73,6 +73,17 @@ def test_a_wrong_row_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(error.value)
 
 
+def test_a_table_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sectors.csv").write_bytes("asset,sector\nBTC,a\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"sectors\.csv: byte 1 is not UTF-8; save it as CSV in UTF-8"):
+        read_sectors(tmp_path, ["BTCUSDT"])
+
+
+def test_blanks_around_the_columns_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "sectors.csv").write_text("asset, sector\nBTC, gold\n", encoding="utf-8")
+    assert read_sectors(tmp_path, ["BTCUSDT"]) == {"BTC": "gold"}
+
+
 def test_a_run_reads_it_and_remembers_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qtsim.toml").write_text("", encoding="utf-8")
