@@ -269,7 +269,8 @@ def _describe_bars(
             for passport in found:
                 if passport["kind"] in ("bars", "mark"):
                     passport["gap_list"] = _gaps(store, symbol, bars, passport["kind"], *period)
-            passports += found
+            # funding is the same beside every timeframe of its symbol
+            passports += [passport for passport in found if passport not in passports]
         except DataError as error:
             problems.append(str(error))
         except UsageError as error:

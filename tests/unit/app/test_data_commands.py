@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -202,6 +203,16 @@ def test_finer_bars_that_are_missing_are_told_and_no_problem(minutes: Store) -> 
     assert told.exit_code == 0, told.output
     # the third hour begins before the first minute there is
     assert "BTCUSDT bars: 1 1h bars lack 1m bars, the first at 2024-01-01 03:00 UTC (1 of 60)" in told.output
+
+
+def test_funding_is_described_once_beside_several_timeframes(store: Store) -> None:
+    store.write_bars("BTCUSDT", "4h", resample_bars(store.read_bars("BTCUSDT", "1h"), HOUR, 4 * HOUR), source="made")
+    events = pd.DataFrame(
+        {"funding_rate": [1e-4, 2e-4]}, index=pd.date_range("2024-01-01", periods=2, freq="8h", tz="UTC")
+    )
+    store.write_funding("BTCUSDT", events, source="made for the test")
+    answer = json.loads(qtsim("data", "check", "-p", "BTCUSDT", "--json").stdout)
+    assert sorted(p["kind"] for p in answer["passports"]) == ["bars", "bars", "funding"]
 
 
 def test_series_without_bars_are_checked_too(store: Store) -> None:
