@@ -283,7 +283,7 @@ def prepare(
         inputs.timeframe_ns,
         path_ns=inputs.detail_ns or None,
         regime_ns=next(iter(signals.values())).regime_ns,
-        outages=outage_rows(outages),
+        outages=outage_rows(outages, inputs.start_ns, inputs.end_ns),
         transfers=sent,
     )
     return Prepared(

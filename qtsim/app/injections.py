@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from qtsim.core.enums import Health
 from qtsim.core.records import Records, outage_dt, transfer_dt
-from qtsim.data.timeframes import format_ts, parse_time, parse_timerange
+from qtsim.data.timeframes import format_ts, parse_time
 from qtsim.errors import UsageError
 
 Outage = tuple[str, str, str]
@@ -23,23 +25,30 @@ OUTAGES = {"degraded": Health.DEGRADED, "critical": Health.CRITICAL, BLIND: Heal
 """Health while it lasts; a program that does not run has none that matters."""
 
 
-def outage_rows(outages: Sequence[Outage]) -> Records:
+def outage_rows(outages: Sequence[Outage], first: int | None = None, last: int | None = None) -> Records:
     """The program's state over time, outage_dt: from each outage's start until its end, then HEALTHY and running.
 
-    Errors: UsageError names an outage that is not understood, ends before it starts, or overlaps another.
+    first, last: the run's first and last instant, ns, where they are known. Errors: UsageError names an outage that is
+    not understood, ends before it starts, overlaps another, or lies outside the run, where it would do nothing.
     """
     rows: list[tuple[int, Health, bool]] = []
     last_end: int | None = 0
     for start, end, what in sorted(outages):
-        begins, ends = parse_timerange(f"{start}:{end}" if end else f"{start}-")
+        named = f"outage {start or '(no start)'} to {end or '(no end)'}"
         kind = what.lower()
         if kind not in OUTAGES:
-            *others, last = OUTAGES
-            raise UsageError(f"outage {start} to {end}: {what!r} must be {', '.join(others)} or {last}")
-        if begins is None or (ends is None and kind != BLIND) or (ends is not None and begins >= ends):
-            raise UsageError(f"outage {start} to {end}: it must have a start before its end; only blind may have none")
+            *others, final = OUTAGES
+            raise UsageError(f"{named}: {what!r} must be {', '.join(others)} or {final}")
+        if not start or (not end and kind != BLIND):
+            raise UsageError(f"{named}: it must have a start and an end; only blind may have no end")
+        begins, ends = _time_of(start, named), _time_of(end, named) if end else None
+        if ends is not None and begins >= ends:
+            raise UsageError(f"{named}: its end is not after its start")
         if last_end is None or begins < last_end:
-            raise UsageError(f"outage {start} to {end} overlaps the one before it")
+            raise UsageError(f"{named} overlaps the one before it")
+        if (last is not None and begins > last) or (first is not None and ends is not None and ends <= first):
+            period = " to ".join(format_ts(ts) for ts in (first, last) if ts is not None)
+            raise UsageError(f"{named} lies outside the run, {period}")
         rows.append((begins, OUTAGES[kind], kind == BLIND))
         if ends is not None:
             rows.append((ends, Health.HEALTHY, False))
@@ -48,6 +57,16 @@ def outage_rows(outages: Sequence[Outage]) -> Records:
     for row, (ts, health, blind) in zip(table, rows, strict=True):
         row["ts"], row["health"], row["blind"] = ts, health, blind
     return table
+
+
+def _time_of(text: Any, named: str) -> int:
+    """One point in time of what is named. Errors: UsageError names it."""
+    try:
+        if isinstance(text, str) and re.fullmatch(r"(?:19|20|21)\d\d", text.strip()):
+            return parse_time(f"{text.strip()}-01-01")
+        return parse_time(text)
+    except UsageError as error:
+        raise UsageError(f"{named}: {error}") from None
 
 
 def transfer_rows(transfers: Sequence[Transfer], first: int, last: int) -> Records:
@@ -66,7 +85,7 @@ def transfer_rows(transfers: Sequence[Transfer], first: int, last: int) -> Recor
 def _due(transfer: Transfer, first: int, last: int) -> int:
     if not isinstance(transfer, (tuple, list)) or len(transfer) != 2:
         raise UsageError(f'transfer {transfer!r} is not understood; give a time and an amount: ("2024-03-01", -500.0)')
-    due = parse_time(transfer[0])
+    due = _time_of(transfer[0], f"transfer at {transfer[0]}")
     if not first <= due <= last:
         raise UsageError(
             f"transfer at {format_ts(due)} lies outside the run, {format_ts(first)} to {format_ts(last)}; "

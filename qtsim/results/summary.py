@@ -157,6 +157,7 @@ def assumptions_text(result: Result) -> str:
         f"mark price: {mark}",
         *([f"path: {info.detail}"] if info.detail else []),
         f"wallet {result.totals.initial_balance:,.0f} {info.quote}{transfers_text(result)}",
+        *outages_texts(info),
         f"{model} {leverage_text(result)} {mode_text(settings)}",
         fill_at,
         f"taker {_rate(info.taker)}, slippage {slippage_text(settings)}",
@@ -164,6 +165,12 @@ def assumptions_text(result: Result) -> str:
     if settings.get("sim.path", "nearest") != "nearest":
         parts.append(f"{settings['sim.path']} path")
     return " · ".join(parts)
+
+
+def outages_texts(info: RunInfo) -> list[str]:
+    """program blind from 2025-06-01 on, critical 2025-03-01 to 2025-03-02: the outages that the caller injected."""
+    parts = [f"{what} {start} to {end}" if end else f"{what} from {start} on" for start, end, what in info.outages]
+    return [f"program {', '.join(parts)}"] if parts else []
 
 
 def transfers_text(result: Result) -> str:
