@@ -384,6 +384,9 @@ def verdict_text(result: Result) -> str:
     few = len(result.trades)
     if 0 < few < 30:
         text += "; 1 trade proves little" if few == 1 else f"; {few} trades prove little"
+    net = result.totals.net
+    if total * net < 0.0 and len(result.transfers):
+        text += f"; the account itself {'gained' if net > 0.0 else 'lost'}, as transfers changed how much was at work"
     return text
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,6 +236,15 @@ def test_a_sign_that_depends_on_the_path_is_on_the_first_line(result: Result) ->
     assert "not a result to rely on" in verdict_text(torn)
     assert "DEPENDS" not in summarize(result)[0].text
     assert verdict_text(result).startswith("loses after costs on every intrabar path")
+
+
+def test_an_account_that_gained_while_returns_lost_is_explained(result: Result) -> None:
+    assert "the account itself" not in verdict_text(result)
+    moved = pd.DataFrame({"amount": [500.0], "moved": [500.0]})
+    paid_in = replace(result, transfers=moved, metrics={**result.metrics, "Total Return": -0.01})
+    gained = replace(paid_in, totals=replace(result.totals, net=5.0))
+    assert "; the account itself gained, as transfers changed how much was at work" in verdict_text(gained)
+    assert "the account itself" not in verdict_text(replace(paid_in, totals=replace(result.totals, net=-5.0)))
 
 
 def test_tight_trails_ask_for_finer_bars() -> None:
