@@ -295,7 +295,7 @@ def _notes(result: Result) -> list[list[str]]:
         text = f"did not apply to {uncompared:,} pairs of a signal and an open position: too few bars in common"
         notes.append(["Correlation", text])
     share = path_share(result)
-    if np.isfinite(share):
+    if np.isfinite(share) and result.info.settings.get("sim.mode") != "ticks":
         exits = f"{100.0 * share:.1f} % of the exits" if share > 0.0 else "no exit"
         notes.append(["Path", f"{exits} could differ had a bar's high and low come in the other order"])
     return notes

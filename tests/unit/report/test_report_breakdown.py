@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,6 +190,13 @@ def test_spans_that_nobody_could_tell_apart_are_joined() -> None:
     far = [Span("PAUSE_1H", 1000 * n, 1000 * n + 5, True, 1, 0.01, 0.005, 1.0) for n in range(10)]
     assert len(drawn_spans(far, 10_000, limit=9)) == 1
     assert len(drawn_spans(far, 5_000, limit=9)) == 10
+
+
+def test_a_run_on_trades_has_no_other_order_to_speak_of() -> None:
+    bars = made_result(n_bars=200)
+    trades = replace(bars, info=replace(bars.info, settings={**bars.info.settings, "sim.mode": "ticks"}))
+    assert "Path" in dict(report_content(bars)["notes"])
+    assert "Path" not in dict(report_content(trades)["notes"])
 
 
 def test_pairs_that_could_not_be_compared_are_admitted() -> None:
