@@ -31,7 +31,7 @@ from qtsim.app.inputs import (
 )
 from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
-from qtsim.app.trades import StoredTrades, days_without_quotes, quote_signals, refuse_with_trades
+from qtsim.app.trades import StoredTrades, days_without_quotes, quote_signals, refuse_with_trades, refuse_without_quotes
 from qtsim.app.volume_share import share_texts
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
@@ -114,6 +114,7 @@ def run_backtest(
     started = datetime.now(UTC)
     clock = time.perf_counter()
     settings = resolved.settings
+    refuse_without_quotes(settings)
     saved = _saved_agent(settings, options)
     add_strategy_needs(inputs, strategy, store, settings)
     add_instruments(inputs, settings, options.instruments, store, plain=resolved.profile == "plain")

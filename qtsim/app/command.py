@@ -228,7 +228,7 @@ def _gather(opened: Opened) -> RunInputs:
     if missing is None or store.is_synthetic:
         return gather_store(store, settings, symbols)
     try:
-        return gather_store(store, settings, [missing])
+        return gather_store(store, settings, symbols)
     except UsageError as error:
         text = str(error)
         if "qtsim data import" not in text:

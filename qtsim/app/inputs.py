@@ -191,9 +191,10 @@ def set_detail(
     name = settings.data.detail_timeframe
     length = timeframe_ns(name)
     if length >= inputs.timeframe_ns or inputs.timeframe_ns % length:
+        finer = next((one for one in ("1m", "1s") if timeframe_ns(one) < inputs.timeframe_ns), "")
+        right = f"name a shorter timeframe that divides them, such as {finer}" if finer else "leave --detail out"
         raise UsageError(
-            f"data.detail_timeframe = {name}: {inputs.timeframe} bars do not consist of {name} bars; "
-            "name a shorter timeframe that divides them, such as 1m"
+            f"data.detail_timeframe = {name}: {inputs.timeframe} bars do not consist of {name} bars; {right}"
         )
     inputs.detail_ns = length
     for symbol, frame in frames.items():
@@ -326,6 +327,12 @@ def keep_traded(inputs: RunInputs, store: Store, settings: Settings) -> None:
                 f"{format_ts(first)}; a run on trades needs both"
             )
         inputs.trade_spans[symbol] = (first, last)
+        lacking = len(inputs.ticks.missing_days(symbol, first, last + 1))
+        if lacking:
+            inputs.warnings.append(
+                f"{symbol}: no trades on {lacking:,} of the days between its first trade and its last; nothing is "
+                "filled on them, and a signal expires"
+            )
         if settings.costs.slippage.model == "spread" and not inputs.ticks.days(symbol, "quotes"):
             raise DataError(
                 f"{symbol}: costs.slippage.model = spread needs quotes, and there are none; import bookTicker files or "

@@ -18,6 +18,15 @@ from qtsim.sim.trades import TradeChunk, join_chunk, signal_times, trade_rows
 DAY = 86_400_000_000_000
 
 
+def refuse_without_quotes(settings: Settings) -> None:
+    """Errors: UsageError for a slippage by the quoted spread where no quotes are read: on bars."""
+    if settings.costs.slippage.model == "spread" and settings.sim.mode != "ticks":
+        raise UsageError(
+            f"costs.slippage.model = spread needs quotes, and with sim.mode = {settings.sim.mode} there are none; "
+            "set sim.mode = ticks, or choose fixed, size or impact"
+        )
+
+
 def refuse_with_trades(settings: Settings, *, trains: bool) -> None:
     """Errors: UsageError for what has no meaning where trades are the path. trains: sizing model rl learns."""
     if settings.sim.fill_at != "next_open":

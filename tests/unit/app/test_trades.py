@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 import qtsim as qt
+from qtsim.app.command import _gather, open_run
+from qtsim.app.inputs import gather_store
 from qtsim.app.trades import half_spreads, marks_at, quote_signals, traded_span
+from qtsim.app.workspace import find_workspace, settings_of
 from qtsim.core.records import bar_dt, signal_dt
 from qtsim.data.store import Store
 from qtsim.data.ticks import Quotes, TickStore
@@ -100,6 +103,32 @@ def test_a_spread_without_quotes_is_an_error(store: Store) -> None:
         file.unlink()
     with pytest.raises(DataError, match="spread needs quotes"):
         run(costs__slippage__model="spread")
+
+
+def test_a_spread_on_bars_is_an_error(store: Store) -> None:
+    bars = TickStore.beside(store).bars("BTCUSDT", "1h")
+    with pytest.raises(UsageError, match=r"spread needs quotes, and with sim\.mode = bars there are none"):
+        qt.backtest(EachHour, {"BTCUSDT": bars}, settings={"costs.slippage.model": "spread"})
+
+
+def test_days_without_trades_are_told(store: Store) -> None:
+    (store.folder / "trades" / "BTCUSDT" / "2024-08-08.parquet").unlink()
+    settings = settings_of(find_workspace(), overrides={**TICKS, "run.timeframe": "1h"}).settings
+    assert any("no trades on 1 of the days" in text for text in gather_store(store, settings, ["BTCUSDT"]).warnings)
+
+
+def test_every_symbol_without_bars_takes_part(store: Store) -> None:
+    ticks = TickStore.beside(store)
+    asked = {**TICKS, "run.timeframe": "1h", "run.symbols": "BTCUSDT,ETHUSDT", "run.strategy": "ema_cross"}
+
+    def gathered() -> set[str]:
+        opened = open_run(find_workspace(), profile=None, files=(), overrides=asked, sample=False)
+        return set(_gather(opened).symbols)
+
+    with pytest.raises(UsageError, match="no trades of ETHUSDT"):
+        gathered()
+    ticks.write_trades_day("ETHUSDT", START, made_trades(0, 7), source="made for the test")
+    assert gathered() == {"BTCUSDT", "ETHUSDT"}
 
 
 @pytest.mark.parametrize(
