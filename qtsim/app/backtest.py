@@ -409,7 +409,7 @@ def _describe(
     items = list(inputs.symbols.values())
     rates = {item.symbol: item.instrument.brackets[0].rate for item in items if item.instrument is not None}
     maker, taker = settings.costs.fees.rates()
-    warnings = list(dict.fromkeys(inputs.warnings)) + refused_texts(journals.transfers)
+    warnings = list(dict.fromkeys(inputs.warnings)) + refused_texts(journals.transfers, len(prepared.market.transfers))
     warnings += share_texts(journals.fills, prepared.bars, settings.sim.volume.warn_share)
     states = any(found.states_confidence for found in prepared.signals.values())
     if not states and _uses_confidence(settings):

@@ -104,9 +104,14 @@ def _amount(transfer: Transfer) -> float:
     return float(amount)
 
 
-def refused_texts(transfers: Records) -> list[str]:
-    """A sentence about each withdrawal that the exchange refused. transfers: transfer_dt, as the run left them"""
-    return [
+def refused_texts(transfers: Records, asked: int) -> list[str]:
+    """A sentence about each withdrawal that the exchange refused, and about transfers that the data ended before.
+
+    transfers: transfer_dt, as the run left them; asked: how many there should be.
+    """
+    late = asked - len(transfers)
+    missed = [f"{late:,} of {asked:,} transfers were due after the last price and not made"] if late > 0 else []
+    return missed + [
         f"withdrawal of {-row['amount']:,.2f} at {format_ts(int(row['ts']))} refused: only {row['withdrawable']:,.2f} "
         "backed no position"
         for row in transfers

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import qtsim as qt
-from qtsim.app.injections import read_outages, read_transfers, transfer_rows
+from qtsim.app.injections import read_outages, read_transfers, refused_texts, transfer_rows
 from qtsim.errors import UsageError
 from qtsim.results.run_folder import load_run
 from qtsim.results.tables import time_weighted
@@ -60,6 +60,13 @@ def test_a_wrong_word_of_the_command_line(text: str) -> None:
 def test_a_wrong_outage_of_the_command_line() -> None:
     with pytest.raises(UsageError, match="2024-08-05,2024-08-06,critical"):
         read_outages(["2024-08-05"])
+
+
+def test_transfers_that_the_data_ended_before_are_told() -> None:
+    made = transfer_rows([("2024-01-02", 1.0), ("2024-01-03", 1.0)], START, START + 9 * DAY)
+    made["moved"] = 1.0
+    assert refused_texts(made, 2) == []
+    assert refused_texts(made[:1], 2) == ["1 of 2 transfers were due after the last price and not made"]
 
 
 @pytest.fixture(scope="module")
