@@ -155,7 +155,7 @@
     const scale = 300 / signals, thick = (count) => Math.max(scale * count, 1.5), share = (number) => `${fixed(100 * number / signals, 1)} %`;
     const ends = [...exits.map(([reason, number]) => ({ name: label(reason), count: number, colour: colourOf(reason) })), ...(open ? [{ name: "still open", count: open, colour: "#7b8794" }] : [])];
     const pitch = (count) => Math.max(thick(count) + 4, LINE);
-    const narrow = width < 700, bar = 14, top = 24, middle = Math.round(width * 0.27), right = width - (narrow ? 140 : 230);
+    const narrow = width < 700, bar = 14, top = 24, middle = Math.round(width * 0.27), longest = Math.max(0, ...ends.map((end) => `${end.name} ${fixed(end.count, 0)}  ${fixed(100 * end.count / entries, 1)} % of the entries`.length)), right = width - (narrow ? 140 : Math.max(230, 28 + 6.8 * longest));
     const endsHeight = ends.reduce((sum, end) => sum + pitch(end.count), 0);
     const parts = [], targets = [];
     targets.push({ y: top, count: entries, colour: "var(--accent)" });
