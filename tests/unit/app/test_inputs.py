@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import qtsim as qt
-from qtsim.app.inputs import add_instruments, gather_frames
+from qtsim.app.inputs import RunInputs, add_instruments, gather_frames, set_detail
+from qtsim.config.layers import resolve
 from qtsim.config.settings import Settings
 from qtsim.data.instruments import load_instruments, write_user_instruments
 from qtsim.data.store import Store
@@ -91,3 +92,11 @@ def test_the_users_own_instrument_table_counts_and_is_kept_with_the_run(tmp_path
     assert changed.min_notional == 5
     add_instruments(inputs, settings, {"NEWUSDT": unknown}, None, plain=False)
     assert inputs.symbols["BTCUSDT"].instrument == shipped
+
+
+def test_a_finer_timeframe_is_named_that_is_finer() -> None:
+    settings = resolve(overrides={"data.detail_timeframe": "1m", "sim.mode": "detail"}).settings
+    with pytest.raises(UsageError, match=r"1m bars do not consist of 1m bars; name a shorter .* such as 1s"):
+        set_detail(RunInputs("1m", 60_000_000_000, {}), {}, settings)
+    with pytest.raises(UsageError, match="1s bars do not consist of 1m bars; leave --detail out"):
+        set_detail(RunInputs("1s", 1_000_000_000, {}), {}, settings)
