@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, instrument_dt, outage_dt, signal_dt, transfer_dt
+from qtsim.core.accounting import show_signal_nb
+from qtsim.core.records import (
+    Records,
+    bar_dt,
+    close_dt,
+    funding_dt,
+    instrument_dt,
+    outage_dt,
+    point_dt,
+    signal_dt,
+    transfer_dt,
+)
 from qtsim.results.agents import training_draws
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Floats, Market, SymbolInput, build_market
@@ -94,6 +105,15 @@ def params_of(overrides: dict[str, Any], profile: str | None = None) -> Records:
     return to_params(resolve(profile=profile, environ={}, overrides=overrides).settings, HOUR)
 
 
+def point_of(price: float, signal: Records) -> Records:
+    """A point at `price`, in a market of which the signal is known. point_dt[1]"""
+    point = np.zeros(1, point_dt)
+    point["price"] = point["mark"] = price
+    point["half_spread"] = np.nan
+    show_signal_nb(point[0], signal[0], START)
+    return point
+
+
 def empty_signals(n: int) -> Records:
     """Rows that ask for nothing in a calm market."""
     rows = np.zeros(n, signal_dt)
@@ -164,7 +184,7 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
         keep = rng.random(n) > 0.08
         keep[0] = True
     signals["thinness"] = signals["atr_pct"] / np.sqrt(bars["volume"] * bars["close"])
-    signals["half_spread"] = bars["half_spread"] = np.nan
+    bars["half_spread"] = np.nan
     bars, signals = bars[keep], signals[keep]
     every = knobs["funding_hours"]
     span = int(n * 24 / every)

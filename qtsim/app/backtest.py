@@ -31,7 +31,7 @@ from qtsim.app.inputs import (
 )
 from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
-from qtsim.app.trades import StoredTrades, days_without_quotes, quote_signals, refuse_with_trades, refuse_without_quotes
+from qtsim.app.trades import StoredTrades, days_without_quotes, refuse_with_trades, refuse_without_quotes
 from qtsim.app.volume_share import share_texts
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
@@ -266,7 +266,6 @@ def prepare(
         rows = own.rows[item.first :]
         describe_market(rows, bars, inputs.timeframe_ns)
         if inputs.ticks is not None and settings.costs.slippage.model == "spread":
-            quote_signals(rows, inputs.ticks, symbol)
             first, last = inputs.trade_spans[symbol]
             lacking = days_without_quotes(inputs.ticks, symbol, first, last + 1)
             if lacking:
@@ -328,7 +327,6 @@ def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
     signals["thinness"] = np.nan
     traded = value > 0.0
     signals["thinness"][traded] = signals["atr_pct"][traded] / np.sqrt(value[traded])
-    signals["half_spread"] = np.nan
 
 
 def _detail_words(inputs: RunInputs, covers: Sequence[DetailCover]) -> str:

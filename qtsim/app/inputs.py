@@ -333,10 +333,12 @@ def keep_traded(inputs: RunInputs, store: Store, settings: Settings) -> None:
                 f"{symbol}: no trades on {lacking:,} of the days between its first trade and its last; nothing is "
                 "filled on them, and a signal expires"
             )
-        if settings.costs.slippage.model == "spread" and not inputs.ticks.days(symbol, "quotes"):
+        if settings.costs.slippage.model == "spread" and not inputs.ticks.days_between(
+            symbol, first, last + 1, "quotes"
+        ):
             raise DataError(
-                f"{symbol}: costs.slippage.model = spread needs quotes, and there are none; import bookTicker files or "
-                "choose fixed, size or impact"
+                f"{symbol}: costs.slippage.model = spread needs quotes, and there are none in the period; import "
+                "bookTicker files or choose fixed, size or impact"
             )
 
 

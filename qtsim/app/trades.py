@@ -197,29 +197,3 @@ def marks_at(times: Ints, prices: np.ndarray, bars: Records, timeframe: int) -> 
         inside & has_mark, np.clip(prices + distance, bar["mark_low"], bar["mark_high"]), prices
     )
     return marks
-
-
-def quote_signals(signals: Records, store: TickStore, symbol: str) -> None:
-    """Write into each signal the half spread quoted when it became known. signals: signal_dt
-
-    Errors: DataError where the symbol has no quotes in the period.
-    """
-    closes = signals["ts_close"]
-    before = np.nan
-    known = False
-    days = store.days_between(symbol, int(closes[0]) - DAY, int(closes[-1]) + 1, "quotes")
-    for k, day in enumerate(days):
-        quotes = store.read_day(symbol, day).quotes
-        known = known or quotes.rows > 0
-        # until the next day with quotes the last of this one is in force
-        rows = (closes >= day) & (closes < days[k + 1] if k + 1 < len(days) else True)
-        signals["half_spread"][rows] = half_spreads(closes[rows], quotes, before)
-        before = float(_half(quotes)[-1]) if quotes.rows else before
-    if not known:
-        raise DataError(
-            f"{symbol}: costs.slippage.model = spread needs quotes, and there are none in the period; import "
-            "bookTicker files or choose fixed, size or impact"
-        )
-    missing = np.isnan(signals["half_spread"])
-    if missing.any():
-        signals["half_spread"][missing] = signals["half_spread"][~missing][0]

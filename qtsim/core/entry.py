@@ -94,7 +94,7 @@ def plan_entry_nb(
     account: Record,
     side: int,
     signal: Record,
-    ref_price: float,
+    point: Record,
     equity: float,
     margin_used: float,
     available: float,
@@ -105,14 +105,14 @@ def plan_entry_nb(
     instrument: Record,
     params: Record,
 ) -> None:
-    """Gate and plan an entry of `side` at `ref_price`, alone on the given state; plan.gate NONE means approved.
+    """Gate and plan an entry of `side` at the point's price, alone on the given state; plan.gate NONE means approved.
 
     equity, margin_used (initial margins of what is open), available: quote currency. With sizing model rl the agent
     chooses between the two halves, and its callers call them one by one.
     """
     judge_entry_nb(plan, side, signal, equity, ts, crowd, governor, stats, params)
     if plan["gate"] == Gate.NONE:
-        size_entry_nb(plan, account, signal, ref_price, equity, margin_used, available, crowd, instrument, params)
+        size_entry_nb(plan, account, signal, point, equity, margin_used, available, crowd, instrument, params)
 
 
 @kernel
@@ -120,7 +120,7 @@ def size_entry_nb(
     plan: Record,
     account: Record,
     signal: Record,
-    ref_price: float,
+    point: Record,
     equity: float,
     margin_used: float,
     available: float,
@@ -159,24 +159,26 @@ def size_entry_nb(
         return
 
     # 3. size
-    plan["round_trip"] = round_trip_ratio_nb(0.0, signal, params["costs"])
+    plan["round_trip"] = round_trip_ratio_nb(0.0, point, params["costs"])
     by_impact = params["costs"]["slippage_model"] == SlippageModel.IMPACT
     largest = np.inf if side > 0 and not by_impact else 0.0
-    slip = slippage_ratio_nb(largest, signal, params["costs"])
-    price = slipped_price_nb(ref_price, float(side), slip)
+    slip = slippage_ratio_nb(largest, point, params["costs"])
+    price = slipped_price_nb(point["price"], float(side), slip)
     set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
     if plan["gate"] != Gate.NONE:
         return
     if by_impact:
         # impact has no dearest size: the size that it does not move, and then the size at the price to which that moves
-        price = slipped_price_nb(ref_price, float(side), slippage_ratio_nb(plan["notional"], signal, params["costs"]))
+        price = slipped_price_nb(
+            point["price"], float(side), slippage_ratio_nb(plan["notional"], point, params["costs"])
+        )
         set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
         if plan["gate"] != Gate.NONE:
             return
 
     # 4. safety again, with the bracket of the notional; costs of the notional
-    plan["slippage"] = slippage_ratio_nb(plan["notional"], signal, params["costs"])
-    plan["round_trip"] = round_trip_ratio_nb(plan["notional"], signal, params["costs"])
+    plan["slippage"] = slippage_ratio_nb(plan["notional"], point, params["costs"])
+    plan["round_trip"] = round_trip_ratio_nb(plan["notional"], point, params["costs"])
     price_legs_nb(plan, params)
     if params["exit"]["policy"] != ExitPolicy.BRACKET:
         k = bracket_index_nb(plan["notional"], instrument)

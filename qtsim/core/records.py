@@ -77,7 +77,6 @@ signal_dt = np.dtype(
         ("leader_regime", "i8"),  # LeaderRegime
         ("leader_24h", "f8"),  # the leader's return over 24 h; NaN unknown
         ("thinness", "f8"),  # atr_pct / sqrt(traded value of the bar); NaN where nothing was traded
-        ("half_spread", "f8"),  # half the quoted spread / mid price; NaN without quotes
     ],
     align=True,
 )

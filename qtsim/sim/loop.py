@@ -214,7 +214,6 @@ def plan_candidates_nb(
             continue
         plan = book.plans[i]
         measure_candidate_nb(tape, book, i, request, ts, params)
-        price = book.points[i]["price"]
         crowd = book.crowd[0]
         governor = book.governor[0]
         stats = book.stats[book.slots[i]["symbol"]]
@@ -223,7 +222,9 @@ def plan_candidates_nb(
         if plan["gate"] == Gate.NONE:
             if by_agent:
                 decide_nb(book, i, ts, equity, params)
-            size_entry_nb(plan, account, signal, price, equity, initial_margin, available, crowd, instrument, params)
+            size_entry_nb(
+                plan, account, signal, book.points[i], equity, initial_margin, available, crowd, instrument, params
+            )
             if by_agent:
                 teach_nb(
                     tape,

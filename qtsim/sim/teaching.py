@@ -176,7 +176,7 @@ def replay_nb(
             plan,
             book.account[0],
             signal,
-            book.points[i]["price"],
+            book.points[i],
             equity,
             margin_used,
             available,

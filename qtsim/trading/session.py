@@ -335,18 +335,18 @@ class Session:
 
     def _plan(self, request: Request, signal: Record) -> None:
         i, plan = request.symbol, self.plans[request.symbol]
-        price = float(self.points[i]["price"])
+        point = self.points[i]
         money = (request.equity, request.margin_used, request.available)
         around = (self.crowd[0], self.governor[0], self.stats[self.symbol_of(i)])
         account, instrument = self.account[0], self.instruments[i]
         if self.learner is None:
             side, ts = request.side, request.ts
-            plan_entry_nb(plan, account, side, signal, price, *money, ts, *around, instrument, self.params)
+            plan_entry_nb(plan, account, side, signal, point, *money, ts, *around, instrument, self.params)
             return
         judge_entry_nb(plan, request.side, signal, request.equity, request.ts, *around, self.params)
         if plan["gate"] == Gate.NONE:
             self.learner.decide(i, request.ts, plan, account, self.crowd[0], request.equity)
-            size_entry_nb(plan, account, signal, price, *money, self.crowd[0], instrument, self.params)
+            size_entry_nb(plan, account, signal, point, *money, self.crowd[0], instrument, self.params)
             self.learner.teach(request, plan)
 
     def _measure(self, i: int, side: int, ts: int) -> None:

@@ -71,7 +71,6 @@ def random_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
 def told_in_trades(case: Case, seed: int) -> TradeCase:
     """A case with random trades inside its bars."""
     rng = np.random.default_rng([seed, 5])
-    case.market.signals["half_spread"] = 0.0002
     return TradeCase(case, [random_trades(item, rng) for item in case.inputs])
 
 

@@ -32,7 +32,7 @@ from qtsim.sim.market import SymbolInput, build_market, new_agent, new_governor,
 from qtsim.sim.reference import ReferenceBacktest
 from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
 from qtsim.trading.learner import Request
-from tests.generated import HOUR, Case, case_of, cases, empty_signals, instrument, params_of
+from tests.generated import HOUR, Case, case_of, cases, empty_signals, instrument, params_of, point_of
 from tests.scenarios.candles import CLEAN, symbol
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -60,7 +60,9 @@ def plan_under(action: int | None, overrides: dict[str, Any] | None = None, **si
     if action is not None:
         plan["has_action"], plan["rl_action"] = 1, action
     rules = instrument(lot=(1, 100_000_000))
-    size_entry_nb(plan[0], account[0], rows[0], 100.0, 10_000.0, 0.0, 10_000.0, crowd[0], rules[0], params)
+    size_entry_nb(
+        plan[0], account[0], rows[0], point_of(100.0, rows)[0], 10_000.0, 0.0, 10_000.0, crowd[0], rules[0], params
+    )
     assert plan["gate"][0] == Gate.NONE
     return plan[0]
 

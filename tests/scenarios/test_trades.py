@@ -106,3 +106,19 @@ def test_an_entry_at_a_funding_time_is_charged_once_however_many_trades_that_ins
     prices = dict.fromkeys((0, 60, 130, 200, 300), 100.0)
     result = run({"AAA": trades_at(prices, (60, 60, 60))}, funding=60, costs__funding__inclusive="both")
     assert list(result.funding["ts"]) == [START + HOUR]
+
+
+def test_an_entry_is_sized_by_the_spread_that_it_pays() -> None:
+    """20 bps each way at the trade: the margin with it is at its limit, not beyond."""
+    trades = trades_at(dict.fromkeys(range(0, 301, 10), 100.0))
+    trades["half_spread"] = 0.002
+    result = run(
+        {"AAA": trades},
+        costs__slippage__model="spread",
+        sizing__model="fraction",
+        sizing__fraction=0.5,
+        limits__per_trade__margin=0.15,
+    )
+    entry = result.fills[0]
+    assert entry["price"] == pytest.approx(100.2)
+    assert 1_499.0 < entry["qty"] * entry["price"] <= 1_500.0

@@ -12,9 +12,9 @@ import pytest
 import qtsim as qt
 from qtsim.app.command import _gather, open_run
 from qtsim.app.inputs import gather_store
-from qtsim.app.trades import half_spreads, marks_at, quote_signals, traded_span
+from qtsim.app.trades import half_spreads, marks_at, traded_span
 from qtsim.app.workspace import find_workspace, settings_of
-from qtsim.core.records import bar_dt, signal_dt
+from qtsim.core.records import bar_dt
 from qtsim.data.store import Store
 from qtsim.data.ticks import Quotes, TickStore
 from qtsim.errors import DataError, UsageError
@@ -178,16 +178,3 @@ def test_the_spread_in_force_is_the_last_quoted() -> None:
     np.testing.assert_allclose(half_spreads(times, quotes, 0.5), [0.5, 0.01, 0.01, 0.02, 0.02])
     empty = Quotes(*(column[:0] for column in quotes))
     np.testing.assert_allclose(half_spreads(times, empty, 0.3), 0.3)
-
-
-def test_on_a_day_without_quotes_the_last_spread_is_in_force(store: Store) -> None:
-    """Quotes of the second and the third day; the one of the third widens."""
-    ticks = TickStore.beside(store)
-    time = START + 2 * DAY + np.array([1, DAY // 2, DAY - 1])
-    wide = pd.DataFrame({"time": time, "id": [1, 2, 3], "bid": 99.0, "bid_qty": 1.0, "ask": [101.0, 102.0, 104.0]})
-    ticks.write_quotes_day("BTCUSDT", START + 2 * DAY, wide.assign(ask_qty=1.0), source="made for the test")
-    signals = np.zeros(4, signal_dt)
-    signals["half_spread"] = np.nan
-    signals["ts_close"] = START + 2 * DAY + np.array([2, DAY // 2, DAY, 2 * DAY])
-    quote_signals(signals, ticks, "BTCUSDT")
-    np.testing.assert_allclose(signals["half_spread"], [2 / 200, 3 / 201, 5 / 203, 5 / 203])

@@ -19,7 +19,7 @@ from qtsim.core.margin import liquidation_distance_nb, liquidation_price_nb
 from qtsim.core.records import Records, account_dt, crowd_dt, plan_dt, point_dt
 from qtsim.errors import UsageError
 from qtsim.sim.market import new_governor, new_stats
-from tests.generated import empty_signals, instrument, params_of
+from tests.generated import empty_signals, instrument, params_of, point_of
 
 TABLE = [
     (1, 0.590616, 1.190616, 1.495308, 1.947654, 1.327507, (0.3, 0.3, 0.4)),
@@ -196,7 +196,19 @@ def plan_of(
     params = params_of({**free, **overrides})
     account = np.zeros(1, account_dt)
     around = (0, np.zeros(1, crowd_dt)[0], new_governor()[0], new_stats(1)[0])
-    plan_entry_nb(plan[0], account[0], 1, rows[0], 100.0, EQUITY, 0.0, EQUITY, *around, instrument()[0], params[0])
+    plan_entry_nb(
+        plan[0],
+        account[0],
+        1,
+        rows[0],
+        point_of(100.0, rows)[0],
+        EQUITY,
+        0.0,
+        EQUITY,
+        *around,
+        instrument()[0],
+        params[0],
+    )
     return plan[0]
 
 

@@ -16,7 +16,7 @@ from qtsim.core.leverage import set_leverage_nb
 from qtsim.core.records import Records, account_dt, crowd_dt, fill_row_dt, plan_dt, point_dt, position_dt
 from qtsim.sim.fills import exchange_event_nb, fill_liquidation_nb
 from qtsim.sim.market import new_governor, new_stats
-from tests.generated import empty_signals, instrument, params_of
+from tests.generated import empty_signals, instrument, params_of, point_of
 
 FREE: dict[str, Any] = {"costs.slippage.bps": 0.0, "costs.fees.taker": 0.0, "costs.fees.maker": 0.0}
 FIXED: dict[str, Any] = {"leverage.model": "fixed", "limits.per_trade.leverage": 125.0}
@@ -46,7 +46,7 @@ def plan_of(
     state = (equity, margin_used, equity - margin_used)
     around = (0, np.zeros(1, crowd_dt)[0], new_governor()[0], new_stats(1)[0])
     params = params_of({"gates.enabled": False, **overrides})
-    plan_entry_nb(plan[0], account[0], side, rows[0], price, *state, *around, rules[0], params[0])
+    plan_entry_nb(plan[0], account[0], side, rows[0], point_of(price, rows)[0], *state, *around, rules[0], params[0])
     return plan[0]
 
 

@@ -13,7 +13,7 @@ from qtsim.core.enums import Gate, PlanFlag, Rule, TrailMode
 from qtsim.core.profit_lock import locked_price_nb, locked_share_nb, roe_ratio_nb
 from qtsim.core.records import account_dt, crowd_dt, plan_dt, position_dt
 from qtsim.sim.market import new_governor, new_stats
-from tests.generated import empty_signals, instrument, params_of
+from tests.generated import empty_signals, instrument, params_of, point_of
 
 NAN = np.nan
 
@@ -78,7 +78,9 @@ def plan_of(policy: str, side: int = 1, overrides: dict[str, Any] | None = None,
     params = params_of({**stated, **(overrides or {})})[0]
     plan, account = np.zeros(1, plan_dt)[0], np.zeros(1, account_dt)[0]
     around = (0, np.zeros(1, crowd_dt)[0], new_governor()[0], new_stats(1)[0])
-    plan_entry_nb(plan, account, side, rows[0], 100.0, 1e4, 0.0, 1e4, *around, instrument()[0], params)
+    plan_entry_nb(
+        plan, account, side, rows[0], point_of(100.0, rows)[0], 1e4, 0.0, 1e4, *around, instrument()[0], params
+    )
     return plan
 
 
