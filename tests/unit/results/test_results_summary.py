@@ -242,9 +242,12 @@ def test_an_account_that_gained_while_returns_lost_is_explained(result: Result) 
     assert "the account itself" not in verdict_text(result)
     moved = pd.DataFrame({"amount": [500.0], "moved": [500.0]})
     paid_in = replace(result, transfers=moved, metrics={**result.metrics, "Total Return": -0.01})
-    gained = replace(paid_in, totals=replace(result.totals, net=5.0))
+    before = result.totals.equity - result.totals.net
+    gained = replace(paid_in, totals=replace(result.totals, equity=before + 5.0))
     assert "; the account itself gained, as transfers changed how much was at work" in verdict_text(gained)
-    assert "the account itself" not in verdict_text(replace(paid_in, totals=replace(result.totals, net=-5.0)))
+    assert "the account itself" not in verdict_text(
+        replace(paid_in, totals=replace(result.totals, equity=before - 5.0))
+    )
 
 
 def test_tight_trails_ask_for_finer_bars() -> None:
