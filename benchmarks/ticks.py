@@ -98,7 +98,7 @@ def time_qtsim(data: dict[str, np.ndarray], monitoring: str) -> tuple[float, int
     bars["ts_open"] = MINUTE * (first + np.arange(n))
     for name in ("open", "high", "low", "close"):
         bars[name] = bars[f"mark_{name}"] = 60_000.0
-    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta", "thinness", "half_spread"):
+    for name in ("confidence", "tp", "sl", "trail", "divergence", "funding_delta", "thinness"):
         signals[name] = np.nan
     signals["tag"], signals["atr_ratio"], signals["symbol_risk"], signals["long"] = -1, 1.0, 1.0, 1
     rules = to_record(load_instruments()["BTCUSDT"])
