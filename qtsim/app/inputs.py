@@ -228,7 +228,7 @@ def add_stored_detail(inputs: RunInputs, store: Store, settings: Settings) -> No
     if all(item.detail is None or not len(item.detail) for item in inputs.symbols.values()):
         raise DataError(
             f"there are no {name} bars of {', '.join(inputs.symbols)} in the period; import them with "
-            "qtsim data import PATH, or leave --detail out"
+            f"qtsim data import PATH, download them with qtsim data download -i {name}, or leave --detail out"
         )
 
 

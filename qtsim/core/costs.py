@@ -18,7 +18,7 @@ VOLATILE = 1.0
 
 @kernel
 def slippage_ratio_nb(notional: float, market: Record, costs: Record) -> float:
-    """Slippage of one market fill as a ratio of its price. market: a signal or a point, what is known of the market.
+    """Slippage of one market fill as a ratio of its price. market: the point, what is known there.
 
     fixed: `bps`. size: `bps` up to `large_notional`, `large_bps` above, plus `volatile_bps` while
     volatility_factor >= 1. spread: half the quoted spread. impact: `bps` and impact · ATR % · sqrt(value / value of the

@@ -179,8 +179,8 @@ def every_tick(item: SymbolInput, tick: float) -> Records:
 
 @pytest.mark.parametrize("policy", ["bracket", "exit_brain", "legacy"])
 @RELAXED
-@given(cases(max_symbols=1, max_bars=40, **ON_TICKS), st.data())
-def test_a_path_told_in_trades_is_the_path_of_its_bars(policy: str, case: Case, data: st.DataObject) -> None:
+@given(cases(max_symbols=1, max_bars=40, **ON_TICKS))
+def test_a_path_told_in_trades_is_the_path_of_its_bars(policy: str, case: Case) -> None:
     """Continuous monitoring, no latency: the same fills at the same prices."""
     item = case.inputs[0]
     rules = item.instrument.copy()

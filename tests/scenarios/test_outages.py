@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qtsim.core.enums import Reason
+from qtsim.core.enums import Action, Reason
 from qtsim.core.records import Records, outage_dt
 from qtsim.sim.run import first_difference
 from tests.generated import HOUR, START, Case, case_of, cases
@@ -97,7 +97,9 @@ def test_exits_during_an_outage_are_the_exchanges(case: Case, where: float, shar
     during = run.fills[(run.fills["ts"] > begin) & (run.fills["ts"] < end)]
     assert (during["kind"] != 0).all(), "no entry"
     assert all(Reason(int(one)) in (*EXCHANGE_SIDE, Reason.END_OF_DATA) for one in during["reason"])
-    assert not ((run.decisions["ts"] > begin) & (run.decisions["ts"] < end) & (run.decisions["action"] == 4)).any()
+    assert not (
+        (run.decisions["ts"] > begin) & (run.decisions["ts"] < end) & (run.decisions["action"] == Action.PARTIAL_CLOSE)
+    ).any()
 
 
 CRASHED = {
