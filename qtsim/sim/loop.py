@@ -44,6 +44,8 @@ from qtsim.sim.boundary import (
     obey_signal_nb,
     open_bar_nb,
 )
+from qtsim.sim.curve import Curve, has_curve_room_nb
+from qtsim.sim.index import Index
 from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
@@ -62,7 +64,8 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb, unfold_bar_nb
-from qtsim.sim.skip import skip_trades_nb
+from qtsim.sim.skip_bars import pass_quiet_bars_nb
+from qtsim.sim.skip_trades import skip_trades_nb
 from qtsim.sim.steps import (
     bar_number_nb,
     enter_nb,
@@ -375,6 +378,26 @@ def obey_outages_nb(tape: Tape, book: Book, ts: int) -> None:
 
 
 @kernel
+def needs_no_walk_nb(tape: Tape, book: Book, params: Record) -> bool:
+    """Is nothing open, on bars at whose points nobody looks? Funding of flat symbols is caught up at the boundary."""
+    if tape.path_ns == 0 or params["exit"]["monitoring"] == Monitoring.POINTS:
+        return False
+    return not any_open_nb(book.positions, 0, len(book.positions))
+
+
+@kernel
+def close_flat_bars_nb(bars: Records, slots: Records, points: Records, close: int) -> None:
+    """Show the last point of every bar that opened now."""
+    for i in range(len(slots)):
+        slot = slots[i]
+        if slot["bar"] == NO_BAR:
+            continue
+        bar = bars[slot["bar"]]
+        slot["share"] = 1.0
+        set_point_nb(points[i], close, bar["close"], bar["mark_close"] if slot["has_mark"] == 1 else bar["close"])
+
+
+@kernel
 def walk_to_next_nb(
     tape: Tape,
     book: Book,
@@ -478,19 +501,38 @@ def look_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -
 
 
 @kernel
+def pass_quiet_nb(
+    tape: Tape, index: Index, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record
+) -> int:
+    """The first boundary from `b` on at which anything may happen; the quiet ones before it are done."""
+    if tape.path_ns == 0:
+        return pass_quiet_trades_nb(tape, book, journal, b, stop_at, params)
+    longest = len(curve.scratch)
+    while True:
+        reached = pass_quiet_bars_nb(tape, index, book, journal, curve, b, stop_at, params)
+        if reached - b < longest:
+            return reached
+        b = reached
+
+
+@kernel
 def run_nb(
     tape: Tape,
+    index: Index,
     book: Book,
     journal: Journal,
+    curve: Curve,
     trial_book: Book,
     trial_journal: Journal,
     params_rows: Records,
     diagnose: bool,
+    skips: bool,
     stop_at: int,
 ) -> int:
     """Run from the book's cursor to boundary `stop_at` or the end. Returns DONE, PAUSED or JOURNAL_FULL.
 
-    params_rows: params_dt[1]. Resumable: call again with the same book.
+    params_rows: params_dt[1]. skips: pass over what is quiet; the same bytes come out either way. Resumable: call
+    again with the same book.
     """
     params = params_rows[0]
     n = len(book.slots)
@@ -498,14 +540,14 @@ def run_nb(
     at_close = params["sim"]["fill_at"] == FillAt.CLOSE
     while book.counters[CURSOR] < end:
         b = book.counters[CURSOR]
-        if tape.path_ns == 0:
-            b = pass_quiet_trades_nb(tape, book, journal, b, min(stop_at, end), params)
+        if skips:
+            b = pass_quiet_nb(tape, index, book, journal, curve, b, min(stop_at, end), params)
             book.counters[CURSOR] = b
             if b >= end:
                 break
         if b >= stop_at:
             return PAUSED
-        if not has_room_nb(journal, n):
+        if not has_room_nb(journal, n) or not has_curve_room_nb(curve, n):
             return JOURNAL_FULL
         ts = tape.boundaries[b]
 
@@ -556,7 +598,9 @@ def run_nb(
                 book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES] - 1]
             )
         # the path to the next boundary
-        if b + 1 < end:
+        if b + 1 < end and needs_no_walk_nb(tape, book, params):
+            close_flat_bars_nb(tape.bars, book.slots, book.points, ts + tape.path_ns)
+        elif b + 1 < end:
             walk_to_next_nb(
                 tape,
                 book,

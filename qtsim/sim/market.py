@@ -42,6 +42,7 @@ from qtsim.core.records import (
 from qtsim.core.safety_governor import reset_governor_nb
 from qtsim.core.slots import other_slot_nb, slot_side_nb
 from qtsim.core.symbol_stats import reset_stats_nb
+from qtsim.sim.index import Index, build_index
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -72,6 +73,7 @@ slot_dt = np.dtype(
         ("bar", "i8"),  # row of the path's bar being walked; NO_BAR in a gap
         ("next_bar", "i8"),  # row of the path's next bar to open
         ("next_signal", "i8"),  # row of the next signal to become known
+        ("next_request", "i8"),  # row of the next signal that an open position may have to refuse
         ("next_funding", "i8"),
         ("pending", "i8"),  # row of the signal that waits for a price; NO_BAR none
         ("acting", "i8"),  # row of the signal that acts at this instant; NO_BAR none
@@ -119,6 +121,7 @@ class Market(NamedTuple):
     transfers: Records  # transfer_dt, by time: what is asked for
     marked: Ints  # 1: a boundary at which equity is marked and the governor judges it
     ends: Ints  # 1: the symbol's last bar is among these
+    bar_index: Index
 
 
 class Tape(NamedTuple):
@@ -218,16 +221,20 @@ def build_market(
     boundaries = np.unique(np.concatenate([opens, opens + length]))
     if path_ns is None:
         signals["ts_close"] = opens + timeframe_ns
+    bars = _join([item.bars for item in inputs], bar_dt)
+    bar_offsets = _offsets([len(item.bars) for item in inputs])
+    signal_offsets = _offsets([len(item.signals) for item in inputs])
+    has_mark = np.array([int(item.has_mark) for item in inputs], dtype=np.int64)
     return Market(
         boundaries=boundaries,
-        bars=_join([item.bars for item in inputs], bar_dt),
-        bar_offsets=_offsets([len(item.bars) for item in inputs]),
+        bars=bars,
+        bar_offsets=bar_offsets,
         signals=signals,
-        signal_offsets=_offsets([len(item.signals) for item in inputs]),
+        signal_offsets=signal_offsets,
         funding=_join([item.funding for item in inputs], funding_dt),
         funding_offsets=_offsets([len(item.funding) for item in inputs]),
         instruments=_join([item.instrument for item in inputs], instrument_dt),
-        has_mark=np.array([int(item.has_mark) for item in inputs], dtype=np.int64),
+        has_mark=has_mark,
         timeframe_ns=timeframe_ns,
         path_ns=length,
         closes=_join([item.closes for item in inputs], close_dt),
@@ -237,6 +244,7 @@ def build_market(
         transfers=np.zeros(0, transfer_dt) if transfers is None else transfers,
         marked=np.ones(len(boundaries), dtype=np.int64),
         ends=np.ones(len(inputs), dtype=np.int64),
+        bar_index=build_index(bars, signals, bar_offsets, signal_offsets, has_mark),
     )
 
 
@@ -358,29 +366,31 @@ def tape_of(market: Market, width: int = 1) -> Tape:
 
 
 def new_journal(market: Market, rows: int, *, keep: bool = True, width: int = 1) -> Journal:
-    """Empty journals with room for `rows` trades, all funding that there can be, and the equity of `market`."""
+    """Empty journals with room for `rows` trades and boundaries, and all funding that there can be."""
     return Journal(
         trades=np.zeros(rows, trade_row_dt),
         fills=np.zeros(4 * rows, fill_row_dt),
         decisions=np.zeros(8 * rows, decision_row_dt),
         denials=np.zeros(4 * rows, denial_row_dt),
         funding=np.zeros(2 * width * len(market.funding) + 8 if keep else 1, funding_row_dt),
-        equity=np.zeros(int(market.marked.sum()) + 1 if keep else 1, equity_row_dt),
+        equity=np.zeros(rows if keep else 1, equity_row_dt),
         governor=np.zeros(rows, governor_row_dt),
         counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),
     )
 
 
-def grown(journal: Journal) -> Journal:
-    """The same journals with twice the room; what is full is not known, so all but funding grow."""
-    return journal._replace(
-        trades=_doubled(journal.trades),
-        fills=_doubled(journal.fills),
-        decisions=_doubled(journal.decisions),
-        denials=_doubled(journal.denials),
-        governor=_doubled(journal.governor),
-        equity=_doubled(journal.equity),
-    )
+def grown(journal: Journal, room: int) -> Journal:
+    """The same journals, each with twice the rows until `room` more fit. Funding has all it can need."""
+    tables = {"trades": TRADES, "fills": FILLS, "decisions": DECISIONS, "denials": DENIALS, "governor": GOVERNOR}
+    larger = {}
+    for name, count in tables.items():
+        rows = getattr(journal, name)
+        while journal.counts[count] + room > len(rows):
+            rows = _doubled(rows)
+        larger[name] = rows
+    if journal.counts[EQUITIES] >= len(journal.equity):
+        larger["equity"] = _doubled(journal.equity)
+    return journal._replace(**larger)
 
 
 def _offsets(lengths: list[int]) -> Ints:

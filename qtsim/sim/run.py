@@ -8,6 +8,16 @@ from dataclasses import dataclass
 from qtsim.core.enums import SizingModel
 from qtsim.core.records import Records
 from qtsim.core.slots import slots_per_symbol_nb
+from qtsim.sim.curve import (
+    HELD,
+    STRETCHES,
+    Curve,
+    ShortCurve,
+    WholeCurve,
+    has_curve_room_nb,
+    longer_curve,
+    new_curve,
+)
 from qtsim.sim.journals import Journals
 from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
 from qtsim.sim.market import (
@@ -31,6 +41,7 @@ from qtsim.sim.market import (
     tape_of,
 )
 from qtsim.sim.reference import ReferenceBacktest
+from qtsim.sim.skip_bars import MOST
 from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 Progress = Callable[[int, int], None]
@@ -50,7 +61,9 @@ class CompiledRun:
     params: Records
     book: Book
     journal: Journal
+    curve: Curve
     diagnose: bool = False
+    skips: bool = True
 
     @classmethod
     def start(
@@ -62,12 +75,15 @@ class CompiledRun:
         diagnose: bool = False,
         agent: Records | None = None,
         draws: Floats | None = None,
+        skips: bool = True,
     ) -> CompiledRun:
         """A run that stands before the first boundary."""
         width = slots_per_symbol_nb(params[0])
         n = len(market.instruments) * width
         journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n, width=width)
-        return cls(market, params, new_book(market, balance, width, agent, draws), journal, diagnose)
+        return cls(
+            market, params, new_book(market, balance, width, agent, draws), journal, new_curve(MOST, n), diagnose, skips
+        )
 
     def advance(self, stop_at: int) -> None:
         """Run up to boundary `stop_at` (exclusive), or the end."""
@@ -78,17 +94,22 @@ class CompiledRun:
         while True:
             status = run_nb(
                 tape,
+                self.market.bar_index,
                 self.book,
                 self.journal,
+                self.curve,
                 trial_book,
                 trial_journal,
                 self.params,
                 self.diagnose,
+                self.skips,
                 stop_at,
             )
             if status != JOURNAL_FULL:
                 return
-            self.journal = grown(self.journal)
+            self.journal = grown(self.journal, ROOM_PER_SYMBOL * len(self.book.slots))
+            if not has_curve_room_nb(self.curve, len(self.book.slots)):
+                self.curve = longer_curve(self.curve)
 
     def feed(self, chunk: TradeChunk) -> None:
         """Run the trades of a chunk, up to where the next one begins."""
@@ -114,7 +135,13 @@ class CompiledRun:
             decisions=journal.decisions[: counts[DECISIONS]].copy(),
             denials=journal.denials[: counts[DENIALS]].copy(),
             funding=journal.funding[: counts[FUNDINGS]].copy(),
-            equity=journal.equity[: counts[EQUITIES]].copy(),
+            curve=ShortCurve(
+                visited=journal.equity[: counts[EQUITIES]].copy(),
+                stretches=self.curve.stretches[: self.curve.counts[STRETCHES]].copy(),
+                held=self.curve.held[: self.curve.counts[HELD]].copy(),
+                marks=self.market.bar_index.marks,
+                step_ns=self.market.path_ns,
+            ),
             governor=journal.governor[: counts[GOVERNOR]].copy(),
             transfers=self.book.transfers[: self.book.counters[NEXT_TRANSFER]].copy(),
             positions=self.book.positions.copy(),
@@ -135,14 +162,16 @@ def run_compiled(
     draws: Floats | None = None,
     progress: Progress | None = None,
     trades: Iterable[TradeChunk] | None = None,
+    skips: bool = True,
 ) -> Journals:
     """Run the compiled loop over the whole market.
 
     params: params_dt[1]; balance: starting wallet in quote; diagnose: flag exits that depend on the bar's path.
     agent: agent_dt[1] for sizing model rl, copied; None: one that knows nothing and learns. draws: uniforms in [0, 1),
     two per decision of the agent; beyond them, and without, it does not explore. trades: the path, in place of bars.
+    skips: pass over what is quiet; without it every point is visited, and the same bytes come out.
     """
-    run = CompiledRun.start(market, params, balance, diagnose=diagnose, agent=agent, draws=draws)
+    run = CompiledRun.start(market, params, balance, diagnose=diagnose, agent=agent, draws=draws, skips=skips)
     if trades is not None:
         for done, chunk in enumerate(trades):
             run.feed(chunk)
@@ -184,7 +213,7 @@ def run_reference(
     session = reference.session
     counters = {name: int(session.counts[name]) for name in COUNTERS}
     counters["pending_at_end"] = reference.pending_at_end
-    tables = {kind: session.journal.table(kind) for kind in JOURNALLED}
+    tables = {kind: session.journal.table(kind) for kind in JOURNALLED if kind != "equity"}
     return Journals(
         symbols=symbols,
         timeframe_ns=market.timeframe_ns,
@@ -192,6 +221,7 @@ def run_reference(
         account=session.account.copy(),
         agent=_agent_of(params, reference.agent),
         counts=counters,
+        curve=WholeCurve(session.journal.table("equity")),
         **tables,
     )
 

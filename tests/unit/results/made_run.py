@@ -41,6 +41,7 @@ from qtsim.core.records import (
 from qtsim.results.ablation import AblationRow, ablation_frame
 from qtsim.results.result import Result, RunInfo
 from qtsim.results.tables import utc_times
+from qtsim.sim.curve import WholeCurve
 from qtsim.sim.journals import Journals
 
 HOUR = 3_600_000_000_000
@@ -381,7 +382,7 @@ class MadeRun:
             decisions=records(self.rows.decisions, decision_row_dt),
             denials=records(self.rows.denials, denial_row_dt),
             funding=records(self.rows.funding, funding_row_dt),
-            equity=records(self.rows.equity, equity_row_dt),
+            curve=WholeCurve(records(self.rows.equity, equity_row_dt)),
             positions=positions,
             account=account,
             governor=records(self.rows.governor, governor_row_dt),

@@ -1,0 +1,571 @@
+"""Passing over bars in which nothing can happen. The plain steps of the session are the reference, byte for byte.
+
+A bar is quiet where no request, funding, outage, transfer or change of the governor is due, every open position's
+prices stay strictly inside its nearest triggers, and every other symbol is flat. What quiet bars change: the equity at
+their boundaries, what the governor remembers, the point that each symbol shows, the extremes that a position has seen,
+the count of cycles that held, and a denial for each request that an open position refuses.
+
+First the number of boundaries is bounded by everything that is due at a known time, then by the prices, then by the
+equity; only then is anything but the equity's rows written. A bar visited in vain is harmless.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qtsim.core._jit import kernel
+from qtsim.core.accounting import margin_used_nb, observe_nb, set_point_nb, show_signal_nb
+from qtsim.core.enums import (
+    EndOfData,
+    ExitPolicy,
+    FillAt,
+    FundingInclusive,
+    Gate,
+    MarginMode,
+    Monitoring,
+    OnOppositeSignal,
+    Replan,
+    Side,
+)
+from qtsim.core.exit_brain import nearest_triggers_nb, turns_choppy_nb
+from qtsim.core.guards import is_crash_nb, is_stale_nb
+from qtsim.core.records import NEVER, Record, Records
+from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, has_order_nb, remember_evaluation_nb
+from qtsim.core.signal_rules import request_rule_nb, requested_side_nb
+from qtsim.core.slots import NO_SLOT
+from qtsim.core.symbol_stats import later_nb
+from qtsim.sim.curve import (
+    HELD,
+    NO_ROW,
+    STRETCHES,
+    Curve,
+    has_curve_room_nb,
+    mark_held_nb,
+)
+from qtsim.sim.index import (
+    BLOCK,
+    ENTRY,
+    EXIT_LONG,
+    EXIT_SHORT,
+    HIGH,
+    LEADER_24H,
+    LOW,
+    MARK_HIGH,
+    MARK_LOW,
+    TURNS_CHOPPY,
+    VOLATILITY,
+    Index,
+)
+from qtsim.sim.market import (
+    CYCLES,
+    DENIALS,
+    HOLDS,
+    NEXT_OUTAGE,
+    NEXT_TRANSFER,
+    NO_BAR,
+    Book,
+    Floats,
+    Journal,
+    Tape,
+)
+from qtsim.sim.paths import SEGMENTS
+from qtsim.sim.steps import write_denial_nb
+from qtsim.sim.walk import any_open_nb
+
+MOST = 1024
+"""Boundaries passed over at once: what is looked at ahead of an event is looked at again after it."""
+NEVER_DUE = np.iinfo(np.int64).max
+SECOND_NS = 1_000_000_000
+SAFETY = 1e-9
+"""Relative distance from a limit of the governor at which the plain steps judge; far above rounding."""
+
+
+@kernel
+def skips_bars_nb(tape: Tape, book: Book, params: Record) -> bool:
+    """Does this run watch prices along the path, next-open fills, each position backed alone, and is it running?"""
+    if tape.path_ns < SECOND_NS or params["exit"]["monitoring"] != Monitoring.CONTINUOUS:
+        return False
+    if params["sim"]["fill_at"] == FillAt.CLOSE or book.governor[0]["blind"] == 1:
+        return False
+    if params["gates"]["enabled"] == 1 and book.governor[0]["started"] == 0:
+        return False
+    is_cross = params["account"]["mode_margin"] == MarginMode.CROSS
+    return not (is_cross and any_open_nb(book.positions, 0, len(book.positions)))
+
+
+@kernel
+def count_before_nb(start: int, step: int, until: int) -> int:
+    """How many of start, start + step, ... lie before `until`."""
+    if until <= start:
+        return 0
+    return (until - start + step - 1) // step
+
+
+@kernel
+def count_closed_before_nb(start: int, step: int, until: int) -> int:
+    """How many bars from `start` on have closed before `until`."""
+    if until <= start:
+        return 0
+    return (until - start - 1) // step
+
+
+@kernel
+def due_time_nb(tape: Tape, book: Book, params: Record) -> int:
+    """Time of the next thing that is due whatever prices do: outage, transfer, and what the governor's clock ends."""
+    due = NEVER_DUE
+    if book.counters[NEXT_OUTAGE] < len(tape.outages):
+        due = min(due, tape.outages[book.counters[NEXT_OUTAGE]]["ts"])
+    if book.counters[NEXT_TRANSFER] < len(book.transfers):
+        due = min(due, book.transfers[book.counters[NEXT_TRANSFER]]["due"])
+    if params["gates"]["enabled"] == 0:
+        return due
+    governor = book.governor[0]
+    due = min(due, (governor["day"] + 1) * DAY_NS)
+    for name in (governor["paused_until"], governor["defensive_until"], governor["resume_at"]):
+        if name != NEVER:
+            due = min(due, name)
+    for i in range(len(book.stats)):
+        since = book.stats[i]["blacklisted_at"]
+        if since != NEVER:
+            due = min(due, later_nb(since, params["governor"]["shutdown_operator_hours"]))
+    return due
+
+
+@kernel
+def is_calm_nb(slot: Record, position: Record, point: Record, params: Record) -> bool:
+    """Would a cycle of the open position do nothing but compare prices with fixed triggers?"""
+    if slot["looked"] == 0 or position["trail_active"] == 1 or has_order_nb(position):
+        return False
+    if params["exit"]["replan"] == Replan.BAR and params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN:
+        return False
+    return point["price"] == point["price"]
+
+
+@kernel
+def bound_by_funding_nb(funding: Records, slot: Record, ts: int, step: int, m: int, params: Record) -> int:
+    """Bars until the open position is charged; where both ends count, the one whose close is its time is not among."""
+    row = slot["next_funding"]
+    if row >= slot["funding_end"]:
+        return m
+    due = funding[row]["ts"]
+    if params["costs"]["funding_inclusive"] != FundingInclusive.BOTH:
+        due += 1
+    return min(m, count_closed_before_nb(ts, step, due))
+
+
+@kernel
+def bound_by_signals_nb(
+    signals: Records, requests: np.ndarray, slot: Record, position: Record, ts: int, step: int, m: int, params: Record
+) -> int:
+    """Boundaries before the first signal that a flat symbol may enter on, or that an open one may leave on."""
+    row = slot["next_signal"]
+    end = slot["signals_end"]
+    if row >= end:
+        return m
+    if row + 1 < end and signals[row + 1]["ts_close"] <= ts:
+        return 0
+    side = position["side"]
+    found = end
+    if side == Side.NONE or slot["other"] != NO_SLOT or params["exit"]["on_opposite_signal"] != OnOppositeSignal.IGNORE:
+        found = min(found, requests[row, ENTRY])
+    if side == Side.LONG:
+        found = min(found, requests[row, EXIT_LONG])
+    elif side == Side.SHORT:
+        found = min(found, requests[row, EXIT_SHORT])
+    if found >= end:
+        return m
+    return min(m, count_before_nb(ts, step, signals[found]["ts_close"]))
+
+
+@kernel
+def signals_by_nb(signals: Records, first: int, end: int, ts: int) -> int:
+    """First row of [first, end) that closes after `ts`, or end; found by doubling and halving."""
+    if first >= end or signals[first]["ts_close"] > ts:
+        return first
+    low = first
+    stride = 1
+    while low + stride < end and signals[low + stride]["ts_close"] <= ts:
+        low += stride
+        stride *= 2
+    high = min(low + stride, end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if signals[middle]["ts_close"] <= ts:
+            low = middle
+        else:
+            high = middle
+    return low + 1
+
+
+@kernel
+def first_storm_nb(
+    signals: Records, weather: Floats, first: int, end: int, position: Record, point: Record, params: Record
+) -> int:
+    """First row of [first, end) at which a crash begins, or the regime turns CHOPPY before a stop is tightened; or end.
+
+    A crash that lasts is no storm: its guard is among the triggers already.
+    """
+    guard = params["guard"]
+    by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, guard)
+    by_regime = position["regime_done"] == 0 and params["stops"]["trail_choppy"] < np.inf
+    if not by_crash and not by_regime:
+        return end
+    row = first
+    while row < end:
+        if row % BLOCK == 0 and row + BLOCK <= end:
+            block = weather[row // BLOCK]
+            crash = (
+                block[VOLATILITY] >= guard["stale_crash_volatility"]
+                or block[LEADER_24H] <= guard["stale_crash_leader_24h"]
+            )
+            if not (by_crash and crash) and not (by_regime and block[TURNS_CHOPPY] > 0.0):
+                row += BLOCK
+                continue
+        if by_crash and is_crash_nb(signals[row], guard):
+            return row
+        if by_regime:
+            seen = position["seen_regime"] if row == first else signals[row - 1]["regime"]
+            if turns_choppy_nb(seen, signals[row]["regime"]):
+                return row
+        row += 1
+    return end
+
+
+@kernel
+def first_touch_nb(
+    bars: Records,
+    spans: Floats,
+    first: int,
+    end: int,
+    has_mark: bool,
+    last_below: float,
+    last_above: float,
+    mark_below: float,
+    mark_above: float,
+) -> int:
+    """First row of [first, end) that has a price outside the triggers, or lacks one; or end."""
+    if not has_mark:
+        last_below = max(last_below, mark_below)
+        last_above = min(last_above, mark_above)
+    row = first
+    while row < end:
+        if row % BLOCK == 0 and row + BLOCK <= end:
+            block = spans[row // BLOCK]
+            inside = block[LOW] > last_below and block[HIGH] < last_above
+            if has_mark:
+                inside = inside and block[MARK_LOW] > mark_below and block[MARK_HIGH] < mark_above
+            if inside:
+                row += BLOCK
+                continue
+        bar = bars[row]
+        inside = bar["low"] > last_below and bar["high"] < last_above
+        inside = inside and last_below < bar["open"] < last_above and last_below < bar["close"] < last_above
+        if has_mark:
+            inside = inside and bar["mark_low"] > mark_below and bar["mark_high"] < mark_above
+            inside = inside and mark_below < bar["mark_open"] < mark_above
+            inside = inside and mark_below < bar["mark_close"] < mark_above
+        if not inside:
+            return row
+        row += 1
+    return end
+
+
+@kernel
+def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
+    """Boundaries from `b` on, at most m, before anything is due or a symbol's bars begin, pause or end."""
+    ts = tape.boundaries[b]
+    step = tape.path_ns
+    m = min(m, count_before_nb(ts, step, due_time_nb(tape, book, params)))
+    while m > 0 and tape.boundaries[b + m] - ts != m * step:
+        m //= 2
+    for i in range(len(book.slots)):
+        if m == 0:
+            return 0
+        slot = book.slots[i]
+        position = book.positions[i]
+        row = slot["next_bar"]
+        if position["side"] != Side.NONE:
+            m = bound_by_funding_nb(tape.funding, slot, ts, step, m, params)
+        if row >= slot["bars_end"] or tape.bars[row]["ts_open"] != ts:
+            if slot["bar"] != NO_BAR:
+                return 0
+            if row < slot["bars_end"]:
+                m = min(m, count_before_nb(ts, step, tape.bars[row]["ts_open"]))
+            elif slot["pending"] != NO_BAR and params["sim"]["end_of_data"] != EndOfData.OPEN:
+                return 0
+            if slot["next_signal"] < slot["signals_end"]:
+                m = min(m, count_before_nb(ts, step, tape.signals[slot["next_signal"]]["ts_close"]))
+            continue
+        if slot["pending"] != NO_BAR:
+            return 0
+        m = min(m, slot["bars_end"] - 1 - row)
+        while m > 0 and tape.bars[row + m - 1]["ts_open"] - ts != (m - 1) * step:
+            m //= 2
+        m = bound_by_signals_nb(tape.signals, index.requests, slot, position, ts, step, m, params)
+        if position["side"] == Side.NONE:
+            continue
+        if not is_calm_nb(slot, position, book.points[i], params):
+            return 0
+        if position["stale_price"] == position["stale_price"] and not is_stale_nb(position, book.points[i]["ts"]):
+            m = min(m, count_closed_before_nb(ts, step, position["stale_ts"]))
+    return m
+
+
+@kernel
+def is_walking_nb(bars: Records, slot: Record, ts: int) -> bool:
+    """Does a bar of the slot's symbol open at `ts`?"""
+    return slot["next_bar"] < slot["bars_end"] and bars[slot["next_bar"]]["ts_open"] == ts
+
+
+@kernel
+def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
+    """Boundaries from `b` on, at most m, before the bar in which an open position may meet a trigger."""
+    ts = tape.boundaries[b]
+    step = tape.path_ns
+    for i in range(len(book.slots)):
+        slot = book.slots[i]
+        position = book.positions[i]
+        if m == 0 or position["side"] == Side.NONE or not is_walking_nb(tape.bars, slot, ts):
+            continue
+        point = book.points[i]
+        first = slot["next_signal"]
+        end = signals_by_nb(tape.signals, first, slot["signals_end"], ts + (m - 1) * step)
+        storm = first_storm_nb(tape.signals, index.weather, first, end, position, point, params)
+        if storm < end:
+            m = min(m, count_before_nb(ts, step, tape.signals[storm]["ts_close"]))
+        last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
+        row = slot["next_bar"]
+        has_mark = slot["has_mark"] == 1
+        m = (
+            first_touch_nb(
+                tape.bars, index.spans, row, row + m, has_mark, last_below, last_above, mark_below, mark_above
+            )
+            - row
+        )
+    return m
+
+
+@kernel
+def floor_nb(before: float, limit: float) -> float:
+    """Equity above which a loss of `limit` since `before` has certainly not been made."""
+    if before <= 0.0:
+        return np.inf if limit <= 0.0 else -np.inf
+    if limit == np.inf:
+        return -np.inf
+    return before * (1.0 - limit) + before * SAFETY
+
+
+@kernel
+def equity_floor_nb(governor: Record, params: Record) -> float:
+    """Equity above which the governor does nothing; at least 0."""
+    floor = 0.0
+    if params["gates"]["enabled"] == 0:
+        return floor
+    if governor["halted"] == 0:
+        floor = max(floor, floor_nb(governor["day_equity"], params["governor"]["daily_drawdown"]))
+    if governor["resume_at"] == NEVER:
+        floor = max(floor, floor_nb(governor["base_equity"], params["governor"]["shutdown_drawdown"]))
+    return floor
+
+
+@kernel
+def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, n: int) -> None:
+    """Write down, still uncounted, what is held over the stretch of n boundaries from `ts` on."""
+    stretch = curve.stretches[curve.counts[STRETCHES]]
+    at = curve.counts[HELD]
+    stretch["ts"] = ts
+    stretch["n"] = n
+    stretch["wallet"] = book.account[0]["wallet"]
+    stretch["margin"] = margin_used_nb(book.positions)
+    stretch["held_first"] = at
+    for i in range(len(book.positions)):
+        position = book.positions[i]
+        if position["side"] == Side.NONE:
+            continue
+        held = curve.held[at]
+        held["side"] = position["side"]
+        held["qty"] = position["qty"]
+        held["entry_price"] = position["entry_price"]
+        held["mark"] = book.points[i]["mark"]
+        held["bar"] = book.slots[i]["next_bar"] if is_walking_nb(tape.bars, book.slots[i], ts) else NO_ROW
+        at += 1
+    stretch["held_end"] = at
+
+
+@kernel
+def bound_by_equity_nb(curve: Curve, marks: Floats, floor: float) -> tuple[int, float]:
+    """(boundaries of the begun stretch before the equity is at `floor` or below, the lowest equity at them)."""
+    stretch = curve.stretches[curve.counts[STRETCHES]]
+    equity = curve.scratch
+    n = stretch["n"]
+    for k in range(n):
+        equity[k] = stretch["wallet"]
+    for h in range(stretch["held_first"], stretch["held_end"]):
+        mark_held_nb(equity, n, curve.held[h], marks)
+    lowest = np.inf
+    for k in range(n):
+        if not equity[k] > floor:
+            return k, lowest
+        lowest = min(lowest, equity[k])
+    return n, lowest
+
+
+@kernel
+def end_stretch_nb(curve: Curve, n: int) -> None:
+    """Count the begun stretch, n boundaries long."""
+    stretch = curve.stretches[curve.counts[STRETCHES]]
+    stretch["n"] = n
+    curve.counts[HELD] = stretch["held_end"]
+    curve.counts[STRETCHES] += 1
+
+
+@kernel
+def remember_nb(governor: Record, history: Records, equity: Floats, ts: int, step: int, n: int) -> None:
+    """Keep the evaluations of the last hour of n boundaries from `ts` on, and the one before it."""
+    first = max(n - 1 - LOOK_BACK_NS // step, 0)
+    for k in range(first, n):
+        remember_evaluation_nb(governor, history, ts + k * step, equity[k])
+    governor["equity"] = equity[n - 1]
+
+
+@kernel
+def observe_rows_nb(bars: Records, spans: Floats, first: int, end: int, position: Record, has_mark: bool) -> None:
+    """Remember the extremes of the bars in rows [first, end)."""
+    low = mark_low = np.inf
+    high = mark_high = -np.inf
+    row = first
+    while row < end:
+        if row % BLOCK == 0 and row + BLOCK <= end:
+            block = spans[row // BLOCK]
+            low = min(low, block[LOW])
+            high = max(high, block[HIGH])
+            mark_low = min(mark_low, block[MARK_LOW])
+            mark_high = max(mark_high, block[MARK_HIGH])
+            row += BLOCK
+            continue
+        bar = bars[row]
+        low = min(low, min(min(bar["open"], bar["low"]), bar["close"]))
+        high = max(high, max(max(bar["open"], bar["high"]), bar["close"]))
+        mark_low = min(mark_low, min(min(bar["mark_open"], bar["mark_low"]), bar["mark_close"]))
+        mark_high = max(mark_high, max(max(bar["mark_open"], bar["mark_high"]), bar["mark_close"]))
+        row += 1
+    if has_mark:
+        observe_nb(position, low, mark_low)
+        observe_nb(position, high, mark_high)
+    else:
+        observe_nb(position, low, low)
+        observe_nb(position, high, high)
+
+
+@kernel
+def shown_at_nb(ts: int, step: int, ts_close: int) -> int:
+    """The boundary, from `ts` on, at which a signal that closes at `ts_close` becomes known."""
+    return ts + count_before_nb(ts, step, ts_close) * step
+
+
+@kernel
+def pass_slot_nb(
+    tape: Tape, index: Index, slot: Record, position: Record, point: Record, counters: np.ndarray, ts: int, m: int
+) -> None:
+    """Leave one symbol as m quiet bars from `ts` on leave it."""
+    step = tape.path_ns
+    close = ts + m * step
+    is_open = position["side"] != Side.NONE
+    slot["looked"] = 0
+    slot["acting"] = NO_BAR
+    slot["next_request"] = slot["next_signal"]
+    while slot["next_funding"] < slot["funding_end"] and tape.funding[slot["next_funding"]]["ts"] < close:
+        slot["next_funding"] += 1
+    if not is_walking_nb(tape.bars, slot, ts):
+        return
+    first = slot["next_bar"]
+    last = first + m - 1
+    slot["bar"] = last
+    slot["next_bar"] = last + 1
+    slot["share"] = 1.0
+    row = slot["next_signal"]
+    known = signals_by_nb(tape.signals, row, slot["signals_end"], close - step)
+    slot["next_signal"] = known
+    if known > row:
+        show_signal_nb(point, tape.signals[known - 1], shown_at_nb(ts, step, tape.signals[known - 1]["ts_close"]))
+    bar = tape.bars[last]
+    point["half_spread"] = bar["half_spread"]
+    set_point_nb(point, close, bar["close"], bar["mark_close"] if slot["has_mark"] == 1 else bar["close"])
+    if is_open:
+        slot["looked"] = 1
+        position["seen_regime"] = point["regime"]
+        counters[CYCLES] += m * (SEGMENTS + 1)
+        counters[HOLDS] += m * (SEGMENTS + 1)
+        observe_rows_nb(tape.bars, index.spans, first, last + 1, position, slot["has_mark"] == 1)
+
+
+@kernel
+def deny_requests_nb(tape: Tape, index: Index, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Write down every request that an open position has refused since `ts`, by time, then in symbol order."""
+    step = tape.path_ns
+    while True:
+        chosen = NO_SLOT
+        earliest = NEVER_DUE
+        for i in range(len(book.slots)):
+            slot = book.slots[i]
+            if book.positions[i]["side"] == Side.NONE or slot["next_request"] >= slot["next_signal"]:
+                continue
+            row = index.requests[slot["next_request"], ENTRY]
+            slot["next_request"] = row
+            if row < slot["next_signal"] and shown_at_nb(ts, step, tape.signals[row]["ts_close"]) < earliest:
+                earliest = shown_at_nb(ts, step, tape.signals[row]["ts_close"])
+                chosen = i
+        if chosen == NO_SLOT:
+            return
+        slot = book.slots[chosen]
+        row = slot["next_request"]
+        slot["next_request"] = row + 1
+        signal = tape.signals[row]
+        side = book.positions[chosen]["side"]
+        request = requested_side_nb(signal)
+        rule = request_rule_nb(request, side, side, -1, params)
+        write_denial_nb(
+            journal,
+            earliest,
+            slot["symbol"],
+            request,
+            Gate.SIGNAL.value,
+            rule,
+            0.0,
+            0.0,
+            signal["confidence"],
+            row - slot["signals_first"],
+        )
+
+
+@kernel
+def pass_quiet_bars_nb(
+    tape: Tape, index: Index, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record
+) -> int:
+    """Pass over quiet bars from boundary `b` on; the first boundary that is not quiet, at most `stop_at`."""
+    n = len(book.slots)
+    if not skips_bars_nb(tape, book, params) or not has_curve_room_nb(curve, n):
+        return b
+    m = min(min(stop_at, len(tape.boundaries) - 1) - b, len(curve.scratch))
+    m = min(m, (len(journal.denials) - journal.counts[DENIALS]) // n)
+    if m <= 0:
+        return b
+    m = bound_by_time_nb(tape, index, book, b, m, params)
+    if m > 0:
+        m = bound_by_prices_nb(tape, index, book, b, m, params)
+    if m == 0:
+        return b
+    ts = tape.boundaries[b]
+    begin_stretch_nb(curve, tape, book, ts, m)
+    m, lowest = bound_by_equity_nb(curve, index.marks, equity_floor_nb(book.governor[0], params))
+    if m == 0:
+        return b
+    end_stretch_nb(curve, m)
+    account = book.account[0]
+    account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(book.positions) / lowest)
+    if params["gates"]["enabled"] == 1:
+        remember_nb(book.governor[0], book.history, curve.scratch, ts, tape.path_ns, m)
+    for i in range(n):
+        pass_slot_nb(tape, index, book.slots[i], book.positions[i], book.points[i], book.counters, ts, m)
+    deny_requests_nb(tape, index, book, journal, ts, params)
+    return b + m
