@@ -15,7 +15,7 @@ import numpy.typing as npt
 from qtsim.core.enums import Regime
 from qtsim.core.records import Records
 
-BLOCK = 64
+BLOCK = 16
 """Rows per block."""
 LOW, HIGH, MARK_LOW, MARK_HIGH = range(4)
 VOLATILITY, LEADER_24H, TURNS_CHOPPY = range(3)

@@ -85,6 +85,10 @@ slot_dt = np.dtype(
         ("marks", "f8", (4,)),
         ("share", "f8"),  # of the segment, walked so far
         ("next_cycle", "i8"),  # interval monitoring: time of the next cycle, ns
+        # how far a trail can be followed over quiet bars, and where that leaves it
+        ("trailed_bars", "i8"),
+        ("trailed_peak", "f8"),
+        ("trailed_stop", "f8"),
         # trades as the path: what has to be reached for anything to happen
         ("looked", "i8"),  # 1: a cycle has held since the last fill and the last close of a signal's bar
         ("last_below", "f8"),

@@ -35,6 +35,7 @@ from qtsim.sim.market import (
     Floats,
     Journal,
     Market,
+    Tape,
     grown,
     new_book,
     new_journal,
@@ -62,6 +63,9 @@ class CompiledRun:
     book: Book
     journal: Journal
     curve: Curve
+    tape: Tape
+    trial_book: Book  # in which both orders of a bar are tried
+    trial_journal: Journal
     diagnose: bool = False
     skips: bool = True
 
@@ -82,24 +86,29 @@ class CompiledRun:
         n = len(market.instruments) * width
         journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n, width=width)
         return cls(
-            market, params, new_book(market, balance, width, agent, draws), journal, new_curve(MOST, n), diagnose, skips
+            market,
+            params,
+            new_book(market, balance, width, agent, draws),
+            journal,
+            new_curve(MOST, n),
+            tape_of(market, width),
+            new_book(market, 0.0, width),
+            new_journal(market, 1, keep=False),
+            diagnose,
+            skips,
         )
 
     def advance(self, stop_at: int) -> None:
         """Run up to boundary `stop_at` (exclusive), or the end."""
-        trial_journal = new_journal(self.market, 1, keep=False)
-        width = slots_per_symbol_nb(self.params[0])
-        trial_book = new_book(self.market, 0.0, width)
-        tape = tape_of(self.market, width)
         while True:
             status = run_nb(
-                tape,
+                self.tape,
                 self.market.bar_index,
                 self.book,
                 self.journal,
                 self.curve,
-                trial_book,
-                trial_journal,
+                self.trial_book,
+                self.trial_journal,
                 self.params,
                 self.diagnose,
                 self.skips,
@@ -114,7 +123,10 @@ class CompiledRun:
     def feed(self, chunk: TradeChunk) -> None:
         """Run the trades of a chunk, up to where the next one begins."""
         self.market = with_chunk(self.market, chunk)
-        turn_to_chunk(self.book, self.market, slots_per_symbol_nb(self.params[0]))
+        width = slots_per_symbol_nb(self.params[0])
+        turn_to_chunk(self.book, self.market, width)
+        self.tape = tape_of(self.market, width)
+        self.trial_book = new_book(self.market, 0.0, width)
         self.book.counters[CURSOR] = 0
         self.advance(len(chunk.boundaries) - (0 if chunk.is_last else 1))
 

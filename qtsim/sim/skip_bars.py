@@ -24,8 +24,11 @@ from qtsim.core.enums import (
     MarginMode,
     Monitoring,
     OnOppositeSignal,
+    PriceKind,
+    Reason,
     Replan,
     Side,
+    TrailMode,
 )
 from qtsim.core.exit_brain import nearest_triggers_nb, turns_choppy_nb
 from qtsim.core.guards import is_crash_nb, is_stale_nb
@@ -33,7 +36,9 @@ from qtsim.core.records import NEVER, Record, Records
 from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, has_order_nb, remember_evaluation_nb
 from qtsim.core.signal_rules import request_rule_nb, requested_side_nb
 from qtsim.core.slots import NO_SLOT
+from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.symbol_stats import later_nb
+from qtsim.core.trailing import better_price_nb, trail_price_nb
 from qtsim.sim.curve import (
     HELD,
     NO_ROW,
@@ -133,8 +138,10 @@ def due_time_nb(tape: Tape, book: Book, params: Record) -> int:
 
 @kernel
 def is_calm_nb(slot: Record, position: Record, point: Record, params: Record) -> bool:
-    """Would a cycle of the open position do nothing but compare prices with fixed triggers?"""
-    if slot["looked"] == 0 or position["trail_active"] == 1 or has_order_nb(position):
+    """Would a cycle of the open position do nothing but compare prices with triggers, and follow a trail?"""
+    if slot["looked"] == 0 or has_order_nb(position):
+        return False
+    if position["trail_active"] == 1 and position["trail_mode"] == TrailMode.LADDER:
         return False
     if params["exit"]["replan"] == Replan.BAR and params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN:
         return False
@@ -318,6 +325,64 @@ def is_walking_nb(bars: Records, slot: Record, ts: int) -> bool:
 
 
 @kernel
+def follow_trail_nb(
+    bars: Records,
+    signals: Records,
+    slot: Record,
+    position: Record,
+    point: Record,
+    instrument: Record,
+    ts: int,
+    step: int,
+    m: int,
+    params: Record,
+) -> None:
+    """Follow an active trail over at most m bars, as long as none can reach the stop that it leaves behind.
+
+    Then the order of a bar's extremes does not matter: the peak at its end is the best of both, the stop is that
+    peak's, and no price of the bar meets even this one. Writes trailed_bars, trailed_peak, trailed_stop.
+    """
+    side = float(position["side"])
+    on_mark = params["exit"]["trigger_price"] == PriceKind.MARK and slot["has_mark"] == 1
+    suspend = params["stops"]["trail_suspend_volatility"]
+    atr = point["atr"]
+    volatility = point["volatility_factor"]
+    known = slot["next_signal"]
+    end = slot["signals_end"]
+    peak = position["peak"]
+    stop = position["stop_price"]
+    slot["trailed_bars"] = m
+    for k in range(m):
+        moved = False
+        while known < end and signals[known]["ts_close"] <= ts + k * step:
+            moved = moved or atr != signals[known]["atr"] or volatility != signals[known]["volatility_factor"]
+            atr = signals[known]["atr"]
+            volatility = signals[known]["volatility_factor"]
+            known += 1
+        bar = bars[slot["next_bar"] + k]
+        highest = max(max(bar["open"], bar["high"]), bar["close"])
+        lowest = min(min(bar["open"], bar["low"]), bar["close"])
+        best = better_price_nb(peak, highest if side > 0.0 else lowest, side)
+        next_stop = stop
+        if (moved or best != peak or k == 0) and volatility < suspend:
+            candidate = tighter_tick_nb(trail_price_nb(position, best, atr, params["exit"]), side, instrument)
+            if is_tighter_nb(candidate, stop, side):
+                next_stop = candidate
+        worst = lowest if side > 0.0 else highest
+        if on_mark:
+            mark_highest = max(max(bar["mark_open"], bar["mark_high"]), bar["mark_close"])
+            mark_lowest = min(min(bar["mark_open"], bar["mark_low"]), bar["mark_close"])
+            worst = mark_lowest if side > 0.0 else mark_highest
+        if not side * (worst - next_stop) > 0.0:
+            slot["trailed_bars"] = k
+            break
+        peak = best
+        stop = next_stop
+    slot["trailed_peak"] = peak
+    slot["trailed_stop"] = stop
+
+
+@kernel
 def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
     """Boundaries from `b` on, at most m, before the bar in which an open position may meet a trigger."""
     ts = tape.boundaries[b]
@@ -336,6 +401,10 @@ def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, par
         last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
         row = slot["next_bar"]
         has_mark = slot["has_mark"] == 1
+        if position["trail_active"] == 1 and m > 0:
+            # the band holds the stop as it is now; the one that trails is tighter
+            follow_trail_nb(tape.bars, tape.signals, slot, position, point, tape.instruments[i], ts, step, m, params)
+            m = slot["trailed_bars"]
         m = (
             first_touch_nb(
                 tape.bars, index.spans, row, row + m, has_mark, last_below, last_above, mark_below, mark_above
@@ -465,7 +534,16 @@ def shown_at_nb(ts: int, step: int, ts_close: int) -> int:
 
 @kernel
 def pass_slot_nb(
-    tape: Tape, index: Index, slot: Record, position: Record, point: Record, counters: np.ndarray, ts: int, m: int
+    tape: Tape,
+    index: Index,
+    slot: Record,
+    position: Record,
+    point: Record,
+    instrument: Record,
+    counters: np.ndarray,
+    ts: int,
+    m: int,
+    params: Record,
 ) -> None:
     """Leave one symbol as m quiet bars from `ts` on leave it."""
     step = tape.path_ns
@@ -478,6 +556,13 @@ def pass_slot_nb(
         slot["next_funding"] += 1
     if not is_walking_nb(tape.bars, slot, ts):
         return
+    if is_open and position["trail_active"] == 1:
+        if slot["trailed_bars"] != m:
+            follow_trail_nb(tape.bars, tape.signals, slot, position, point, instrument, ts, step, m, params)
+        position["peak"] = slot["trailed_peak"]
+        if slot["trailed_stop"] != position["stop_price"]:
+            position["stop_price"] = slot["trailed_stop"]
+            position["stop_reason"] = Reason.TRAIL.value
     first = slot["next_bar"]
     last = first + m - 1
     slot["bar"] = last
@@ -566,6 +651,17 @@ def pass_quiet_bars_nb(
     if params["gates"]["enabled"] == 1:
         remember_nb(book.governor[0], book.history, curve.scratch, ts, tape.path_ns, m)
     for i in range(n):
-        pass_slot_nb(tape, index, book.slots[i], book.positions[i], book.points[i], book.counters, ts, m)
+        pass_slot_nb(
+            tape,
+            index,
+            book.slots[i],
+            book.positions[i],
+            book.points[i],
+            tape.instruments[i],
+            book.counters,
+            ts,
+            m,
+            params,
+        )
     deny_requests_nb(tape, index, book, journal, ts, params)
     return b + m
