@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qtsim.core.enums import SizingModel
 from qtsim.core.records import Records
@@ -63,11 +63,17 @@ class CompiledRun:
     book: Book
     journal: Journal
     curve: Curve
-    tape: Tape
-    trial_book: Book  # in which both orders of a bar are tried
-    trial_journal: Journal
     diagnose: bool = False
     skips: bool = True
+    tape: Tape = field(init=False)
+    trial_book: Book = field(init=False)  # in which both orders of a bar are tried
+    trial_journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        width = slots_per_symbol_nb(self.params[0])
+        self.tape = tape_of(self.market, width)
+        self.trial_book = new_book(self.market, 0.0, width)
+        self.trial_journal = new_journal(self.market, 1, keep=False)
 
     @classmethod
     def start(
@@ -85,18 +91,8 @@ class CompiledRun:
         width = slots_per_symbol_nb(params[0])
         n = len(market.instruments) * width
         journal = new_journal(market, FIRST_ROWS + ROOM_PER_SYMBOL * n, width=width)
-        return cls(
-            market,
-            params,
-            new_book(market, balance, width, agent, draws),
-            journal,
-            new_curve(MOST, n),
-            tape_of(market, width),
-            new_book(market, 0.0, width),
-            new_journal(market, 1, keep=False),
-            diagnose,
-            skips,
-        )
+        book = new_book(market, balance, width, agent, draws)
+        return cls(market, params, book, journal, new_curve(MOST, n), diagnose, skips)
 
     def advance(self, stop_at: int) -> None:
         """Run up to boundary `stop_at` (exclusive), or the end."""
@@ -255,10 +251,10 @@ def first_difference(left: Journals, right: Journals) -> str | None:
             a, b = a[a["side"] != 0], b[b["side"] != 0]
         if len(a) != len(b):
             return f"{name}: {len(a)} rows against {len(b)}"
-        for field in a.dtype.names:
-            if a[field].tobytes() != b[field].tobytes():
-                row = next(k for k in range(len(a)) if a[field][k].tobytes() != b[field][k].tobytes())
-                return f"{name} row {row}, {field}: {a[field][row]!r} against {b[field][row]!r}"
+        for column in a.dtype.names:
+            if a[column].tobytes() != b[column].tobytes():
+                row = next(k for k in range(len(a)) if a[column][k].tobytes() != b[column][k].tobytes())
+                return f"{name} row {row}, {column}: {a[column][row]!r} against {b[column][row]!r}"
     if left.counts != right.counts:
         return f"counts: {left.counts} against {right.counts}"
     return None

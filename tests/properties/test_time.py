@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 from hypothesis import assume, given
@@ -18,15 +19,13 @@ from tests.properties.markets import RELAXED, Case, cases
 @RELAXED
 @given(cases(), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3))
 def test_a_run_split_with_carried_state_equals_one_run(case: Case, cuts: list[float]) -> None:
-    """Nothing but the book and the journals is carried over: both go through bytes at every cut."""
+    """Nothing but the book, the journals and the curve is carried over: all go through bytes at every cut."""
     whole = case.compiled(diagnose=True)
     run = CompiledRun.start(case.market, case.params, case.balance, diagnose=True)
     for cut in [*sorted(cuts), 1.0]:
         run.advance(round(cut * len(case.market.boundaries)))
-        book, journal = pickle.loads(pickle.dumps((tuple(run.book), tuple(run.journal))))
-        carried = type(run.book)(*(x.view(y.dtype) for x, y in zip(book, run.book, strict=True)))
-        written = type(run.journal)(*(x.view(y.dtype) for x, y in zip(journal, run.journal, strict=True)))
-        run = CompiledRun(case.market, case.params, carried, written, diagnose=True)
+        carried = [_through_bytes(rows) for rows in (run.book, run.journal, run.curve)]
+        run = CompiledRun(case.market, case.params, *carried, diagnose=True)
     assert run.is_done
     assert first_difference(whole, run.journals(case.symbols)) is None
 
@@ -60,6 +59,12 @@ def test_removing_future_bars_never_changes_the_past(case: Case, where: float) -
         assert len(full_rows) == len(rows), name
         for field in rows.dtype.names:
             assert full_rows[field].tobytes() == rows[field].tobytes(), (name, field)
+
+
+def _through_bytes(rows: Any) -> Any:
+    """The arrays of a named tuple, pickled and read again."""
+    read = pickle.loads(pickle.dumps(tuple(rows)))
+    return type(rows)(*(x.view(y.dtype) for x, y in zip(read, rows, strict=True)))
 
 
 def _until(item: SymbolInput, ts: int) -> SymbolInput:

@@ -1,0 +1,130 @@
+"""Passing over quiet bars changes nothing: the same bytes come out as when every point is visited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qtsim.core.enums import Reason, Rule
+from qtsim.core.records import outage_dt
+from qtsim.sim.curve import ShortCurve
+from qtsim.sim.index import BLOCK
+from qtsim.sim.journals import Journals
+from qtsim.sim.market import CURSOR
+from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
+from qtsim.sim.skip_bars import MOST
+from tests.generated import HOUR, KNOBS, MODES, SETTINGS, START, Case, case_of, drawn, make_inputs
+
+RELAXED = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+CALM: dict[str, list[Any]] = {
+    **KNOBS,
+    "volatility": [0.0001, 0.0004, 0.001],
+    "mark": [0, 0, 0.0001],
+    "signal_rate": [0.002, 0.02, 0.1],
+    "funding_hours": [8, 24],
+}
+WATCHED = {"exit.monitoring": "continuous", "sim.fill_at": "next_open"}
+
+
+def calm_case(seed: int, *, most_bars: int = 700, **fixed: Any) -> Case:
+    """A market that moves little between rare signals, so that most of it is quiet."""
+    rng = np.random.default_rng([seed, 11])
+    knobs = drawn(rng, CALM)
+    chosen = {**drawn(rng, SETTINGS | MODES), **WATCHED, **fixed}
+    inputs = make_inputs(seed, int(rng.integers(1, 4)), int(rng.integers(60, most_bars)), knobs)
+    for item in inputs:
+        # regimes and the leader change seldom, or no bar is quiet while anything is open
+        item.signals["regime"] = np.repeat(rng.integers(0, 5, len(item.signals) // 90 + 1), 90)[: len(item.signals)]
+        item.signals["leader_24h"] = np.where(rng.random(len(item.signals)) < 0.01, -0.2, 0.01)
+        item.signals["atr"] = np.repeat(item.signals["atr"][::7], 7)[: len(item.signals)]
+    case = case_of(inputs, chosen)
+    if rng.random() < 0.3:
+        case = case.with_transfers(rng)
+    return case.with_outages(rng) if rng.random() < 0.3 else case
+
+
+def run_of(case: Case, *, skips: bool, diagnose: bool = True) -> Journals:
+    return run_compiled(
+        case.market, case.params, case.balance, case.symbols, diagnose=diagnose, draws=case.draws, skips=skips
+    )
+
+
+def passed_over(run: Journals) -> int:
+    """Boundaries that were passed over."""
+    assert isinstance(run.curve, ShortCurve)
+    return int(run.curve.stretches["n"].sum())
+
+
+@RELAXED
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_the_same_bytes_come_out(seed: int, diagnose: bool) -> None:
+    case = calm_case(seed)
+    skipped, plain = run_of(case, skips=True, diagnose=diagnose), run_of(case, skips=False, diagnose=diagnose)
+    assert passed_over(plain) == 0
+    assert first_difference(skipped, plain) is None
+
+
+def test_much_is_passed_over_and_much_happens_between() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(250):
+        case = calm_case(seed)
+        skipped = run_of(case, skips=True)
+        difference = first_difference(skipped, run_of(case, skips=False))
+        assert difference is None, f"seed {seed}: {difference}"
+        seen["passed over"] += passed_over(skipped)
+        seen["boundaries"] += len(case.market.boundaries)
+        seen["with a position"] += int(
+            (skipped.curve.stretches["held_end"] > skipped.curve.stretches["held_first"]).sum()
+        )
+        seen.update(f"exit {Reason(int(code)).name}" for code in skipped.trades["exit_reason"])
+        seen.update(f"deny {Rule(int(code)).name}" for code in skipped.denials["rule"])
+        seen["governor"] += len(skipped.governor)
+        seen["longest"] = max(seen["longest"], int(skipped.curve.stretches["n"].max(initial=0)))
+    assert seen["passed over"] > 0.5 * seen["boundaries"]
+    assert seen["with a position"] > 1000
+    assert seen["longest"] > 4 * BLOCK
+    assert seen["governor"] > 50
+    for what in ("exit TRAIL", "exit STOP", "exit STALE", "exit TP1", "deny SIDE_HELD", "deny OPPOSITE_IGNORED"):
+        assert seen[what] > 5, f"{what}: {seen}"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_plain_session_agrees(seed: int) -> None:
+    case = calm_case(seed, most_bars=250)
+    reference = run_reference(case.market, case.params, case.balance, case.symbols, diagnose=True, draws=case.draws)
+    assert first_difference(run_of(case, skips=True), reference) is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_run_that_is_stopped_anywhere_goes_on_as_if_it_had_not_been(seed: int) -> None:
+    case = calm_case(seed)
+    run = CompiledRun.start(case.market, case.params, case.balance, diagnose=True, draws=case.draws)
+    rng = np.random.default_rng(seed)
+    while not run.is_done:
+        run.advance(int(run.book.counters[CURSOR]) + int(rng.integers(1, 90)))
+    assert first_difference(run.journals(case.symbols), run_of(case, skips=True)) is None
+
+
+def test_a_stretch_longer_than_one_step_is_passed_over_in_several() -> None:
+    inputs = make_inputs(3, 1, 3 * MOST, {**drawn(np.random.default_rng(0), CALM), "signal_rate": 0.0, "gaps": False})
+    case = case_of(inputs, WATCHED)
+    skipped = run_of(case, skips=True)
+    assert first_difference(skipped, run_of(case, skips=False)) is None
+    assert passed_over(skipped) > 2.8 * MOST
+
+
+def test_an_outage_ends_a_stretch_at_its_hour() -> None:
+    inputs = make_inputs(3, 1, 100, {**drawn(np.random.default_rng(0), CALM), "signal_rate": 0.0, "gaps": False})
+    case = case_of(inputs, WATCHED)
+    outages = np.zeros(1, outage_dt)
+    outages["ts"], outages["blind"] = START + 40 * HOUR, 1
+    skipped = run_of(replace(case, market=case.market._replace(outages=outages)), skips=True)
+    ends = skipped.curve.stretches["ts"] + skipped.curve.stretches["n"] * HOUR
+    assert START + 40 * HOUR in ends
+    assert not (skipped.curve.stretches["ts"] > START + 40 * HOUR).any()
