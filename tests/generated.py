@@ -72,6 +72,14 @@ class Case:
         rows["blind"][::2] = rng.integers(0, 2, len(rows[::2]))
         return replace(self, market=self.market._replace(outages=rows))
 
+    def with_volumes(self, rng: np.random.Generator) -> Case:
+        """The same run on bars of all volumes, from none to more than any order."""
+        bars = self.market.bars.copy()
+        bars["volume"] = rng.choice(
+            [0.0, 0.5, 3.0, 40.0, 1_000.0, 1e9], len(bars), p=[0.05, 0.2, 0.25, 0.25, 0.15, 0.1]
+        )
+        return replace(self, market=self.market._replace(bars=bars))
+
     @property
     def draws(self) -> Floats:
         """The agent's uniforms, more than it can use; those of a market's beginning are the same."""
@@ -318,6 +326,13 @@ MODES: dict[str, list[Any]] = {
 """Drawn apart from the other settings, so that a seed's market and settings stay what they are without them."""
 
 
+FILLS: dict[str, list[Any]] = {
+    "sim.volume.max_share": ["inf", "inf", 0.1, 1.0],
+    "sim.volume.unfilled": ["wait", "cancel"],
+}
+"""How orders are filled; not with sizing model rl. Drawn apart as well."""
+
+
 def drawn(rng: np.random.Generator, choices: dict[str, list[Any]]) -> dict[str, Any]:
     """One value of each key, by a generator: the same for the same seed."""
     return {name: values[int(rng.integers(len(values)))] for name, values in choices.items()}
@@ -329,7 +344,9 @@ def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed
     modes = drawn(np.random.default_rng([seed, 2]), MODES)
     knobs, overrides = drawn(rng, KNOBS), {**drawn(rng, SETTINGS), **modes, **fixed}
     inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
-    case, money = case_of(inputs, overrides), np.random.default_rng([seed, 3])
+    fills = np.random.default_rng([seed, 4])
+    overrides |= {} if overrides["sizing.model"] == "rl" else {**drawn(fills, FILLS), **fixed}
+    case, money = case_of(inputs, overrides).with_volumes(fills), np.random.default_rng([seed, 3])
     if money.random() < 0.5:
         case = case.with_transfers(money)
     return case.with_outages(money) if money.random() < 0.3 else case
@@ -353,11 +370,14 @@ def cases(
 ) -> Case:
     """Generated runs; `fixed` settings are not drawn. transfers, outages: some with them."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
-    settings = {**{name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()}, **fixed}
+    settings = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()} | fixed
+    if settings["sizing.model"] != "rl":
+        settings |= {name: draw(st.sampled_from(values)) for name, values in FILLS.items()} | fixed
     inputs = make_inputs(
         draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, max_symbols)), draw(st.integers(8, max_bars)), knobs
     )
     case = replace(case_of(inputs, settings), label=f"{knobs} {settings}")
+    case = case.with_volumes(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     if transfers and draw(st.booleans()):
         case = case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     if outages and draw(st.integers(0, 3)) == 3:

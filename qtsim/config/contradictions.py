@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,5 +37,22 @@ def refuse_contradictions(values: Mapping[str, Any], sources: Mapping[str, str])
                 f"{path} = {show(values[path])} ({sources[path]}) exceeds {POSITIONS}.total = {show(total)}; "
                 f"set it to {show(total)} or less"
             )
+    errors += _of_fills(values, sources)
     if errors:
         raise SettingError("\n".join(errors))
+
+
+def _of_fills(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """What the fill models cannot be combined with."""
+    if values["sizing.model"] != "rl":
+        return []
+    return [
+        f'{path} = {show(values[path])} ({sources.get(path, "default")}) and sizing.model = "rl": the agent learns '
+        f"from replays that are filled whole and at once; set {path} to {what}, or choose another sizing model"
+        for path, what in _asked_fill_models(values)
+    ]
+
+
+def _asked_fill_models(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Keys by which an order is not filled whole and at once, and the value that asks for just that."""
+    return [("sim.volume.max_share", "inf")] if values["sim.volume.max_share"] < math.inf else []

@@ -41,6 +41,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "sim.path": enums.PathModel,
     "sim.fill_at": enums.FillAt,
     "sim.end_of_data": enums.EndOfData,
+    "sim.volume.unfilled": enums.Unfilled,
     "costs.slippage.model": enums.SlippageModel,
     "costs.funding.inclusive": enums.FundingInclusive,
     "limits.exposure.basis": enums.ExposureBasis,

@@ -50,8 +50,6 @@ TABLE: tuple[Missing, ...] = (
     Missing("entry.order.type", "only market entries are built", built=("market",)),
     Missing("entry.order.*", "only market entries are built"),
     Missing("sim.latency_ms.*", "latency is not built yet", built=(0.0,)),
-    Missing("sim.volume.max_share", "shares of volume are not built yet", built=OFF),
-    Missing("sim.volume.unfilled", "shares of volume are not built yet"),
     Missing("live.*", _LIVE),
     Missing("bus.url", "the event bus is not built yet", built=("",)),
 )

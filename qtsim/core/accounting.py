@@ -10,6 +10,7 @@ from qtsim.core.floats import steps_value_nb
 from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
 from qtsim.core.harvest import set_leg_lots_nb, share_out_rest_nb
 from qtsim.core.margin import liquidation_price_nb
+from qtsim.core.orders import end_order_nb, reserved_nb
 from qtsim.core.params import LEGS_MAX, TARGETS, WINDOW_MAX
 from qtsim.core.records import NEVER, NO_ACTION, Record, Records
 from qtsim.core.sizing import min_lots_nb
@@ -91,11 +92,11 @@ def margin_used_nb(positions: Records) -> float:
 
 @kernel
 def available_nb(account: Record, positions: Records, points: Records, params: Record) -> float:
-    """What can back new positions: wallet less margins in use; cross adds unrealized PnL at mark."""
+    """What can back new positions: wallet less margins in use and reserved; cross adds unrealized PnL at mark."""
     funds = account["wallet"]
     if params["account"]["mode_margin"] == MarginMode.CROSS:
         funds = equity_nb(account, positions, points)
-    return funds - margin_used_nb(positions)
+    return funds - margin_used_nb(positions) - reserved_nb(positions, params["costs"])
 
 
 @kernel
@@ -219,6 +220,7 @@ def open_position_nb(
     position["plan_ts"] = fill["ts"]
     position["path_doubt"] = 0
     position["path_dependent"] = 0
+    position["leg_waits"] = 0
     set_stop_prices_nb(position, plan, instrument, params)
     set_target_prices_nb(position, plan, instrument)
     clear_engine_prices_nb(position)
@@ -241,11 +243,46 @@ def open_position_nb(
 
 
 @kernel
+def add_part_nb(account: Record, position: Record, fill: Record, instrument: Record, params: Record) -> None:
+    """Apply a further part of an entry: quantity, margin, the volume-weighted entry price, the legs' lots.
+
+    Levels stay where the first part put them. No leg has been hit: the first one ends the entry.
+    """
+    qty = position["qty"] + fill["qty"]
+    notional = fill["qty"] * fill["price"]
+    position["entry_price"] = (position["notional"] + notional) / qty
+    position["entry_ref_price"] = (
+        position["entry_ref_price"] * position["qty"] + fill["ref_price"] * fill["qty"]
+    ) / qty
+    position["lots"] += fill["lots"]
+    position["init_lots"] = position["lots"]
+    position["qty"] = steps_value_nb(position["lots"], instrument["lot_num"], instrument["lot_den"])
+    position["init_qty"] = position["qty"]
+    position["notional"] += notional
+    position["margin"] += notional / position["leverage"]
+    position["init_margin"] += notional / position["leverage"]
+    position["fees"] += fill["fee"]
+    position["slippage"] += fill["slippage"]
+    by_policy = params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN
+    basis = params["harvest"]["basis"] if by_policy else HarvestBasis.REMAINING.value
+    set_leg_lots_nb(position, 0, basis, min_lots_nb(instrument))
+    refresh_liquidation_nb(position, instrument)
+    position["init_liq_price"] = position["liq_price"]
+    account["wallet"] -= fill["fee"]
+    account["fees"] += fill["fee"]
+    account["slippage"] += fill["slippage"]
+    fill["stop_price"] = position["stop_price"]
+    fill["wallet"] = account["wallet"]
+
+
+@kernel
 def reduce_position_nb(account: Record, position: Record, fill: Record, instrument: Record, params: Record) -> None:
     """Apply an exit's fill: realize its price PnL, pay its costs, release margin in proportion.
 
-    After the governor's half profit_lock's legs are of what remains; those of the others have closed it already.
+    After the governor's half profit_lock's legs are of what remains; those of the others have closed it already. An
+    entry that is still being filled ends.
     """
+    end_order_nb(position)
     pnl = position["side"] * fill["qty"] * (fill["price"] - position["entry_price"])
     fill["pnl"] = pnl
     account["wallet"] += pnl - fill["fee"] - fill["liq_fee"]
@@ -272,11 +309,23 @@ def reduce_position_nb(account: Record, position: Record, fill: Record, instrume
 
 @kernel
 def hit_leg_nb(position: Record, instrument: Record, params: Record) -> None:
-    """Count the next leg as hit, with or without a fill; exit_brain's ratchet acts on what stays open."""
+    """Count the next leg as hit, with or without a fill; exit_brain's ratchet acts on what stays open.
+
+    An entry that is still being filled ends.
+    """
+    end_order_nb(position)
+    position["leg_waits"] = 0
     position["next_leg"] += 1
     position["legs_hit"] += 1
     if position["lots"] > 0 and params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN:
         ratchet_stop_nb(position, instrument, params["stops"])
+
+
+@kernel
+def wait_for_volume_nb(position: Record) -> None:
+    """The next leg found too little volume: it is tried again at the next open. An entry still being filled ends."""
+    end_order_nb(position)
+    position["leg_waits"] = 1
 
 
 @kernel

@@ -8,6 +8,7 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.enums import Gate, Rule, Side
+from qtsim.core.orders import committed_side_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.sizing import deny_nb
 
@@ -30,7 +31,10 @@ def show_closes_nb(closes: Records, spans: Records, ts: int) -> None:
 
 @kernel
 def measure_crowd_nb(crowd: Record, positions: Records, points: Records, instruments: Records, candidate: int) -> None:
-    """What is open on the account, at mark, seen from the candidate's symbol; summed in symbol order."""
+    """What is open on the account, at mark, and what entry orders reserve, seen from the candidate's symbol.
+
+    Summed in symbol order.
+    """
     crowd["positions"] = 0
     crowd["longs"] = 0
     crowd["shorts"] = 0
@@ -41,16 +45,21 @@ def measure_crowd_nb(crowd: Record, positions: Records, points: Records, instrum
     crowd["uncompared"] = 0
     for i in range(len(positions)):
         position = positions[i]
-        if position["side"] == Side.NONE:
+        side = committed_side_nb(position)
+        if side == Side.NONE:
             continue
-        notional = position["qty"] * points[i]["mark"]
+        notional = position["order_notional"]
+        margin = position["order_margin"]
+        if position["side"] != Side.NONE:
+            notional += position["qty"] * points[i]["mark"]
+            margin += position["init_margin"] * position["lots"] / position["init_lots"]
         crowd["positions"] += 1
-        if position["side"] == Side.LONG:
+        if side == Side.LONG:
             crowd["longs"] += 1
         else:
             crowd["shorts"] += 1
         crowd["notional"] += notional
-        crowd["initial_margin"] += position["init_margin"] * position["lots"] / position["init_lots"]
+        crowd["initial_margin"] += margin
         if instruments[i]["sector"] == instruments[candidate]["sector"]:
             crowd["sector_notional"] += notional
 
@@ -114,8 +123,8 @@ def measure_correlation_nb(
     regime_ns: int,
     limits: Record,
 ) -> None:
-    """The largest correlation of the candidate with an open position of its direction, over the window before `ts`;
-    and how many such positions it says nothing about.
+    """The largest correlation of the candidate with an open position of its direction, or one that an order will open,
+    over the window before `ts`; and how many such positions it says nothing about.
     """
     crowd["correlation"] = -np.inf
     crowd["uncompared"] = 0
@@ -125,7 +134,7 @@ def measure_correlation_nb(
     least = LEAST_COMMON_SHARE * window / regime_ns
     own = spans[candidate]
     for i in range(len(positions)):
-        if i == candidate or positions[i]["side"] != side:
+        if i == candidate or committed_side_nb(positions[i]) != side:
             continue
         found = correlation_nb(
             closes, own["known"], own["first"], spans[i]["known"], spans[i]["first"], ts - int(window), least

@@ -246,6 +246,20 @@ class SlippageModel(IntEnum):
     IMPACT = 3
 
 
+class Unfilled(IntEnum):
+    """sim.volume.unfilled: what becomes of the part of an order that a share of the volume leaves over."""
+
+    WAIT = 0
+    CANCEL = 1
+
+
+class Working(IntEnum):
+    """What of a slot is on its way to the exchange or stands there; a bit mask."""
+
+    NONE = 0
+    ENTRY = 1  # an entry order that is not filled yet, or not whole
+
+
 class FundingInclusive(IntEnum):
     """costs.funding.inclusive"""
 
@@ -315,6 +329,7 @@ class Gate(IntEnum):
     BALANCER = 8
     GOVERNOR = 9
     RISK_GUARD = 10
+    ORDER = 11
 
 
 class Rule(IntEnum):
@@ -362,6 +377,9 @@ class Rule(IntEnum):
     EXPOSURE_MAX = 39
     EXPOSURE_GROSS = 40
     NOT_RUNNING = 41
+    ORDER_STANDS = 42
+    ORDER_CANCELLED = 43
+    VOLUME_SHARE = 44
 
 
 class CappedBy(IntEnum):
@@ -440,6 +458,9 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.BALANCE_MIN: "balance below the minimum",
     Rule.EXPOSURE_MAX: "total exposure",
     Rule.EXPOSURE_GROSS: "gross exposure",
+    Rule.ORDER_STANDS: "entry order already standing",
+    Rule.ORDER_CANCELLED: "order cancelled by a signal",
+    Rule.VOLUME_SHARE: "share of the bar's volume",
 }
 GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
 GOVERNOR_TEXT: dict[GovernorDecision, str] = {decision: decision.name for decision in GovernorDecision}

@@ -191,7 +191,8 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
 
     # take profits, one leg
     leg = position["next_leg"]
-    if leg < position["n_legs"] and side * (price - out["tp_price"][leg]) >= 0.0:
+    has_leg = leg < position["n_legs"] and position["leg_waits"] == 0
+    if has_leg and side * (price - out["tp_price"][leg]) >= 0.0:
         lots = leg_lots_nb(position, leg, instrument)
         out["leg"] = leg + 1
         out["reason"] = Reason.TP1.value + leg
@@ -272,7 +273,7 @@ def exchange_triggers_nb(position: Record, params: Record) -> tuple[float, float
 def favourable_trigger_nb(position: Record) -> float:
     """Nearest last price in the position's favour at which a cycle acts: next leg, breakeven or trail activation."""
     target = np.nan
-    if position["next_leg"] < position["n_legs"]:
+    if position["next_leg"] < position["n_legs"] and position["leg_waits"] == 0:
         target = position["tp_price"][position["next_leg"]]
     start = np.nan
     if position["trail_mode"] != TrailMode.OFF and position["trail_active"] == 0:

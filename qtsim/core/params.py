@@ -252,7 +252,16 @@ costs_params_dt = np.dtype(
     ],
     align=True,
 )
-sim_params_dt = np.dtype([("path", "i8"), ("fill_at", "i8"), ("end_of_data", "i8")], align=True)
+sim_params_dt = np.dtype(
+    [
+        ("path", "i8"),
+        ("fill_at", "i8"),
+        ("end_of_data", "i8"),
+        ("volume_max_share", "f8"),
+        ("volume_unfilled", "i8"),
+    ],
+    align=True,
+)
 
 SECTIONS: dict[str, str] = {
     "account": "account",

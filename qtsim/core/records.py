@@ -29,6 +29,8 @@ Records: TypeAlias = Any
 BRACKETS_MAX = 16
 NEVER = -1
 """A time that is not set."""
+UNBOUND = 2**62
+"""Lots that a bar leaves to orders where no share of its volume binds them."""
 NO_ACTION = -1
 """State and action where sizing model rl chose nothing."""
 EVALUATIONS_MAX = 4096
@@ -121,6 +123,7 @@ point_dt = np.dtype(
         ("funding_rate", "f8"),
         ("thinness", "f8"),
         ("half_spread", "f8"),  # at this point; NaN without quotes
+        ("room", "i8"),  # lots that the share of this bar's volume still leaves to orders; UNBOUND
     ],
     align=True,
 )
@@ -206,6 +209,16 @@ position_dt = np.dtype(
         ("defensive_done", "i8"),  # 1: DEFENSIVE_EXIT has reduced it
         ("path_doubt", "i8"),  # 1: another order of some bar's extremes would have left another state
         ("path_dependent", "i8"),  # exit fills made in doubt
+        ("leg_waits", "i8"),  # 1: the next leg found too little volume; it is tried again at the next open
+        # the entry order of the slot while it is not filled; `working` says whether there is one
+        ("working", "i8"),  # bit mask of Working
+        ("order_side", "i8"),
+        ("order_id", "i8"),  # trade_id that its fills carry
+        ("order_bar", "i8"),  # row of its signal
+        ("order_lots", "i8"),  # still to be filled
+        ("order_filled", "i8"),  # lots filled so far
+        ("order_notional", "f8"),  # reserved for what is still to be filled, quote
+        ("order_margin", "f8"),
     ],
     align=True,
 )
@@ -225,6 +238,8 @@ account_dt = np.dtype(
         ("transfers", "f8"),  # deposits less withdrawals during the run
         ("max_margin_use", "f8"),  # largest margin in use / equity, at boundaries and after entries
         ("min_margin_ratio", "f8"),  # cross: smallest margin balance / maintenance - 1 seen at a point; inf none
+        ("share_bound", "i8"),  # times that the share of a bar's volume gave an order less than it asked for
+        ("parts", "i8"),  # fills that it cut short
         ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
         ("trade_roe", "f8", (WINDOW_MAX,)),  # ring: net return on initial margin
     ],

@@ -274,6 +274,19 @@ def governor_rule_nb(governor: Record, ts: int) -> int:
 
 
 @kernel
+def order_rule_nb(governor: Record, ts: int, params: Record) -> int:
+    """The rule that ends an entry order which is not filled whole; NONE: it may go on.
+
+    What forbids entries ends it, and so does a program that does not run: nobody sends the rest.
+    """
+    if governor["blind"] == 1:
+        return Rule.NOT_RUNNING.value
+    if params["gates"]["enabled"] == 0:
+        return Rule.NONE.value
+    return governor_rule_nb(governor, ts)
+
+
+@kernel
 def fired_at_nb(governor: Record, rule: int, params: Record) -> tuple[float, float]:
     """(value, limit) that the decision behind a rule compared when it fired; NaN for the health, which is no figure."""
     rules = params["governor"]
@@ -312,7 +325,11 @@ def order_positions_nb(positions: Records, order: int, ts: int) -> None:
 
 @kernel
 def reach_open_nb(position: Record, ts: int) -> None:
-    """An open is a later point than the close at the same time: what was ordered until now is due at it."""
+    """An open is a later point than the close at the same time: what was ordered until now is due at it.
+
+    A leg that waits for volume finds that of a new bar.
+    """
+    position["leg_waits"] = 0
     position["reduce_after"] = min(position["reduce_after"], ts - 1)
     position["close_after"] = min(position["close_after"], ts - 1)
 

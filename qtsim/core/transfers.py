@@ -5,19 +5,20 @@ from __future__ import annotations
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import equity_nb, margin_used_nb
 from qtsim.core.enums import MarginMode
+from qtsim.core.orders import reserved_nb
 from qtsim.core.records import Record, Records
 
 
 @kernel
 def withdrawable_nb(account: Record, positions: Records, points: Records, params: Record) -> float:
-    """What the exchange lets go: the part of the wallet that backs no position.
+    """What the exchange lets go: the part of the wallet that backs no position and no order.
 
     With cross margin an unrealized loss needs its part of the wallet too; an unrealized profit cannot be withdrawn.
     """
     funds = account["wallet"]
     if params["account"]["mode_margin"] == MarginMode.CROSS:
         funds = min(funds, equity_nb(account, positions, points))
-    return max(funds - margin_used_nb(positions), 0.0)
+    return max(funds - margin_used_nb(positions) - reserved_nb(positions, params["costs"]), 0.0)
 
 
 @kernel

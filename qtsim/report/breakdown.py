@@ -13,7 +13,7 @@ from qtsim.core.symbol_stats import FAIR_RATE, GOOD_RATE, GOOD_SIZE, POOR_SIZE, 
 from qtsim.report.thinning import SECOND_NS, compact, printed, printed_one, thin
 from qtsim.results.reach import HOUR_NS, hours_text, period
 from qtsim.results.result import Result
-from qtsim.results.summary import gates_are_on
+from qtsim.results.summary import entered, gates_are_on
 from qtsim.results.tables import times_ns
 
 TOTAL = "all"
@@ -56,8 +56,8 @@ def _symbol_row(result: Result, symbol: str, trades: pd.DataFrame) -> dict[str, 
 
 
 def _entries(result: Result, symbol: str) -> int:
-    entries = result.fills[result.fills["kind"] == "entry"]
-    return len(entries) if symbol == TOTAL else int((entries["symbol"] == symbol).sum())
+    fills = result.fills
+    return entered(fills if symbol == TOTAL else fills[fills["symbol"] == symbol])
 
 
 def _record(trades: pd.DataFrame) -> dict[str, Any]:

@@ -31,8 +31,13 @@ def trade_story(
     side = 1 if trade.side == "long" else -1
     events: list[Event] = []
     left = trade.qty
+    is_first = True
     for fill in fills:
+        if fill.kind == "entry" and not is_first:
+            events.append((fill.ts, "entry", _part_text(trade, fill, decimals)))
+            continue
         if fill.kind == "entry":
+            is_first = False
             events.append((fill.ts, "entry", _entry_text(trade, fill, quote, decimals)))
             events.append((fill.ts, "plan", _plan_text(trade, side, quote, decimals)))
             continue
@@ -71,6 +76,13 @@ def _entry_text(trade: Any, fill: Any, quote: str, decimals: int) -> str:
         f"The position is worth {trade.notional:,.0f} {quote} at {trade.leverage:g}x, "
         f"margin {trade.margin:,.0f} {quote}; its size was set by {_with_article(trade.capped_by)}."
     )
+
+
+def _part_text(trade: Any, fill: Any, decimals: int) -> str:
+    """A further part of an entry that the market could not fill at once."""
+    verb = "Bought" if trade.side == "long" else "Sold short"
+    entry = price_text(trade.entry_price, decimals)
+    return f"{verb} {qty_text(fill.qty)} more at {price_text(fill.price, decimals)}; all parts cost {entry} on average."
 
 
 def _plan_text(trade: Any, side: int, quote: str, decimals: int) -> str:

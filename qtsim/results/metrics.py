@@ -48,6 +48,8 @@ class Totals:
     max_margin_use: float = NAN  # largest margin in use / equity, at boundaries and after entries
     transfers: float = 0.0  # deposits less withdrawals during the run
     min_margin_ratio: float = math.inf  # cross: smallest margin balance / maintenance margins - 1 at a point
+    share_bound: int = 0  # times that the share of a bar's volume gave an order less than it asked for
+    parts: int = 0  # fills that it cut short
 
     @property
     def net(self) -> float:

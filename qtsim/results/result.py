@@ -258,6 +258,8 @@ def account_totals(journals: Journals) -> Totals:
         liquidations=int(liquidations.sum()),
         max_margin_use=float(account["max_margin_use"]),
         min_margin_ratio=float(account["min_margin_ratio"]),
+        share_bound=int(account["share_bound"]),
+        parts=int(account["parts"]),
     )
 
 

@@ -160,6 +160,7 @@ def assumptions_text(result: Result) -> str:
         *outages_texts(info),
         f"{model} {leverage_text(result)} {mode_text(settings)}",
         fill_at,
+        *fills_texts(result),
         f"taker {_rate(info.taker)}, slippage {slippage_text(settings)}",
     ]
     if settings.get("sim.path", "nearest") != "nearest":
@@ -190,6 +191,24 @@ def transfer_word(amount: float, moved: float) -> str:
     if moved == 0.0:
         return "withdrawal, refused"
     return "deposit" if amount > 0.0 else "withdrawal"
+
+
+def fills_texts(result: Result) -> list[str]:
+    """at most 10 % of a bar's volume (bound 12 times, 9 parts; the rest waits): how orders are filled."""
+    settings, totals = result.info.settings, result.totals
+    texts = []
+    share = float(settings.get("sim.volume.max_share", np.inf))
+    if share < np.inf:
+        bound = "never bound" if not totals.share_bound else f"bound {_times(totals.share_bound)}"
+        rest = "waits" if settings.get("sim.volume.unfilled", "wait") == "wait" else "is cancelled"
+        texts.append(
+            f"at most {100.0 * share:g} % of a bar's volume ({bound}, {totals.parts:,} parts; the rest {rest})"
+        )
+    return texts
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def mode_text(settings: Mapping[str, Any]) -> str:
@@ -255,7 +274,7 @@ def flow(result: Result) -> list[tuple[str, int, str]]:
     """Where the signals went: (step, count, detail). The first is all signals, the last all entries; the steps between
     are what was lost on the way, so the first less those between is the last."""
     denials = result.denials
-    entries = int((result.fills["kind"] == "entry").sum())
+    entries = entered(result.fills)
     steps = [("signals", len(denials) + entries, "")]
     pre_chain = denials[denials["gate"] == GATE_TEXT[Gate.SIGNAL]]
     named = Counter(pre_chain["rule"])
@@ -269,6 +288,11 @@ def flow(result: Result) -> list[tuple[str, int, str]]:
         steps.append(("denied", len(denied), largest_rules_text(Counter(denied["rule"]))))
     steps.append(("entries", entries, ""))
     return steps
+
+
+def entered(fills: pd.DataFrame) -> int:
+    """How many entries there were; one that was filled in parts is one."""
+    return int(fills.loc[fills["kind"] == "entry", "trade_id"].nunique())
 
 
 def largest_rules_text(counts: Counter[str]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import set_point_nb, show_signal_nb
-from qtsim.core.enums import Action, EndOfData, Monitoring, Reason, Side
+from qtsim.core.enums import Action, EndOfData, Monitoring, Reason, Rule, Side
+from qtsim.core.orders import asks_otherwise_nb
 from qtsim.core.records import Record
-from qtsim.core.safety_governor import reach_open_nb
+from qtsim.core.safety_governor import order_rule_nb, reach_open_nb
 from qtsim.core.signal_rules import signal_exit_reason_nb
+from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
-from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, write_decision_nb
+from qtsim.sim.steps import drop_order_nb, exit_at_market_nb, is_observable_nb, write_decision_nb
 from qtsim.sim.walk import opens_at_nb
 
 
@@ -35,7 +37,7 @@ def closed_signal_nb(tape: Tape, book: Book, i: int, ts: int) -> int:
 
 
 @kernel
-def open_bar_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
+def open_bar_nb(tape: Tape, book: Book, i: int, ts: int, params: Record) -> None:
     """Show the first point of the symbol's next bar if it opens now."""
     if not opens_at_nb(tape, book, i, ts):
         return
@@ -46,6 +48,7 @@ def open_bar_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
     mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
     set_point_nb(book.points[i], ts, price, mark)
     book.points[i]["half_spread"] = tape.bars[row]["half_spread"]
+    book.points[i]["room"] = room_lots_nb(tape.bars[row]["volume"], tape.instruments[i], params["sim"])
     reach_open_nb(book.positions[i], ts)
 
 
@@ -95,6 +98,28 @@ def obey_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Rec
         )
     if reason != Reason.NONE and is_observable_nb(book.positions[i], book.points[i], book.counters):
         close_by_signal_nb(tape, book, journal, i, reason, params)
+
+
+@kernel
+def judge_order_nb(book: Book, journal: Journal, i: int, ts: int, params: Record) -> None:
+    """End the slot's entry order where the data end, the program does not run, or the governor forbids entries."""
+    rule = order_rule_nb(book.governor[0], ts, params)
+    if has_ended_nb(book, i) and params["sim"]["end_of_data"] != EndOfData.OPEN:
+        rule = Rule.END_OF_DATA.value
+    if rule != Rule.NONE:
+        drop_order_nb(book, journal, i, ts, rule)
+
+
+@kernel
+def cancel_by_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """End the slot's entry order where its signal asks otherwise, or its last bar opens with `last_open`."""
+    row = book.slots[i]["acting"]
+    bar = book.slots[i]["bar"]
+    ts = book.points[i]["ts"]
+    if bar != NO_BAR and params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, bar):
+        drop_order_nb(book, journal, i, ts, Rule.END_OF_DATA.value)
+    elif row != NO_BAR and asks_otherwise_nb(book.positions[i], tape.signals[row]):
+        drop_order_nb(book, journal, i, ts, Rule.ORDER_CANCELLED.value)
 
 
 @kernel

@@ -10,15 +10,22 @@ import numpy.typing as npt
 from qtsim.core.accounting import available_nb, equity_nb
 from qtsim.core.costs import funding_amount_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
-from qtsim.core.enums import MarginMode, Reason
+from qtsim.core.enums import MarginMode, Reason, Rule
+from qtsim.core.orders import has_entry_order_nb, place_order_nb, take_part_nb
 from qtsim.core.records import Record, Records, fill_row_dt, position_dt, transfer_dt
+from qtsim.core.slots import other_slot_nb
 from qtsim.core.transfers import judge_transfer_nb
 from qtsim.sim.fills import (
+    entry_lots_nb,
     exchange_event_nb,
     fill_cross_liquidation_nb,
     fill_entry_nb,
     fill_exit_nb,
     fill_liquidation_nb,
+    is_affordable_nb,
+    leg_lots_now_nb,
+    may_wait_nb,
+    take_room_nb,
 )
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
 from qtsim.trading.session import Session
@@ -38,36 +45,36 @@ class SimBroker:
     # the protocol ----------------------------------------------------------------------------------------------------
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
-        """Fill a market order at the current point."""
-        i = intent.slot
-        session = self.session
-        record = np.zeros(1, fill_row_dt)
-        bar = int(session.bar_index[i])
+        """Fill a market order at the current point, or of an entry or a leg what the bar's volume allows."""
+        i, session = intent.slot, self.session
         if isinstance(intent, EntryIntent):
-            fill_entry_nb(
-                record[0],
-                intent.plan,
-                session.points[i],
-                session.symbol_of(i),
-                intent.trade_id,
-                bar,
-                session.instruments[i],
-                session.params,
-            )
-            self._fills.append(Fill(i, record, is_entry=True, is_leg=False))
+            place_order_nb(session.positions[i], intent.plan, intent.trade_id, intent.bar)
+            self._work_order(i)
             return
+        lots, is_done = intent.lots, True
+        if intent.is_leg:
+            lots = int(leg_lots_now_nb(intent.lots, session.points[i]))
+            if lots < intent.lots:
+                is_done = not may_wait_nb(self._sim)
+                self._note_share(lots)
+            if lots == 0:
+                session.leave_leg(i, waits=not is_done)
+                return
+        record = np.zeros(1, fill_row_dt)
         fill_exit_nb(
             record[0],
             session.positions[i],
             session.points[i],
             session.symbol_of(i),
             intent.reason,
-            intent.lots,
-            bar,
+            lots,
+            int(session.bar_index[i]),
             session.instruments[i],
             session.params,
         )
-        self._fills.append(Fill(i, record, is_entry=False, is_leg=intent.is_leg))
+        self._report(Fill(i, record, is_entry=False, is_leg=intent.is_leg and is_done))
+        if not is_done:
+            session.leave_leg(i, waits=True)
 
     def place_stop(self, intent: StopIntent) -> None:
         """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do."""
@@ -97,6 +104,62 @@ class SimBroker:
         session = self.session
         return available_nb(session.account[0], session.positions, session.points, session.params)
 
+    # entry orders ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _sim(self) -> Record:
+        return self.session.params["sim"]
+
+    def _report(self, fill: Fill) -> None:
+        """Tell the session of a fill; it takes from the volume that the bar leaves to later orders."""
+        i = fill.slot
+        take_room_nb(self.session.points, i, other_slot_nb(i, self.session.width), int(fill.record[0]["lots"]))
+        self._fills.append(fill)
+
+    def _note_share(self, lots: int) -> None:
+        self.session.account["share_bound"] += 1
+        self.session.account["parts"] += int(lots > 0)
+
+    def _work_order(self, i: int) -> None:
+        """Fill what this point gives of the slot's entry order; the rest waits, or is given up."""
+        session = self.session
+        position, point, instrument = session.positions[i], session.points[i], session.instruments[i]
+        asked = int(position["order_lots"])
+        lots = int(entry_lots_nb(position, point, instrument, self._sim))
+        if lots < asked:
+            self._note_share(lots)
+        if lots > 0:
+            record = np.zeros(1, fill_row_dt)
+            fill_entry_nb(
+                record[0],
+                session.plans[i],
+                position,
+                point,
+                lots,
+                session.symbol_of(i),
+                int(session.bar_index[i]),
+                instrument,
+                session.params,
+            )
+            take_part_nb(position, session.plans[i], lots)
+            self._report(Fill(i, record, is_entry=True, is_leg=False))
+            session.collect()
+        if lots < asked and not may_wait_nb(self._sim):
+            session.drop_order(i, Rule.VOLUME_SHARE, int(point["ts"]))
+
+    def continue_orders(self, slots: Iterable[int]) -> None:
+        """The rest of entry orders goes on at the opens of `slots`, while the account can still pay for it."""
+        session = self.session
+        for i in slots:
+            position, point = session.positions[i], session.points[i]
+            if not has_entry_order_nb(position) or np.isnan(point["price"]):
+                continue
+            instrument, costs = session.instruments[i], session.params["costs"]
+            if is_affordable_nb(position, session.plans[i], point, self.available(), instrument, costs):
+                self._work_order(i)
+            else:
+                session.drop_order(i, Rule.INSUFFICIENT_MARGIN, int(point["ts"]))
+
     # the exchange's own doing ----------------------------------------------------------------------------------------
 
     def exchange_view(self, i: int) -> Records:
@@ -124,7 +187,7 @@ class SimBroker:
             bar = int(self.session.bar_index[i])
             symbol = self.session.symbol_of(i)
             fill_liquidation_nb(record[0], view[0], point, symbol, bar, self.session.instruments[i])
-            self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
+            self._report(Fill(i, record, is_entry=False, is_leg=False))
         self.session.collect()
 
     @property
@@ -157,7 +220,7 @@ class SimBroker:
                 least_pnl_nb(*state, i),
                 session.instruments[i],
             )
-            self._fills.append(Fill(i, record, is_entry=False, is_leg=False))
+            self._report(Fill(i, record, is_entry=False, is_leg=False))
             session.collect()
 
     def transfer(self, asked: Record, ts: int) -> None:

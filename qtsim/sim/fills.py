@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qtsim.core._jit import kernel
 from qtsim.core.costs import fee_nb, slippage_ratio_nb, slipped_price_nb
-from qtsim.core.enums import FillKind, PriceKind, Reason
-from qtsim.core.floats import steps_value_nb
-from qtsim.core.records import Record
+from qtsim.core.enums import FillKind, PriceKind, Reason, Unfilled
+from qtsim.core.floats import floor_steps_nb, steps_value_nb
+from qtsim.core.orders import order_reserve_nb
+from qtsim.core.records import UNBOUND, Record, Records
+from qtsim.core.sizing import AFFORD_TOLERANCE, MAX_LOTS, min_entry_lots_nb
+from qtsim.core.slots import NO_SLOT
 
 
 @kernel
@@ -77,12 +82,22 @@ def price_market_fill_nb(fill: Record, point: Record, order_side: float, notiona
 
 @kernel
 def fill_entry_nb(
-    fill: Record, plan: Record, point: Record, symbol: int, trade_id: int, bar: int, instrument: Record, params: Record
+    fill: Record,
+    plan: Record,
+    position: Record,
+    point: Record,
+    lots: int,
+    symbol: int,
+    bar: int,
+    instrument: Record,
+    params: Record,
 ) -> None:
-    """Fill a market entry of the plan at the point's last price."""
-    start_fill_nb(fill, point["ts"], symbol, plan["side"], trade_id, Reason.ENTRY.value, plan["lots"], bar, instrument)
+    """Fill `lots` of the slot's market entry order at the point's last price."""
+    side = plan["side"]
+    start_fill_nb(fill, point["ts"], symbol, side, position["order_id"], Reason.ENTRY.value, lots, bar, instrument)
     fill["kind"] = FillKind.ENTRY.value
-    price_market_fill_nb(fill, point, float(plan["side"]), plan["notional"], params["costs"])
+    notional = plan["notional"] if lots == plan["lots"] else fill["qty"] * point["price"]
+    price_market_fill_nb(fill, point, float(side), notional, params["costs"])
 
 
 @kernel
@@ -156,3 +171,71 @@ def fill_cross_liquidation_nb(
         fill["liq_fee"] = min(fee_nb(qty * price, instrument["liquidation_fee"]), max(0.0, margin_balance))
     fill["ref_price"] = price
     fill["price"] = price
+
+
+# How much of an order a bar fills -------------------------------------------------------------------------------------
+
+
+@kernel
+def room_lots_nb(volume: float, instrument: Record, sim: Record) -> int:
+    """Whole lots that orders may take of a bar, or a trade, of `volume`; UNBOUND where no share is set."""
+    share = sim["volume_max_share"]
+    if share == np.inf:
+        return UNBOUND
+    qty = share * volume
+    if not qty > 0.0:
+        return 0
+    if qty * instrument["lot_den"] / instrument["lot_num"] > MAX_LOTS:
+        return UNBOUND
+    return floor_steps_nb(qty, instrument["lot_num"], instrument["lot_den"])
+
+
+@kernel
+def take_room_nb(points: Records, i: int, other: int, lots: int) -> None:
+    """What slot `i` fills its symbol's later orders of this bar do not get. other: slot of the symbol's other side."""
+    if points[i]["room"] == UNBOUND:
+        return
+    points[i]["room"] = max(points[i]["room"] - lots, 0)
+    if other != NO_SLOT:
+        points[other]["room"] = points[i]["room"]
+
+
+@kernel
+def entry_lots_nb(position: Record, point: Record, instrument: Record, sim: Record) -> int:
+    """Lots of the entry order that this bar fills.
+
+    With `unfilled = cancel` a first part that the exchange would refuse as an entry of its own does not happen.
+    """
+    lots = min(position["order_lots"], point["room"])
+    if lots == position["order_lots"] or sim["volume_unfilled"] == Unfilled.WAIT or position["order_filled"] > 0:
+        return lots
+    return lots if lots >= min_entry_lots_nb(point["price"], instrument) else 0
+
+
+@kernel
+def leg_lots_now_nb(lots: int, point: Record) -> int:
+    """Of the `lots` of a leg those that this bar fills."""
+    return min(lots, point["room"])
+
+
+@kernel
+def may_wait_nb(sim: Record) -> bool:
+    """Does what a bar's volume leaves over wait for the next bar's?"""
+    return sim["volume_unfilled"] == Unfilled.WAIT
+
+
+@kernel
+def needed_margin_nb(position: Record, plan: Record, point: Record, instrument: Record, costs: Record) -> float:
+    """Margin and fee of what is still to be filled, at the price of now."""
+    qty = steps_value_nb(position["order_lots"], instrument["lot_num"], instrument["lot_den"])
+    notional = qty * point["price"]
+    return notional / plan["leverage"] + fee_nb(notional, costs["fees_taker"])
+
+
+@kernel
+def is_affordable_nb(
+    position: Record, plan: Record, point: Record, available: float, instrument: Record, costs: Record
+) -> bool:
+    """Can the account still pay for what is to be filled? available: without what the order itself reserves."""
+    needed = needed_margin_nb(position, plan, point, instrument, costs)
+    return needed <= (available + order_reserve_nb(position, costs)) * (1.0 + AFFORD_TOLERANCE)

@@ -27,6 +27,7 @@ from qtsim.core.enums import (
     SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
+from qtsim.core.orders import has_entry_order_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
@@ -35,12 +36,14 @@ from qtsim.core.symbol_stats import clear_blacklist_nb
 from qtsim.core.transfers import book_transfer_nb, judge_transfer_nb
 from qtsim.sim.boundary import (
     act_on_own_close_nb,
+    cancel_by_signal_nb,
     closed_signal_nb,
     end_data_nb,
     has_cycle_at_open_nb,
     has_ended_nb,
     is_expired_nb,
     is_last_bar_nb,
+    judge_order_nb,
     obey_signal_nb,
     open_bar_nb,
 )
@@ -68,6 +71,7 @@ from qtsim.sim.skip_bars import pass_quiet_bars_nb
 from qtsim.sim.skip_trades import skip_trades_nb
 from qtsim.sim.steps import (
     bar_number_nb,
+    continue_order_nb,
     enter_nb,
     evaluate_nb,
     run_cycles_nb,
@@ -132,10 +136,12 @@ def drop_pending_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, r
 
 @kernel
 def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
-    """Step 4: bars that ended become visible; their signals become pending."""
+    """Step 4: bars that ended become visible; their signals become pending. Entry orders end that may not go on."""
     sim = params["sim"]
     for i in range(len(book.slots)):
         book.slots[i]["bar"] = NO_BAR
+        if has_entry_order_nb(book.positions[i]):
+            judge_order_nb(book, journal, i, ts, params)
         row = closed_signal_nb(tape, book, i, ts)
         while row != NO_BAR:
             drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
@@ -159,17 +165,22 @@ def expire_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None
 
 
 @kernel
-def open_bars_nb(tape: Tape, book: Book, ts: int) -> None:
+def open_bars_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
     """Bars that open now show their first point."""
     for i in range(len(book.slots)):
-        open_bar_nb(tape, book, i, ts)
+        open_bar_nb(tape, book, i, ts, params)
 
 
 @kernel
 def obey_signals_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> None:
-    """Step 6: signal exits and the closing half of reversals. `held` keeps the side before."""
+    """Step 6: signal exits and the closing half of reversals; entry orders end that a signal asks to leave.
+
+    `held` keeps the side before.
+    """
     for i in range(len(book.slots)):
         book.slots[i]["held"] = book.positions[i]["side"]
+        if has_entry_order_nb(book.positions[i]):
+            cancel_by_signal_nb(tape, book, journal, i, params)
         obey_signal_nb(tape, book, journal, i, params)
 
 
@@ -187,7 +198,10 @@ def side_met_nb(book: Book, i: int) -> int:
 def plan_candidates_nb(
     tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
 ) -> None:
-    """Step 7, first pass: every request alone on the state after step 6, through the approval chain."""
+    """Step 7: entry orders go on; then the first pass: every request alone, through the approval chain."""
+    for i in range(len(book.slots)):
+        if has_entry_order_nb(book.positions[i]):
+            continue_order_nb(tape, book, journal, i, params)
     account = book.account[0]
     equity = equity_nb(account, book.positions, book.points)
     available = available_nb(account, book.positions, book.points, params)
@@ -209,6 +223,8 @@ def plan_candidates_nb(
         if book.slots[i]["last_exit_bar"] != NO_BAR:
             since_exit = bar_number_nb(book, i) - book.slots[i]["last_exit_bar"]
         rule = request_rule_nb(request, side_met_nb(book, i), book.positions[i]["side"], since_exit, params)
+        if rule == Rule.NONE and has_entry_order_nb(book.positions[i]):
+            rule = Rule.ORDER_STANDS.value
         if rule != Rule.NONE:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
             continue
@@ -306,7 +322,8 @@ def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, param
             deny_unaffordable_nb(plan, available, params)
         if plan["gate"] == Gate.NONE:
             book.counters[NO_CORRELATION] += plan["uncompared"]
-            enter_nb(tape, book, journal, best, params)
+            row = book.slots[best]["acting"] - book.slots[best]["signals_first"]
+            enter_nb(tape, book, journal, best, row, params)
         else:
             deny_plan_nb(book, journal, plan, best, book.slots[best]["acting"], ts)
 
@@ -575,7 +592,7 @@ def run_nb(
             for i in range(n):
                 book.slots[i]["pending"] = NO_BAR
         # 5. the open point
-        open_bars_nb(tape, book, ts)
+        open_bars_nb(tape, book, ts, params)
         expire_signals_nb(tape, book, journal, ts)
         looks = has_cycle_at_open_nb(ts, params) and is_last_at_instant_nb(tape, b, params)
         settle_point_nb(tape, book, journal, ts, 0, n, looks, params)
@@ -617,5 +634,7 @@ def run_nb(
     for i in range(n):
         row = book.slots[i]["pending"]
         if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
+            book.counters[PENDING_AT_END] += 1
+        if waits_unfilled_nb(book.positions[i]):
             book.counters[PENDING_AT_END] += 1
     return DONE

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from qtsim.core.records import (
     EVALUATIONS_MAX,
     NEVER,
+    UNBOUND,
     Records,
     account_dt,
     agent_dt,
@@ -313,6 +314,7 @@ def new_book(
     points["leader_24h"] = np.nan
     points["thinness"] = np.nan
     points["half_spread"] = np.nan
+    points["room"] = UNBOUND
     slots = np.zeros(n, slot_dt)
     for i in range(n):
         slots[i]["symbol"], slots[i]["side"] = i // width, slot_side_nb(i, width)

@@ -28,10 +28,12 @@ from qtsim.core.enums import (
 from qtsim.core.exit_brain import exchange_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
+from qtsim.core.orders import waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.sim.broker import SimBroker
+from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import Floats, Market, new_agent, new_book, new_journal, new_spans, no_draws, tape_of
 from qtsim.sim.paths import (
     SEGMENTS,
@@ -189,6 +191,7 @@ class ReferenceBacktest:
             self.pending_at_end = sum(
                 self.session.request(i, self.market.signals[row]) != 0 for i, row in self.pending.items()
             )
+            self.pending_at_end += sum(waits_unfilled_nb(position) for position in self.session.positions)
 
     def feed(self, chunk: TradeChunk) -> None:
         """Run the trades of a chunk, up to where the next one begins."""
@@ -243,13 +246,15 @@ class ReferenceBacktest:
     def _close_bars(self, ts: int) -> None:
         self.paths.clear()
         for i in range(self.n):
+            ends = self._has_ended(i) and self.end_of_data != EndOfData.OPEN
+            self.session.judge_order(i, has_ended=ends, ts=ts)
             for row in self._closed_signals(i, ts):
                 self._drop_pending(i, Rule.EXPIRED, ts)
                 self.session.close_bar(i, self.market.signals[row], ts)
                 self.next_signal[i] += 1
                 self.session.bar_index[i] += 1
                 self.pending[i] = row
-            if self.next_bar[i] >= self.bars_end[i] and self.ends[i] and self.end_of_data != EndOfData.OPEN:
+            if ends:
                 self._drop_pending(i, Rule.END_OF_DATA, ts)
         if self.fill_at == FillAt.CLOSE:
             self.pending.clear()
@@ -277,7 +282,8 @@ class ReferenceBacktest:
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
             bar = self.market.bars[row]
             mark = bar["mark_open"] if self.has_mark[i] else bar["open"]
-            self.session.open_bar(i, ts, float(bar["open"]), float(mark), float(bar["half_spread"]))
+            room = room_lots_nb(float(bar["volume"]), self.session.instruments[i], self.params["sim"])
+            self.session.open_bar(i, ts, float(bar["open"]), float(mark), float(bar["half_spread"]), int(room))
 
     def _expire_signals(self, ts: int) -> None:
         for i in sorted(set(self.pending) & set(self.paths)):
@@ -297,8 +303,11 @@ class ReferenceBacktest:
             for i, (bar, signal) in sorted(signals.items()):
                 if self.session.request(i, signal) != 0:
                     self.session.deny_request(i, bar, signal, Rule.NOT_RUNNING, ts)
-            signals = {}  # the data end all the same
-        self.session.decide_on_signals(signals, ending, ending, ts)
+            self.session.obey_signals({}, ending, ts)  # the data end all the same
+            return
+        held = self.session.obey_signals(signals, ending, ts)
+        self.broker.continue_orders(sorted(self.paths))
+        self.session.enter_on_signals(signals, held, ending, ts)
 
     def _charge_entries(self, ts: int) -> None:
         for i in range(self.n):
@@ -659,6 +668,10 @@ class ReferenceBacktest:
 
     def _is_last(self, i: int, row: int) -> bool:
         return row >= self.bars_end[i] - 1 and bool(self.ends[i])
+
+    def _has_ended(self, i: int) -> bool:
+        """Has the symbol's last bar opened already?"""
+        return self.next_bar[i] >= self.bars_end[i] and self.ends[i]
 
     def _relative(self, i: int, row: int) -> int:
         return row - self.signals_first[i]

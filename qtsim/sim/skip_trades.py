@@ -13,8 +13,10 @@ from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb
 from qtsim.core.enums import MarginMode, Monitoring, Side
 from qtsim.core.exit_brain import nearest_triggers_nb
+from qtsim.core.orders import is_working_nb
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import has_order_nb, reach_open_nb
+from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Tape
 from qtsim.sim.paths import next_multiple_nb
 from qtsim.sim.walk import next_funding_time_nb, watched_band_nb
@@ -36,8 +38,12 @@ def is_busy_nb(book: Book, i: int, params: Record) -> bool:
     if slot["pending"] != NO_BAR or ends_here:
         return True
     position = book.positions[i]
+    if is_working_nb(position):
+        return True
     if position["side"] == Side.NONE:
         return False
+    if position["leg_waits"] == 1:
+        return True
     if params["account"]["mode_margin"] == MarginMode.CROSS or has_order_nb(position):
         return True
     return sees_trades_nb(book, params) and (book.slots[i]["looked"] == 0 or position["trail_active"] == 1)
@@ -127,6 +133,7 @@ def skip_trades_nb(tape: Tape, book: Book, b: int, stop_at: int, params: Record)
             point["price"] = bars[row]["open"]
             point["mark"] = bars[row]["mark_open"] if slots[i]["has_mark"] == 1 else bars[row]["open"]
             point["half_spread"] = bars[row]["half_spread"]
+            point["room"] = room_lots_nb(bars[row]["volume"], tape.instruments[i], params["sim"])
             reach_open_nb(book.positions[i], ts)
             if book.positions[i]["side"] != Side.NONE:
                 observe_nb(book.positions[i], point["price"], point["mark"])

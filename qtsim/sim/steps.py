@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import (
+    add_part_nb,
     apply_funding_nb,
+    available_nb,
     close_trade_nb,
     equity_nb,
     hit_leg_nb,
@@ -12,11 +14,13 @@ from qtsim.core.accounting import (
     observe_nb,
     open_position_nb,
     reduce_position_nb,
+    wait_for_volume_nb,
 )
 from qtsim.core.costs import funding_amount_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
-from qtsim.core.enums import Action, GovernorOrder, MarginMode, Reason, Side
+from qtsim.core.enums import Action, Gate, GovernorOrder, MarginMode, Reason, Rule, Side
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
+from qtsim.core.orders import end_order_nb, has_entry_order_nb, place_order_nb, take_part_nb
 from qtsim.core.records import Record
 from qtsim.core.rl_sizing import note_entry_nb, note_reward_nb
 from qtsim.core.safety_governor import (
@@ -27,11 +31,16 @@ from qtsim.core.safety_governor import (
 )
 from qtsim.core.symbol_stats import note_symbol_trade_nb
 from qtsim.sim.fills import (
+    entry_lots_nb,
     exchange_event_nb,
     fill_cross_liquidation_nb,
     fill_entry_nb,
     fill_exit_nb,
     fill_liquidation_nb,
+    is_affordable_nb,
+    leg_lots_now_nb,
+    may_wait_nb,
+    take_room_nb,
 )
 from qtsim.sim.market import (
     ADVANCE,
@@ -149,6 +158,7 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     position = book.positions[i]
     instrument = tape.instruments[i]
     fill = journal.fills[journal.counts[FILLS]]
+    take_room_nb(book.points, i, book.slots[i]["other"], fill["lots"])
     reduce_position_nb(book.account[0], position, fill, instrument, params)
     if is_leg:
         hit_leg_nb(position, instrument, params)
@@ -170,16 +180,49 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
 
 
 @kernel
+def note_share_nb(account: Record, lots: int) -> None:
+    """Count that the share of a bar's volume gave an order only `lots`, less than it asked for."""
+    account["share_bound"] += 1
+    if lots > 0:
+        account["parts"] += 1
+
+
+@kernel
 def exit_at_market_nb(
     tape: Tape, book: Book, journal: Journal, i: int, reason: int, lots: int, is_leg: bool, params: Record
 ) -> None:
-    """Close `lots` at the symbol's current point."""
+    """Close `lots` at the symbol's current point; of a leg what the share of the bar's volume allows.
+
+    The rest of a leg waits for the next bar, or is given up: then the leg counts as hit with what it got.
+    """
+    position = book.positions[i]
+    is_done = True
+    if is_leg:
+        asked = lots
+        lots = leg_lots_now_nb(asked, book.points[i])
+        if lots < asked:
+            is_done = not may_wait_nb(params["sim"])
+            note_share_nb(book.account[0], lots)
+        if lots == 0:
+            leave_leg_nb(position, tape.instruments[i], is_done, params)
+            return
     fill = journal.fills[journal.counts[FILLS]]
     bar = bar_number_nb(book, i)
     fill_exit_nb(
-        fill, book.positions[i], book.points[i], book.slots[i]["symbol"], reason, lots, bar, tape.instruments[i], params
+        fill, position, book.points[i], book.slots[i]["symbol"], reason, lots, bar, tape.instruments[i], params
     )
-    finish_exit_nb(tape, book, journal, i, bar, is_leg, params)
+    finish_exit_nb(tape, book, journal, i, bar, is_leg and is_done, params)
+    if not is_done:
+        wait_for_volume_nb(position)
+
+
+@kernel
+def leave_leg_nb(position: Record, instrument: Record, is_done: bool, params: Record) -> None:
+    """A leg for which the bar has no volume left: it is hit without a fill, or waits for the next bar."""
+    if is_done:
+        hit_leg_nb(position, instrument, params)
+    else:
+        wait_for_volume_nb(position)
 
 
 @kernel
@@ -337,9 +380,41 @@ def charge_funding_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int
     journal.counts[FUNDINGS] += journal.counts[ADVANCE]
 
 
+# Entries --------------------------------------------------------------------------------------------------------------
+
+
 @kernel
-def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
-    """Fill the symbol's plan at its current point; its hard stop stands, its first cycle is at the next point."""
+def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, params: Record) -> None:
+    """Send the slot's plan as an entry order, and fill what the market gives of it at the current point.
+
+    row: of its signal, counted from the symbol's first.
+    """
+    account = book.account[0]
+    place_order_nb(book.positions[i], book.plans[i], account["next_trade_id"], row)
+    account["next_trade_id"] += 1
+    work_order_nb(tape, book, journal, i, params)
+
+
+@kernel
+def work_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Fill what this point gives of the slot's entry order; the rest waits, or is given up."""
+    position = book.positions[i]
+    asked = position["order_lots"]
+    lots = entry_lots_nb(position, book.points[i], tape.instruments[i], params["sim"])
+    if lots < asked:
+        note_share_nb(book.account[0], lots)
+    if lots > 0:
+        fill_part_nb(tape, book, journal, i, lots, params)
+    if lots < asked and not may_wait_nb(params["sim"]):
+        drop_order_nb(book, journal, i, book.points[i]["ts"], Rule.VOLUME_SHARE.value)
+
+
+@kernel
+def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, params: Record) -> None:
+    """Fill `lots` of the slot's entry order at its current point.
+
+    With the first part the position is open and its hard stop stands; its first cycle is at the next point.
+    """
     book.slots[i]["looked"] = 0
     account = book.account[0]
     plan = book.plans[i]
@@ -348,8 +423,14 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     instrument = tape.instruments[i]
     bar = bar_number_nb(book, i)
     fill = journal.fills[journal.counts[FILLS]]
-    fill_entry_nb(fill, plan, point, book.slots[i]["symbol"], account["next_trade_id"], bar, instrument, params)
-    account["next_trade_id"] += 1
+    fill_entry_nb(fill, plan, position, point, lots, book.slots[i]["symbol"], bar, instrument, params)
+    take_room_nb(book.points, i, book.slots[i]["other"], lots)
+    take_part_nb(position, plan, lots)
+    if position["side"] != Side.NONE:
+        add_part_nb(account, position, fill, instrument, params)
+        note_margin_use_nb(account, book.positions, book.points)
+        journal.counts[FILLS] += journal.counts[ADVANCE]
+        return
     open_position_nb(account, position, plan, fill, bar, instrument, params)
     note_margin_use_nb(account, book.positions, book.points)
     if journal.counts[ADVANCE] == 1:
@@ -364,3 +445,38 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -
     decision["stop_reason"] = position["stop_reason"]
     decision["peak"] = position["peak"]
     write_decision_nb(journal, book.slots[i]["symbol"], position, point, decision)
+
+
+@kernel
+def drop_order_nb(book: Book, journal: Journal, i: int, ts: int, rule: int) -> None:
+    """End the slot's entry order; where nothing of it has been filled its signal is denied."""
+    position = book.positions[i]
+    if position["order_filled"] == 0:
+        plan = book.plans[i]
+        write_denial_nb(
+            journal,
+            ts,
+            book.slots[i]["symbol"],
+            plan["side"],
+            Gate.ORDER.value,
+            rule,
+            0.0,
+            0.0,
+            plan["confidence"],
+            position["order_bar"],
+        )
+    end_order_nb(position)
+
+
+@kernel
+def continue_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """The rest of an entry order goes on at an open, while the account can still pay for it."""
+    position = book.positions[i]
+    point = book.points[i]
+    if book.slots[i]["bar"] == NO_BAR or not has_entry_order_nb(position) or point["price"] != point["price"]:
+        return
+    available = available_nb(book.account[0], book.positions, book.points, params)
+    if is_affordable_nb(position, book.plans[i], point, available, tape.instruments[i], params["costs"]):
+        work_order_nb(tape, book, journal, i, params)
+    else:
+        drop_order_nb(book, journal, i, point["ts"], Rule.INSUFFICIENT_MARGIN.value)

@@ -84,7 +84,7 @@ def replay_close_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, p
 @kernel
 def replay_open_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params: Record) -> None:
     """The symbol's next bar opens at `ts`, as in steps 5 and 6 of the order of events."""
-    open_bar_nb(tape, book, i, ts)
+    open_bar_nb(tape, book, i, ts, params)
     settle_point_nb(tape, book, journal, ts, i, i + 1, has_cycle_at_open_nb(ts, params), params)
     pending = book.slots[i]["pending"]
     book.slots[i]["pending"] = NO_BAR
@@ -186,7 +186,7 @@ def replay_nb(
         )
     if plan["gate"] != Gate.NONE:
         return ts, 0.0
-    enter_nb(tape, book, journal, i, params)
+    enter_nb(tape, book, journal, i, row - book.slots[i]["signals_first"], params)
     exit_ts = follow_nb(tape, book, journal, i, ts, params)
     if exit_ts == ENDLESS:
         return exit_ts, 0.0

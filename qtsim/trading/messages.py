@@ -17,6 +17,7 @@ class EntryIntent:
     slot: int
     trade_id: int
     plan: Record  # plan_dt row
+    bar: int = -1  # row of its signal
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qtsim.core.accounting import (
+    add_part_nb,
     apply_funding_nb,
     close_trade_nb,
     equity_nb,
@@ -25,14 +26,17 @@ from qtsim.core.accounting import (
     reduce_position_nb,
     set_point_nb,
     show_signal_nb,
+    wait_for_volume_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
 from qtsim.core.entry import judge_entry_nb, plan_entry_nb, size_entry_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
 from qtsim.core.gates import judge_again_nb
+from qtsim.core.orders import asks_otherwise_nb, end_order_nb, has_entry_order_nb
 from qtsim.core.records import (
     EVALUATIONS_MAX,
+    UNBOUND,
     Record,
     Records,
     account_dt,
@@ -51,6 +55,7 @@ from qtsim.core.safety_governor import (
     note_losing_fill_nb,
     note_trade_nb,
     order_positions_nb,
+    order_rule_nb,
     reach_open_nb,
     reset_governor_nb,
 )
@@ -116,6 +121,7 @@ class Session:
         self.points = np.zeros(n, point_dt)
         for field in ("price", "mark", "atr", "leader_24h", "thinness", "half_spread"):
             self.points[field] = np.nan
+        self.points["room"] = UNBOUND
         self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.decision = np.zeros(1, exit_decision_dt)
@@ -141,10 +147,14 @@ class Session:
         """A price point of symbol `i`."""
         set_point_nb(self.points[i], ts, price, mark)
 
-    def open_bar(self, i: int, ts: int, price: float, mark: float, half_spread: float) -> None:
-        """The first price point of a bar of symbol `i`, or a trade. half_spread: ratio; NaN without quotes."""
+    def open_bar(self, i: int, ts: int, price: float, mark: float, half_spread: float, room: int = UNBOUND) -> None:
+        """The first price point of a bar of symbol `i`, or a trade.
+
+        half_spread: ratio; NaN without quotes. room: lots of it that orders may take.
+        """
         self.observe(i, ts, price, mark)
         self.points[i]["half_spread"] = half_spread
+        self.points[i]["room"] = room
         reach_open_nb(self.positions[i], ts)
 
     def close_bar(self, i: int, signal: Record, ts: int) -> None:
@@ -280,8 +290,17 @@ class Session:
 
         last_open: slots to close now because their data end; no_entry: slots that may not enter any more.
         """
+        held = self.obey_signals(signals, last_open, ts)
+        self.enter_on_signals(signals, held, no_entry, ts)
+
+    def obey_signals(self, signals: dict[int, tuple[int, Record]], last_open: Sequence[int], ts: int) -> dict[int, int]:
+        """Exits that signals or the end of the data ask for, and entry orders that end with them.
+
+        Returns the side that each slot held before.
+        """
         held = {i: int(self.positions[i]["side"]) for i in range(len(self.positions))}
         for i in sorted(set(last_open) | set(signals)):
+            self._cancel_by_signal(i, signals, last_open)
             if held[i] == 0:
                 continue
             reason = int(Reason.END_OF_DATA)
@@ -290,8 +309,53 @@ class Session:
                 reason = signal_exit_reason_nb(self.positions[i], signals[i][1], on_opposite)
             if reason != Reason.NONE and self.can_judge(i):
                 self.close_position(i, reason)
+        return held
+
+    def enter_on_signals(
+        self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
+    ) -> None:
+        """Pass every request through the approval chain and send what it lets through. held: sides before exits."""
         candidates = self._plan_candidates(signals, held, no_entry, ts)
         self._enter_candidates(candidates, ts)
+
+    def judge_order(self, i: int, *, has_ended: bool, ts: int) -> None:
+        """End the slot's entry order where it may not go on. has_ended: its symbol's data have."""
+        if not has_entry_order_nb(self.positions[i]):
+            return
+        rule = Rule.END_OF_DATA if has_ended else Rule(order_rule_nb(self.governor[0], ts, self.params))
+        if rule != Rule.NONE:
+            self.drop_order(i, rule, ts)
+
+    def _cancel_by_signal(self, i: int, signals: dict[int, tuple[int, Record]], last_open: Sequence[int]) -> None:
+        position, ts = self.positions[i], int(self.points[i]["ts"])
+        if not has_entry_order_nb(position):
+            return
+        if i in last_open:
+            self.drop_order(i, Rule.END_OF_DATA, ts)
+        elif asks_otherwise_nb(position, signals[i][1]):
+            self.drop_order(i, Rule.ORDER_CANCELLED, ts)
+
+    def drop_order(self, i: int, rule: int, ts: int) -> None:
+        """End the slot's entry order; where nothing of it has been filled its signal is denied."""
+        position = self.positions[i]
+        if position["order_filled"] == 0:
+            row = self.journal.new("denials")
+            row["ts"] = ts
+            row["symbol"] = self.symbol_of(i)
+            row["side"] = self.plans[i]["side"]
+            row["gate"] = Gate.ORDER
+            row["rule"] = rule
+            row["confidence"] = self.plans[i]["confidence"]
+            row["bar"] = position["order_bar"]
+            self.journal.keep("denials", row)
+        end_order_nb(position)
+
+    def leave_leg(self, i: int, *, waits: bool) -> None:
+        """The market has nothing left for a leg now: it is tried again at the next open, or hit with what it got."""
+        if waits:
+            wait_for_volume_nb(self.positions[i])
+        else:
+            hit_leg_nb(self.positions[i], self.instruments[i], self.params)
 
     def _plan_candidates(
         self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
@@ -312,6 +376,8 @@ class Session:
             rule = request_rule_nb(
                 request, self._side_met(i, held), int(self.positions[i]["side"]), since_exit, self.params
             )
+            if rule == Rule.NONE and has_entry_order_nb(self.positions[i]):
+                rule = Rule.ORDER_STANDS
             if rule != Rule.NONE:
                 self.deny_request(i, bar, signal, rule, ts)
                 continue
@@ -384,7 +450,7 @@ class Session:
                 self.counts["no_correlation"] += int(plan["uncompared"])
                 trade_id = int(self.account[0]["next_trade_id"])
                 self.account[0]["next_trade_id"] += 1
-                self.broker.submit(EntryIntent(best, trade_id, self.plans[best]))
+                self.broker.submit(EntryIntent(best, trade_id, self.plans[best], candidates[best]))
                 self.collect()
             else:
                 self._deny_plan(best, candidates[best], ts)
@@ -402,6 +468,11 @@ class Session:
     def _apply_entry(self, fill: Fill) -> None:
         i, record = fill.slot, fill.record
         position = self.positions[i]
+        if self.is_open(i):
+            add_part_nb(self.account[0], position, record[0], self.instruments[i], self.params)
+            note_margin_use_nb(self.account[0], self.positions, self.points)
+            self.journal.keep("fills", record)
+            return
         open_position_nb(
             self.account[0],
             position,

@@ -44,6 +44,8 @@ def assert_equal(case: Case, seen: Counter[str] | None = None) -> None:
     seen["zero-lot legs"] += int(((compiled.decisions["leg"] > 0) & (compiled.decisions["lots"] == 0)).sum())
     seen["open at the end"] += int((compiled.positions["side"] != 0).sum())
     seen["funding"] += len(compiled.funding)
+    seen["bound by the volume"] += int(compiled.account["share_bound"][0])
+    seen["cut short"] += int(compiled.account["parts"][0])
     liquidated = compiled.trades["exit_reason"] == Reason.LIQUIDATION
     if case.params["account"]["mode_margin"][0] == MarginMode.CROSS:
         seen["liquidated in a cross account"] += int(liquidated.sum())
@@ -105,10 +107,10 @@ def test_generated_markets_reach_every_outcome() -> None:
     denials = (
         "EXPIRED SIDE_HELD OPPOSITE_IGNORED OPPOSITE_CLOSED COOLDOWN LEVERAGE_BELOW_ONE STOP_TOO_NEAR "
         "NO_LIQUIDATION_ROOM NO_ATR ZERO_LOTS MIN_QTY MIN_NOTIONAL BRACKET_LEVERAGE INSUFFICIENT_MARGIN BRACKET_TRAIL "
-        "NO_STOP END_OF_DATA"
+        "NO_STOP END_OF_DATA VOLUME_SHARE ORDER_CANCELLED ORDER_STANDS"
     )
     wanted = [f"exit {name}" for name in exits.split()] + [f"deny {rule}" for rule in denials.split()]
-    wanted += ["liquidated in a cross account", "both sides at once"]
+    wanted += ["liquidated in a cross account", "both sides at once", "bound by the volume", "cut short"]
     wanted += ["ambiguous", "zero-lot legs", "open at the end", "funding", *(f"fill TP{k}" for k in range(1, 6))]
     wanted += ["decide UPDATE_TP_LIMITS", "decide MOVE_SL"]
     missing = [name for name in wanted if not seen[name]]

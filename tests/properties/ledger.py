@@ -54,7 +54,9 @@ class Ledger:
         trade = int(fill["trade_id"])
         self.wallet -= float(fill["fee"]) + float(fill["liq_fee"])
         if fill["kind"] == FillKind.ENTRY:
-            assert trade not in self.open, "a trade has one entry"
+            if trade in self.open:
+                self._add_part(fill)
+                return
             beside = [held.side for held in self.open.values() if held.symbol == fill["symbol"]]
             allowed = [-fill["side"]] if self.is_hedge else []
             assert not set(beside) - set(allowed), "one position per symbol, in hedge mode per symbol and side"
@@ -80,6 +82,18 @@ class Ledger:
         held.lots = left
         if left == 0:
             del self.open[trade]
+
+    def _add_part(self, fill: Any) -> None:
+        """A further part of an entry: the entry price is the volume-weighted one."""
+        held = self.open[int(fill["trade_id"])]
+        assert held.side == fill["side"]
+        qty, price = float(fill["qty"]), float(fill["price"])
+        held.margin += qty * price / self.leverage[int(fill["trade_id"])]
+        held.entry_price = (held.entry_price * held.qty + price * qty) / (held.qty + qty)
+        held.qty += qty
+        held.lots += int(fill["lots"])
+        held.is_doubtful |= held.settled == int(fill["ts"])
+        held.settled = int(fill["ts"])
 
     def apply_funding(self, row: Any, *, is_crowded: bool) -> None:
         """Book one payment: wallet and isolated margin alike; a cross margin stays. is_crowded: a fill at that time."""
@@ -117,7 +131,7 @@ def replay(case: Case, run: Journals) -> Iterator[Step]:
     Raises AssertionError where the journal of fills is not in the order of events.
     """
     phased = []
-    entries = {int(row["trade_id"]): row for row in run.fills if row["kind"] == FillKind.ENTRY}
+    entries = {int(row["trade_id"]): row for row in run.fills[::-1] if row["kind"] == FillKind.ENTRY}
     for k, fill in enumerate(run.fills):
         phased.append((int(fill["ts"]), _phase(case, fill, entries[int(fill["trade_id"])]), 0, k, fill))
     both_ends = case.params["costs"]["funding_inclusive"][0] == FundingInclusive.BOTH

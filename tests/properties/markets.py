@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
+from qtsim.core.enums import SizingModel
 from qtsim.core.records import BRACKETS_MAX, Records, bar_dt, funding_dt, instrument_dt, signal_dt
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Market, SymbolInput, build_market
@@ -69,6 +70,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     "both_ends": (0, 0, 1),
     "margin": (0, 0, 1),
     "hedge": (0, 0, 1),
+    "share": ("none", "none", "wait", "cancel"),
     "balance": (10_000.0, 300.0, 1_000_000.0),
 }
 
@@ -404,6 +406,11 @@ def made_params(random: np.random.Generator, knobs: dict[str, Any]) -> Records:
     row["sim"]["path"] = knobs["path"]
     row["sim"]["fill_at"] = knobs["fill_at"]
     row["sim"]["end_of_data"] = knobs["end_of_data"]
+    if knobs["share"] != "none" and knobs["sizing"] != SizingModel.RL:
+        row["sim"]["volume_unfilled"] = int(knobs["share"] == "cancel")
+        price = {"plain": 30_000.0, "coarse": 1_000.0, "continuous": 100.0, "tiny": 0.004}[knobs["prices"]]
+        # a share of bars of up to 1,000 that orders of the balance's size exceed now and then
+        row["sim"]["volume_max_share"] = float(random.choice([0.01, 0.1, 1.0])) * knobs["balance"] / price / 1_000.0
     return params
 
 

@@ -65,7 +65,9 @@ def test_trades_are_the_sums_of_their_fills_and_payments(case: Case) -> None:
         fills, paid = rows_of(run.fills, int(trade["trade_id"])), rows_of(run.funding, int(trade["trade_id"]))
         exits = fills[fills["kind"] != FillKind.ENTRY]
         scale = float(trade["notional"])
-        assert exits["lots"].sum() == trade["lots"] == fills["lots"][0]
+        entries = fills[fills["kind"] == FillKind.ENTRY]
+        assert exits["lots"].sum() == trade["lots"] == entries["lots"].sum()
+        assert close_to(trade["entry_price"] * trade["qty"], (entries["price"] * entries["qty"]).sum(), scale)
         assert close_to(trade["fees"], fills["fee"].sum(), scale)
         assert close_to(trade["slippage"], fills["slippage"].sum(), scale)
         assert close_to(trade["liq_fee"], fills["liq_fee"].sum(), scale)

@@ -101,9 +101,12 @@ def symbol(
     marks: Sequence[Row] | None = None,
     funding: Sequence[tuple[float, ...]] = (),
     rules: Records | None = None,
+    volumes: Sequence[float] | None = None,
     **requests: Any,
 ) -> SymbolInput:
     """One symbol. rows: (open, high, low, close); at: hour of each row, for gaps; funding: (hour, rate[, mark]).
+
+    volumes: of each row, 1 by default.
 
     requests: long=[0], short=…, exit_long=…: rows whose close asks; atr=, volatility_factor=, tp=, sl=, trail=,
     confidence=: a value for every row.
@@ -112,7 +115,7 @@ def symbol(
     for k, field in enumerate(("open", "high", "low", "close")):
         bars[field] = [row[k] for row in rows]
         bars[f"mark_{field}"] = [row[k] for row in (marks or rows)]
-    bars["volume"] = 1.0
+    bars["volume"] = 1.0 if volumes is None else volumes
     bars["ts_open"] = START + HOUR * np.array(at if at is not None else range(len(rows)))
     signals = empty_signals(len(rows))
     for field, value in requests.items():

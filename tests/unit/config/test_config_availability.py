@@ -114,7 +114,6 @@ def test_every_entry_stands_for_something(entry):
             '"market" (command line)',
         ),
         ({"sim.latency_ms.order": 5}, "latency is not built yet; leave it at 0.0"),
-        ({"sim.volume.max_share": 0.1}, "shares of volume are not built yet; leave it at inf"),
     ],
 )
 def test_refusal_says_what_would_be_right(overrides: dict, message: str):

@@ -45,6 +45,10 @@ def resolved(**overrides: Any) -> Any:
             {"account__mode__position": "dual"},
             r'account\.mode\.position = "dual": must be one of "one_way", "hedge"',
         ),
+        (
+            {"sizing__model": "rl", "sim__volume__max_share": 0.1},
+            r"sim\.volume\.max_share = 0\.1 .* and sizing\.model = .rl.: .* set sim.volume.max_share to inf",
+        ),
     ],
 )
 def test_contradictory_limits_and_modes(overrides: dict[str, Any], text: str) -> None:
