@@ -72,14 +72,6 @@ class Case:
         rows["blind"][::2] = rng.integers(0, 2, len(rows[::2]))
         return replace(self, market=self.market._replace(outages=rows))
 
-    def with_volumes(self, rng: np.random.Generator) -> Case:
-        """The same run on bars of all volumes, from none to more than any order."""
-        bars = self.market.bars.copy()
-        bars["volume"] = rng.choice(
-            [0.0, 0.5, 3.0, 40.0, 1_000.0, 1e9], len(bars), p=[0.05, 0.2, 0.25, 0.25, 0.15, 0.1]
-        )
-        return replace(self, market=self.market._replace(bars=bars))
-
     @property
     def draws(self) -> Floats:
         """The agent's uniforms, more than it can use; those of a market's beginning are the same."""
@@ -164,6 +156,7 @@ def random_symbol(rng: np.random.Generator, name: str, n: int, knobs: dict[str, 
     signals = empty_signals(n)
     rate = knobs["signal_rate"]
     draws = rng.random((4, n))
+    signals["close"] = bars["close"]
     signals["long"] = draws[0] < rate
     signals["short"] = (draws[1] < rate) & (signals["long"] == 0)
     signals["exit_long"] = draws[2] < rate / 3
@@ -327,10 +320,27 @@ MODES: dict[str, list[Any]] = {
 
 
 FILLS: dict[str, list[Any]] = {
+    "entry.order.type": ["market", "limit"],
+    "entry.order.limit_offset_bps": [0.0, 20.0, 100.0],
+    "entry.order.timeout_bars": [1, 3],
     "sim.volume.max_share": ["inf", "inf", 0.1, 1.0],
     "sim.volume.unfilled": ["wait", "cancel"],
 }
 """How orders are filled; not with sizing model rl. Drawn apart as well."""
+
+
+VOLUMES = {0.0: 0.05, 0.5: 0.2, 3.0: 0.25, 40.0: 0.25, 1_000.0: 0.15, 1e9: 0.1}
+"""Volume of a bar, from none to more than any order: how often."""
+
+
+def with_volumes(inputs: list[SymbolInput], rng: np.random.Generator) -> list[SymbolInput]:
+    """The same symbols on bars of all volumes."""
+    changed = []
+    for item in inputs:
+        bars = item.bars.copy()
+        bars["volume"] = rng.choice(list(VOLUMES), len(bars), p=list(VOLUMES.values()))
+        changed.append(replace(item, bars=bars))
+    return changed
 
 
 def drawn(rng: np.random.Generator, choices: dict[str, list[Any]]) -> dict[str, Any]:
@@ -346,7 +356,7 @@ def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed
     inputs = make_inputs(seed, int(rng.integers(1, max_symbols + 1)), int(rng.integers(8, max_bars)), knobs)
     fills = np.random.default_rng([seed, 4])
     overrides |= {} if overrides["sizing.model"] == "rl" else {**drawn(fills, FILLS), **fixed}
-    case, money = case_of(inputs, overrides).with_volumes(fills), np.random.default_rng([seed, 3])
+    case, money = case_of(with_volumes(inputs, fills), overrides), np.random.default_rng([seed, 3])
     if money.random() < 0.5:
         case = case.with_transfers(money)
     return case.with_outages(money) if money.random() < 0.3 else case
@@ -371,13 +381,15 @@ def cases(
     """Generated runs; `fixed` settings are not drawn. transfers, outages: some with them."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
     settings = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()} | fixed
+    if settings["sizing.model"] == "rl" and set(fixed) & set(FILLS):
+        settings["sizing.model"] = "math"
     if settings["sizing.model"] != "rl":
         settings |= {name: draw(st.sampled_from(values)) for name, values in FILLS.items()} | fixed
     inputs = make_inputs(
         draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, max_symbols)), draw(st.integers(8, max_bars)), knobs
     )
+    inputs = with_volumes(inputs, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     case = replace(case_of(inputs, settings), label=f"{knobs} {settings}")
-    case = case.with_volumes(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     if transfers and draw(st.booleans()):
         case = case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     if outages and draw(st.integers(0, 3)) == 3:

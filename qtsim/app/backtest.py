@@ -324,6 +324,7 @@ def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
     """
     signals["ts_close"] = bars["ts_open"] + timeframe
     value = bars["volume"] * bars["close"]
+    signals["close"] = bars["close"]
     signals["thinness"] = np.nan
     traded = value > 0.0
     signals["thinness"][traded] = signals["atr_pct"][traded] / np.sqrt(value[traded])

@@ -55,4 +55,9 @@ def _of_fills(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str
 
 def _asked_fill_models(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Keys by which an order is not filled whole and at once, and the value that asks for just that."""
-    return [("sim.volume.max_share", "inf")] if values["sim.volume.max_share"] < math.inf else []
+    asked = []
+    if values["entry.order.type"] != "market":
+        asked.append(("entry.order.type", '"market"'))
+    if values["sim.volume.max_share"] < math.inf:
+        asked.append(("sim.volume.max_share", "inf"))
+    return asked

@@ -42,6 +42,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "sim.fill_at": enums.FillAt,
     "sim.end_of_data": enums.EndOfData,
     "sim.volume.unfilled": enums.Unfilled,
+    "entry.order.type": enums.OrderType,
     "costs.slippage.model": enums.SlippageModel,
     "costs.funding.inclusive": enums.FundingInclusive,
     "limits.exposure.basis": enums.ExposureBasis,

@@ -47,8 +47,6 @@ _LIVE = "live trading is not built yet"
 
 TABLE: tuple[Missing, ...] = (
     Missing("account.max_capital", _LIVE, harmless=OFF),
-    Missing("entry.order.type", "only market entries are built", built=("market",)),
-    Missing("entry.order.*", "only market entries are built"),
     Missing("sim.latency_ms.*", "latency is not built yet", built=(0.0,)),
     Missing("live.*", _LIVE),
     Missing("bus.url", "the event bus is not built yet", built=("",)),

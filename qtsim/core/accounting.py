@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import ExitPolicy, HarvestBasis, MarginMode, Reason
+from qtsim.core.enums import ExitPolicy, HarvestBasis, MarginMode, Reason, Working
 from qtsim.core.floats import steps_value_nb
 from qtsim.core.guards import clear_guard_prices_nb, set_guard_prices_nb
 from qtsim.core.harvest import set_leg_lots_nb, share_out_rest_nb
@@ -218,7 +218,6 @@ def open_position_nb(
     position["base_sl"] = plan["base_sl"]
     position["avg_pnl"] = plan["avg_pnl"]
     position["plan_ts"] = fill["ts"]
-    position["path_doubt"] = 0
     position["path_dependent"] = 0
     position["leg_waits"] = 0
     set_stop_prices_nb(position, plan, instrument, params)
@@ -258,6 +257,9 @@ def add_part_nb(account: Record, position: Record, fill: Record, instrument: Rec
     position["init_lots"] = position["lots"]
     position["qty"] = steps_value_nb(position["lots"], instrument["lot_num"], instrument["lot_den"])
     position["init_qty"] = position["qty"]
+    side = float(position["side"])
+    position["best_price"] = better_price_nb(position["best_price"], position["entry_price"], side)
+    position["worst_price"] = better_price_nb(position["worst_price"], position["entry_price"], -side)
     position["notional"] += notional
     position["margin"] += notional / position["leverage"]
     position["init_margin"] += notional / position["leverage"]
@@ -399,4 +401,5 @@ def close_trade_nb(account: Record, position: Record, fill: Record, symbol: int,
     account["trade_ret"][slot] = out["ret"]
     account["trade_roe"][slot] = out["roe"]
     account["closed_trades"] += 1
+    position["working"] = Working.NONE.value
     position["side"] = 0

@@ -6,15 +6,16 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.costs import round_trip_ratio_nb, slippage_ratio_nb, slipped_price_nb
-from qtsim.core.enums import ExitPolicy, Gate, Mode, PlanFlag, SlippageModel
+from qtsim.core.enums import ExitPolicy, Gate, Mode, OrderType, PlanFlag, Rule, SlippageModel
 from qtsim.core.exit_policies import or_default_nb, plan_exits_nb, price_legs_nb
 from qtsim.core.gates import judge_signal_nb, judge_size_nb
 from qtsim.core.levels import apply_safety_nb, deny_near_stop_nb
 from qtsim.core.leverage import mean_of_last_nb, set_leverage_nb
 from qtsim.core.margin import bracket_index_nb
+from qtsim.core.orders import limit_price_nb, through_price_nb
 from qtsim.core.params import LEGS_MAX
 from qtsim.core.records import Record
-from qtsim.core.sizing import deny_by_exchange_nb, deny_unaffordable_nb, set_size_nb
+from qtsim.core.sizing import deny_by_exchange_nb, deny_nb, deny_unaffordable_nb, set_size_nb
 from qtsim.core.stops import stop_distance_nb
 
 
@@ -43,6 +44,7 @@ def reset_plan_nb(plan: Record, side: int, signal: Record, params: Record) -> No
     plan["trail_mode"] = 0
     plan["trail_multiple"] = 0.0
     plan["trail_distance"] = 0.0
+    plan["limit_price"] = np.nan
     plan["round_trip"] = 0.0
     plan["slippage"] = 0.0
     plan["tag"] = signal["tag"]
@@ -89,6 +91,22 @@ def judge_entry_nb(
 
 
 @kernel
+def order_price_nb(plan: Record, price: float, slip: float, instrument: Record) -> float:
+    """Price at which the plan's order is expected to fill: the path's with slippage, no worse than its limit.
+
+    A limit that the path has not traded through is what its order waits for.
+    """
+    side = plan["side"]
+    limit = plan["limit_price"]
+    slipped = slipped_price_nb(price, float(side), slip)
+    if limit != limit:
+        return slipped
+    if side * (price - through_price_nb(limit, side, instrument)) > 0.0 or side * (slipped - limit) > 0.0:
+        return limit
+    return slipped
+
+
+@kernel
 def plan_entry_nb(
     plan: Record,
     account: Record,
@@ -130,10 +148,14 @@ def size_entry_nb(
 ) -> None:
     """Leverage, levels and size of a plan that the gates before sizing let through; an action of sizing model rl acts.
 
-    The size is computed at the highest price that a market order can get (path price with slippage), so that a limit
-    that binds is not exceeded by the fill.
+    The size is computed at the highest price that the order can get (path price with slippage, or its limit), so that
+    a limit that binds is not exceeded by the fill.
     """
     side = plan["side"]
+    plan["limit_price"] = limit_price_nb(signal["close"], side, instrument, params["entry"])
+    if params["entry"]["order_type"] == OrderType.LIMIT and not plan["limit_price"] > 0.0:
+        deny_nb(plan, Gate.ORDER.value, Rule.NO_PRICE.value, plan["limit_price"], 0.0)
+        return
     avg_pnl = mean_of_last_nb(account, True, params["levels"]["feedback_trades"])
     utilisation = margin_used / equity if equity > 0.0 else 1.0
 
@@ -163,15 +185,14 @@ def size_entry_nb(
     by_impact = params["costs"]["slippage_model"] == SlippageModel.IMPACT
     largest = np.inf if side > 0 and not by_impact else 0.0
     slip = slippage_ratio_nb(largest, point, params["costs"])
-    price = slipped_price_nb(point["price"], float(side), slip)
+    price = order_price_nb(plan, point["price"], slip, instrument)
     set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
     if plan["gate"] != Gate.NONE:
         return
     if by_impact:
         # impact has no dearest size: the size that it does not move, and then the size at the price to which that moves
-        price = slipped_price_nb(
-            point["price"], float(side), slippage_ratio_nb(plan["notional"], point, params["costs"])
-        )
+        slip = slippage_ratio_nb(plan["notional"], point, params["costs"])
+        price = order_price_nb(plan, point["price"], slip, instrument)
         set_size_nb(plan, equity, signal["atr_pct"], price, instrument, params)
         if plan["gate"] != Gate.NONE:
             return

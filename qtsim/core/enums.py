@@ -246,6 +246,13 @@ class SlippageModel(IntEnum):
     IMPACT = 3
 
 
+class OrderType(IntEnum):
+    """entry.order.type"""
+
+    MARKET = 0
+    LIMIT = 1
+
+
 class Unfilled(IntEnum):
     """sim.volume.unfilled: what becomes of the part of an order that a share of the volume leaves over."""
 
@@ -258,6 +265,7 @@ class Working(IntEnum):
 
     NONE = 0
     ENTRY = 1  # an entry order that is not filled yet, or not whole
+    STOP = 2  # the hard stop is not placed yet
 
 
 class FundingInclusive(IntEnum):
@@ -380,6 +388,7 @@ class Rule(IntEnum):
     ORDER_STANDS = 42
     ORDER_CANCELLED = 43
     VOLUME_SHARE = 44
+    ORDER_TIMED_OUT = 45
 
 
 class CappedBy(IntEnum):
@@ -461,6 +470,7 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.ORDER_STANDS: "entry order already standing",
     Rule.ORDER_CANCELLED: "order cancelled by a signal",
     Rule.VOLUME_SHARE: "share of the bar's volume",
+    Rule.ORDER_TIMED_OUT: "limit order timed out",
 }
 GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
 GOVERNOR_TEXT: dict[GovernorDecision, str] = {decision: decision.name for decision in GovernorDecision}

@@ -5,10 +5,16 @@ It is kept in the position's record, of which it becomes part as it is filled.
 
 from __future__ import annotations
 
+import numpy as np
+
 from qtsim.core._jit import kernel
-from qtsim.core.costs import fee_nb
-from qtsim.core.enums import Side, Working
-from qtsim.core.records import Record, Records
+from qtsim.core.costs import BPS, fee_nb
+from qtsim.core.enums import OrderType, Rule, Side, Working
+from qtsim.core.floats import ceil_to_step_nb, floor_to_step_nb, round_to_step_nb
+from qtsim.core.records import NOT_YET, Record, Records
+
+CONTINUOUS_TICK = 1e-8
+"""Share of a limit by which the price must pass it where prices have no tick."""
 
 
 @kernel
@@ -24,9 +30,74 @@ def has_entry_order_nb(position: Record) -> bool:
 
 
 @kernel
-def place_order_nb(position: Record, plan: Record, trade_id: int, row: int) -> None:
-    """An entry order for the whole plan. row: of its signal."""
+def limit_price_nb(close: float, side: int, instrument: Record, entry: Record) -> float:
+    """Limit of an entry: `limit_offset_bps` better than the signal's close, on the better tick; NaN at market."""
+    if entry["order_type"] == OrderType.MARKET:
+        return np.nan
+    price = close * (1.0 - side * entry["order_limit_offset_bps"] * BPS)
+    if side > 0:
+        return floor_to_step_nb(price, instrument["tick_num"], instrument["tick_den"])
+    return ceil_to_step_nb(price, instrument["tick_num"], instrument["tick_den"])
+
+
+@kernel
+def through_price_nb(limit: float, side: int, instrument: Record) -> float:
+    """The first price beyond a limit: one tick better. A price at the limit touches it and fills nothing."""
+    num = instrument["tick_num"]
+    den = instrument["tick_den"]
+    if den == 0.0:
+        return limit * (1.0 - side * CONTINUOUS_TICK)
+    return round_to_step_nb(limit - side * num / den, num, den)
+
+
+@kernel
+def is_limit_nb(position: Record) -> bool:
+    """Is the entry order one with a limit?"""
+    return position["order_price"] == position["order_price"]
+
+
+@kernel
+def is_reached_nb(position: Record, price: float) -> bool:
+    """Does a price fill the entry order? A market order at any price, a limit only beyond it."""
+    return not is_limit_nb(position) or position["order_side"] * (price - position["order_trigger"]) <= 0.0
+
+
+@kernel
+def rests_nb(position: Record) -> bool:
+    """Does a limit entry stand in the exchange's book?"""
+    return has_entry_order_nb(position) and is_limit_nb(position) and position["order_rests"] == 1
+
+
+@kernel
+def is_in_reach_nb(position: Record, bar: Record) -> bool:
+    """Does a bar trade through the limit entry that stands in the book?"""
+    if not rests_nb(position):
+        return False
+    if position["order_side"] > 0:
+        return bar["low"] <= position["order_trigger"]
+    return bar["high"] >= position["order_trigger"]
+
+
+@kernel
+def place_order_nb(
+    position: Record,
+    plan: Record,
+    trade_id: int,
+    row: int,
+    ts: int,
+    timeframe_ns: int,
+    instrument: Record,
+    entry: Record,
+) -> None:
+    """An entry order for the whole plan, sent at `ts`. row: of its signal; timeframe_ns: of the signals' bars."""
     position["working"] |= Working.ENTRY.value
+    position["path_doubt"] = 0
+    position["order_price"] = plan["limit_price"]
+    position["order_trigger"] = through_price_nb(plan["limit_price"], plan["side"], instrument)
+    position["order_rests"] = 0
+    position["order_until"] = NOT_YET
+    if is_limit_nb(position):
+        position["order_until"] = ts + entry["order_timeout_bars"] * timeframe_ns
     position["order_side"] = plan["side"]
     position["order_id"] = trade_id
     position["order_bar"] = row
@@ -88,6 +159,55 @@ def committed_side_nb(position: Record) -> int:
     if position["side"] != Side.NONE or not has_entry_order_nb(position):
         return position["side"]
     return position["order_side"]
+
+
+@kernel
+def note_placed_nb(account: Record, position: Record) -> None:
+    """Count a limit entry."""
+    if is_limit_nb(position):
+        account["limits_placed"] += 1
+
+
+@kernel
+def note_filled_nb(account: Record, position: Record) -> None:
+    """Count a limit entry of which the first part is filled."""
+    if is_limit_nb(position) and position["order_filled"] == 0:
+        account["limits_filled"] += 1
+
+
+@kernel
+def note_dropped_nb(account: Record, position: Record, rule: int) -> None:
+    """Count a limit entry that ends without a fill."""
+    if not is_limit_nb(position) or position["order_filled"] > 0:
+        return
+    if rule == Rule.ORDER_TIMED_OUT:
+        account["limits_timed_out"] += 1
+    else:
+        account["limits_cancelled"] += 1
+
+
+@kernel
+def withhold_stop_nb(position: Record, at: int) -> None:
+    """The hard stop is not placed yet: it stands at the exchange from `at` on, NOT_YET where nobody knows when."""
+    if position["hard_price"] != position["hard_price"]:
+        return
+    position["hard_due_price"] = position["hard_price"]
+    position["hard_price"] = np.nan
+    position["hard_at"] = at
+    position["working"] |= Working.STOP.value
+
+
+@kernel
+def has_stop_due_nb(position: Record) -> bool:
+    """Is there a hard stop that is not placed yet?"""
+    return position["working"] & Working.STOP.value != 0
+
+
+@kernel
+def rest_stop_nb(position: Record) -> None:
+    """The hard stop stands at the exchange from now on."""
+    position["hard_price"] = position["hard_due_price"]
+    position["working"] ^= Working.STOP.value
 
 
 @kernel

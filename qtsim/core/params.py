@@ -186,7 +186,15 @@ limits_params_dt = np.dtype(
     align=True,
 )
 entry_params_dt = np.dtype(
-    [("confidence_default", "f8"), ("confidence_min", "f8"), ("cooldown_bars", "i8")], align=True
+    [
+        ("confidence_default", "f8"),
+        ("confidence_min", "f8"),
+        ("cooldown_bars", "i8"),
+        ("order_type", "i8"),
+        ("order_limit_offset_bps", "f8"),
+        ("order_timeout_bars", "i8"),
+    ],
+    align=True,
 )
 regime_params_dt = np.dtype(
     [

@@ -29,6 +29,8 @@ Records: TypeAlias = Any
 BRACKETS_MAX = 16
 NEVER = -1
 """A time that is not set."""
+NOT_YET = 2**62
+"""A time that has not come and is not known, ns."""
 UNBOUND = 2**62
 """Lots that a bar leaves to orders where no share of its volume binds them."""
 NO_ACTION = -1
@@ -62,6 +64,7 @@ signal_dt = np.dtype(
         ("exit_long", "i1"),
         ("exit_short", "i1"),
         ("tag", "i4"),  # index into the run's table of tags; -1 none
+        ("close", "f8"),  # of its bar
         ("confidence", "f8"),  # NaN: the strategy states none
         ("tp", "f8"),  # ratio; NaN: none
         ("sl", "f8"),
@@ -217,8 +220,15 @@ position_dt = np.dtype(
         ("order_bar", "i8"),  # row of its signal
         ("order_lots", "i8"),  # still to be filled
         ("order_filled", "i8"),  # lots filled so far
+        ("order_price", "f8"),  # limit; NaN: at market
+        ("order_trigger", "f8"),  # price at which the path has traded through the limit
+        ("order_rests", "i8"),  # 1: the limit order stands in the book
+        ("order_until", "i8"),  # ns; the order times out then
         ("order_notional", "f8"),  # reserved for what is still to be filled, quote
         ("order_margin", "f8"),
+        # the hard stop until it is placed
+        ("hard_due_price", "f8"),
+        ("hard_at", "i8"),  # ns; when it reaches the exchange
     ],
     align=True,
 )
@@ -240,6 +250,10 @@ account_dt = np.dtype(
         ("min_margin_ratio", "f8"),  # cross: smallest margin balance / maintenance - 1 seen at a point; inf none
         ("share_bound", "i8"),  # times that the share of a bar's volume gave an order less than it asked for
         ("parts", "i8"),  # fills that it cut short
+        ("limits_placed", "i8"),  # limit entries
+        ("limits_filled", "i8"),  # of those, at least in part
+        ("limits_timed_out", "i8"),
+        ("limits_cancelled", "i8"),  # by anything else, before any part was filled
         ("trade_ret", "f8", (WINDOW_MAX,)),  # ring: net return on entry notional of closed trades
         ("trade_roe", "f8", (WINDOW_MAX,)),  # ring: net return on initial margin
     ],
@@ -267,6 +281,7 @@ plan_dt = np.dtype(
         ("trail_mode", "i8"),
         ("trail_multiple", "f8"),
         ("trail_distance", "f8"),
+        ("limit_price", "f8"),  # of a limit entry; NaN: at market
         ("round_trip", "f8"),  # cost ratio used
         ("slippage", "f8"),  # ratio of one market fill of this notional
         ("base_tp", "f8"),  # what the levels were planned from; NaN where the policy has no such levels

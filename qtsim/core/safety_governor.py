@@ -13,6 +13,7 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.enums import GovernorDecision, GovernorOrder, Health, Rule, Side
 from qtsim.core.floats import STEP_TOLERANCE
+from qtsim.core.orders import is_limit_nb
 from qtsim.core.records import EVALUATIONS_MAX, NEVER, Record, Records
 from qtsim.core.symbol_stats import later_nb
 
@@ -274,13 +275,16 @@ def governor_rule_nb(governor: Record, ts: int) -> int:
 
 
 @kernel
-def order_rule_nb(governor: Record, ts: int, params: Record) -> int:
+def order_rule_nb(position: Record, governor: Record, ts: int, params: Record) -> int:
     """The rule that ends an entry order which is not filled whole; NONE: it may go on.
 
-    What forbids entries ends it, and so does a program that does not run: nobody sends the rest.
+    Its time, and what forbids entries. A program that does not run cancels nothing: a limit goes on standing at the
+    exchange; but nobody sends the rest of a market order.
     """
     if governor["blind"] == 1:
-        return Rule.NOT_RUNNING.value
+        return Rule.NONE.value if is_limit_nb(position) else Rule.NOT_RUNNING.value
+    if ts >= position["order_until"]:
+        return Rule.ORDER_TIMED_OUT.value
     if params["gates"]["enabled"] == 0:
         return Rule.NONE.value
     return governor_rule_nb(governor, ts)

@@ -260,6 +260,10 @@ def account_totals(journals: Journals) -> Totals:
         min_margin_ratio=float(account["min_margin_ratio"]),
         share_bound=int(account["share_bound"]),
         parts=int(account["parts"]),
+        limits_placed=int(account["limits_placed"]),
+        limits_filled=int(account["limits_filled"]),
+        limits_timed_out=int(account["limits_timed_out"]),
+        limits_cancelled=int(account["limits_cancelled"]),
     )
 
 

@@ -197,6 +197,12 @@ def fills_texts(result: Result) -> list[str]:
     """at most 10 % of a bar's volume (bound 12 times, 9 parts; the rest waits): how orders are filled."""
     settings, totals = result.info.settings, result.totals
     texts = []
+    if settings.get("entry.order.type", "market") == "limit":
+        texts.append(
+            f"limit entries {_plain(settings['entry.order.limit_offset_bps'])} bps from the signal's close "
+            f"({totals.limits_placed:,} placed, {totals.limits_filled:,} filled, "
+            f"{totals.limits_timed_out:,} timed out, {totals.limits_cancelled:,} cancelled)"
+        )
     share = float(settings.get("sim.volume.max_share", np.inf))
     if share < np.inf:
         bound = "never bound" if not totals.share_bound else f"bound {_times(totals.share_bound)}"

@@ -103,7 +103,7 @@ def obey_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Rec
 @kernel
 def judge_order_nb(book: Book, journal: Journal, i: int, ts: int, params: Record) -> None:
     """End the slot's entry order where the data end, the program does not run, or the governor forbids entries."""
-    rule = order_rule_nb(book.governor[0], ts, params)
+    rule = order_rule_nb(book.positions[i], book.governor[0], ts, params)
     if has_ended_nb(book, i) and params["sim"]["end_of_data"] != EndOfData.OPEN:
         rule = Rule.END_OF_DATA.value
     if rule != Rule.NONE:

@@ -11,8 +11,19 @@ from qtsim.core.accounting import available_nb, equity_nb
 from qtsim.core.costs import funding_amount_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
 from qtsim.core.enums import MarginMode, Reason, Rule
-from qtsim.core.orders import has_entry_order_nb, place_order_nb, take_part_nb
-from qtsim.core.records import Record, Records, fill_row_dt, position_dt, transfer_dt
+from qtsim.core.orders import (
+    has_entry_order_nb,
+    has_stop_due_nb,
+    is_limit_nb,
+    is_reached_nb,
+    note_filled_nb,
+    note_placed_nb,
+    place_order_nb,
+    rest_stop_nb,
+    take_part_nb,
+    withhold_stop_nb,
+)
+from qtsim.core.records import NOT_YET, Record, Records, fill_row_dt, position_dt, transfer_dt
 from qtsim.core.slots import other_slot_nb
 from qtsim.core.transfers import judge_transfer_nb
 from qtsim.sim.fills import (
@@ -25,6 +36,7 @@ from qtsim.sim.fills import (
     is_affordable_nb,
     leg_lots_now_nb,
     may_wait_nb,
+    meets_order_nb,
     take_room_nb,
 )
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
@@ -34,8 +46,10 @@ from qtsim.trading.session import Session
 class SimBroker:
     """Fills at once, without latency. Reads the session's positions as the exchange's own book."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, timeframe_ns: int = 0) -> None:
+        """timeframe_ns: length of the signals' bars, in which limit entries time out."""
         self.session = session
+        self.timeframe_ns = timeframe_ns
         n = len(session.instruments)
         self.stops: npt.NDArray[np.float64] = np.full(n, np.nan)
         self._fills: list[Fill] = []
@@ -48,7 +62,17 @@ class SimBroker:
         """Fill a market order at the current point, or of an entry or a leg what the bar's volume allows."""
         i, session = intent.slot, self.session
         if isinstance(intent, EntryIntent):
-            place_order_nb(session.positions[i], intent.plan, intent.trade_id, intent.bar)
+            place_order_nb(
+                session.positions[i],
+                intent.plan,
+                intent.trade_id,
+                intent.bar,
+                int(session.points[i]["ts"]),
+                self.timeframe_ns,
+                session.instruments[i],
+                session.params["entry"],
+            )
+            note_placed_nb(session.account[0], session.positions[i])
             self._work_order(i)
             return
         lots, is_done = intent.lots, True
@@ -77,7 +101,13 @@ class SimBroker:
             session.leave_leg(i, waits=True)
 
     def place_stop(self, intent: StopIntent) -> None:
-        """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do."""
+        """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do.
+
+        A program that does not run places it when it runs again.
+        """
+        if self.session.is_blind:
+            withhold_stop_nb(self.session.positions[intent.slot], NOT_YET)
+            return
         self.stops[intent.slot] = intent.trigger_price
 
     def cancel_stop(self, slot: int) -> None:
@@ -124,6 +154,9 @@ class SimBroker:
         """Fill what this point gives of the slot's entry order; the rest waits, or is given up."""
         session = self.session
         position, point, instrument = session.positions[i], session.points[i], session.instruments[i]
+        if not is_reached_nb(position, float(point["price"])):
+            position["order_rests"] = 1
+            return
         asked = int(position["order_lots"])
         lots = int(entry_lots_nb(position, point, instrument, self._sim))
         if lots < asked:
@@ -141,18 +174,41 @@ class SimBroker:
                 instrument,
                 session.params,
             )
+            note_filled_nb(session.account[0], position)
             take_part_nb(position, session.plans[i], lots)
             self._report(Fill(i, record, is_entry=True, is_leg=False))
             session.collect()
         if lots < asked and not may_wait_nb(self._sim):
             session.drop_order(i, Rule.VOLUME_SHARE, int(point["ts"]))
+        position["order_rests"] = 1
+
+    def meet_order(self, i: int) -> bool:
+        """Fill a limit entry that this point trades through, unless the governor forbids it; is a position new?"""
+        session, position = self.session, self.session.positions[i]
+        was_open = session.is_open(i)
+        if np.isnan(session.points[i]["price"]) or not meets_order_nb(position, session.points[i], self._sim):
+            return False
+        ts = int(session.points[i]["ts"])
+        rule = session.order_rule(i, ts)
+        if rule != Rule.NONE:
+            session.drop_order(i, rule, ts)
+        else:
+            self._work_order(i)
+        return session.is_open(i) and not was_open
+
+    def place_missing_stops(self) -> None:
+        """A program that runs again places the hard stops of what was entered without it."""
+        for i, position in enumerate(self.session.positions):
+            if has_stop_due_nb(position):
+                rest_stop_nb(position)
+                self.stops[i] = position["hard_price"]
 
     def continue_orders(self, slots: Iterable[int]) -> None:
-        """The rest of entry orders goes on at the opens of `slots`, while the account can still pay for it."""
+        """The rest of market entries goes on at the opens of `slots`, while the account can still pay for it."""
         session = self.session
         for i in slots:
             position, point = session.positions[i], session.points[i]
-            if not has_entry_order_nb(position) or np.isnan(point["price"]):
+            if not has_entry_order_nb(position) or is_limit_nb(position) or np.isnan(point["price"]):
                 continue
             instrument, costs = session.instruments[i], session.params["costs"]
             if is_affordable_nb(position, session.plans[i], point, self.available(), instrument, costs):

@@ -8,7 +8,7 @@ from qtsim.core._jit import kernel
 from qtsim.core.costs import fee_nb, slippage_ratio_nb, slipped_price_nb
 from qtsim.core.enums import FillKind, PriceKind, Reason, Unfilled
 from qtsim.core.floats import floor_steps_nb, steps_value_nb
-from qtsim.core.orders import order_reserve_nb
+from qtsim.core.orders import is_reached_nb, order_reserve_nb, rests_nb
 from qtsim.core.records import UNBOUND, Record, Records
 from qtsim.core.sizing import AFFORD_TOLERANCE, MAX_LOTS, min_entry_lots_nb
 from qtsim.core.slots import NO_SLOT
@@ -69,15 +69,21 @@ def start_fill_nb(
 
 
 @kernel
+def set_price_nb(fill: Record, ref_price: float, price: float, fee_rate: float) -> None:
+    """Price of a fill, its fee, and what lies between the path's price and its own."""
+    fill["ref_price"] = ref_price
+    fill["price"] = price
+    fill["fee"] = fee_nb(fill["qty"] * price, fee_rate)
+    fill["slippage"] = fill["qty"] * abs(price - ref_price)
+
+
+@kernel
 def price_market_fill_nb(fill: Record, point: Record, order_side: float, notional: float, costs: Record) -> None:
     """Taker fill of a market order around the point's last price."""
     ref_price = point["price"]
     ratio = slippage_ratio_nb(notional, point, costs)
     price = slipped_price_nb(ref_price, order_side, ratio)
-    fill["ref_price"] = ref_price
-    fill["price"] = price
-    fill["fee"] = fee_nb(fill["qty"] * price, costs["fees_taker"])
-    fill["slippage"] = fill["qty"] * abs(price - ref_price)
+    set_price_nb(fill, ref_price, price, costs["fees_taker"])
 
 
 @kernel
@@ -92,12 +98,17 @@ def fill_entry_nb(
     instrument: Record,
     params: Record,
 ) -> None:
-    """Fill `lots` of the slot's market entry order at the point's last price."""
+    """Fill `lots` of the slot's entry order: at the point's price, no worse than its limit, or as a maker at that."""
     side = plan["side"]
     start_fill_nb(fill, point["ts"], symbol, side, position["order_id"], Reason.ENTRY.value, lots, bar, instrument)
     fill["kind"] = FillKind.ENTRY.value
+    if rests_nb(position):
+        set_price_nb(fill, position["order_price"], position["order_price"], params["costs"]["fees_maker"])
+        return
     notional = plan["notional"] if lots == plan["lots"] else fill["qty"] * point["price"]
     price_market_fill_nb(fill, point, float(side), notional, params["costs"])
+    if side * (fill["price"] - position["order_price"]) > 0.0:
+        set_price_nb(fill, fill["ref_price"], position["order_price"], params["costs"]["fees_taker"])
 
 
 @kernel
@@ -210,6 +221,28 @@ def entry_lots_nb(position: Record, point: Record, instrument: Record, sim: Reco
     if lots == position["order_lots"] or sim["volume_unfilled"] == Unfilled.WAIT or position["order_filled"] > 0:
         return lots
     return lots if lots >= min_entry_lots_nb(point["price"], instrument) else 0
+
+
+@kernel
+def watches_order_nb(position: Record, point: Record, sim: Record) -> bool:
+    """Can the path fill a limit entry that stands in the book? Not while it waits for another bar's volume."""
+    return rests_nb(position) and (point["room"] > 0 or not may_wait_nb(sim))
+
+
+@kernel
+def meets_order_nb(position: Record, point: Record, sim: Record) -> bool:
+    """Does this point fill a limit entry that stands in the book, or give up its rest?"""
+    return watches_order_nb(position, point, sim) and is_reached_nb(position, point["price"])
+
+
+@kernel
+def order_band_nb(position: Record, point: Record, sim: Record) -> tuple[float, float]:
+    """Last prices (below, above) at which a standing limit entry is traded through; ∓inf where none is."""
+    if not watches_order_nb(position, point, sim):
+        return -np.inf, np.inf
+    if position["order_side"] > 0:
+        return position["order_trigger"], np.inf
+    return -np.inf, position["order_trigger"]
 
 
 @kernel

@@ -27,7 +27,7 @@ from qtsim.core.enums import (
     SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import has_entry_order_nb, waits_unfilled_nb
+from qtsim.core.orders import has_entry_order_nb, has_stop_due_nb, rest_stop_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
@@ -386,12 +386,22 @@ def judge_account_nb(book: Book, journal: Journal, ts: int, params: Record) -> N
 
 
 @kernel
+def place_missing_stops_nb(book: Book) -> None:
+    """A program that runs again places the hard stops of what was entered without it."""
+    for i in range(len(book.slots)):
+        if has_stop_due_nb(book.positions[i]):
+            rest_stop_nb(book.positions[i])
+
+
+@kernel
 def obey_outages_nb(tape: Tape, book: Book, ts: int) -> None:
     """The program's health as it is injected, and whether it runs at all."""
     while book.counters[NEXT_OUTAGE] < len(tape.outages) and tape.outages[book.counters[NEXT_OUTAGE]]["ts"] <= ts:
         book.governor[0]["health"] = tape.outages[book.counters[NEXT_OUTAGE]]["health"]
         book.governor[0]["blind"] = tape.outages[book.counters[NEXT_OUTAGE]]["blind"]
         book.counters[NEXT_OUTAGE] += 1
+        if book.governor[0]["blind"] == 0:
+            place_missing_stops_nb(book)
 
 
 @kernel

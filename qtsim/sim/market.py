@@ -91,6 +91,7 @@ slot_dt = np.dtype(
         ("trailed_peak", "f8"),
         ("trailed_stop", "f8"),
         # trades as the path: what has to be reached for anything to happen
+        ("is_new", "i8"),  # 1: opened at the point that is being settled
         ("looked", "i8"),  # 1: a cycle has held since the last fill and the last close of a signal's bar
         ("last_below", "f8"),
         ("last_above", "f8"),

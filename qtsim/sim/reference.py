@@ -28,12 +28,12 @@ from qtsim.core.enums import (
 from qtsim.core.exit_brain import exchange_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
-from qtsim.core.orders import waits_unfilled_nb
+from qtsim.core.orders import is_in_reach_nb, is_working_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.sim.broker import SimBroker
-from qtsim.sim.fills import room_lots_nb
+from qtsim.sim.fills import order_band_nb, room_lots_nb
 from qtsim.sim.market import Floats, Market, new_agent, new_book, new_journal, new_spans, no_draws, tape_of
 from qtsim.sim.paths import (
     SEGMENTS,
@@ -127,7 +127,7 @@ class ReferenceBacktest:
         self.trial_journal = new_journal(market, 1, keep=False, width=width)
         self.next_outage = 0
         self.next_transfer = 0
-        self.broker = SimBroker(self.session)
+        self.broker = SimBroker(self.session, market.timeframe_ns)
         self.session.connect(self.broker)
         self.paths: dict[int, BarPath] = {}
         self.next_bar = list(self.bars_first)
@@ -191,7 +191,7 @@ class ReferenceBacktest:
             self.pending_at_end = sum(
                 self.session.request(i, self.market.signals[row]) != 0 for i, row in self.pending.items()
             )
-            self.pending_at_end += sum(waits_unfilled_nb(position) for position in self.session.positions)
+            self.pending_at_end += sum(bool(waits_unfilled_nb(position)) for position in self.session.positions)
 
     def feed(self, chunk: TradeChunk) -> None:
         """Run the trades of a chunk, up to where the next one begins."""
@@ -219,6 +219,8 @@ class ReferenceBacktest:
             outage = outages[self.next_outage]
             self.session.set_health(int(outage["health"]), blind=bool(outage["blind"]))
             self.next_outage += 1
+            if not self.session.is_blind:
+                self.broker.place_missing_stops()
 
     def _end_data(self) -> None:
         if self.end_of_data != EndOfData.CLOSE:
@@ -386,7 +388,7 @@ class ReferenceBacktest:
         high_first = bool(is_high_nearer_nb(self.market.bars[self.paths[slots[0]].row]))
         asks = self.path_model != PathModel.NEAREST or self.diagnose
         close = ts + self.market.path_ns
-        if asks and any(self.session.is_open(i) and self._bar_may_act(i, close) for i in slots):
+        if asks and any(self._bar_may_act(i, close) for i in slots):
             low, low_states = self._try_path(slots, False, ts)
             high, high_states = self._try_path(slots, True, ts)
             doubted = [i for i in slots if low_states[i] != high_states[i]]
@@ -402,6 +404,10 @@ class ReferenceBacktest:
 
     def _bar_may_act(self, i: int, close: int) -> bool:
         position = self.session.positions[i]
+        if is_in_reach_nb(position, self.market.bars[self.paths[i].row]):
+            return True
+        if not self.session.is_open(i):
+            return False
         if position["trail_active"] == 1 or is_stale_nb(position, close) or self._funding_times(i, close):
             return True
         if has_order_nb(position) or self._account_may_fall(i):
@@ -432,11 +438,13 @@ class ReferenceBacktest:
         """Equity of the open trades and exit states at the close in one order; everything is put back afterwards."""
         kept = self._snapshot()
         held = [i for i in slots if self.session.is_open(i)]
+        waiting = [i for i in slots if i not in held and waits_unfilled_nb(self.session.positions[i])]
         self.session.is_trial = True
         self._unfold(slots, high_first)
         self._walk_bars(slots, ts)
         self.session.is_trial = False
         positions, points = self.session.positions, self.session.points
+        held = sorted([*held, *(i for i in waiting if positions[i]["order_filled"] > 0)])
         equity = sum((trade_equity_nb(positions[i], float(points[i]["mark"])) for i in held), start=0.0)
         states = {i: exit_state_nb(positions[i]) for i in slots}
         self._restore(kept)
@@ -529,7 +537,7 @@ class ReferenceBacktest:
         events: list[Event] = []
         waits_for_funding = horizon == close and self.both_ends
         for i in walking:
-            if not self.session.is_open(i):
+            if not self._is_live(i):
                 continue
             trigger = self._next_trigger(i, segment, start, end)
             is_reached = trigger is not None and trigger.share <= (horizon - start) / (end - start)
@@ -537,6 +545,7 @@ class ReferenceBacktest:
                 events.append(trigger)
             cycle = self.paths[i].next_cycle
             has_cycles = self.monitoring == Monitoring.INTERVAL and not self.session.is_blind
+            has_cycles &= self.session.is_open(i)
             if has_cycles and cycle <= horizon and cycle < close:
                 share = (cycle - start) / (end - start)
                 path = self.paths[i]
@@ -573,7 +582,19 @@ class ReferenceBacktest:
         mark = on_mark[0][1] if on_mark and on_mark[0][0] <= share else on_segment_nb(m0, m1, share)
         return Event(ts, 0, i, share, price, mark)
 
+    def _is_live(self, i: int) -> bool:
+        """Is anything open, or does an order stand?"""
+        return self.session.is_open(i) or bool(is_working_nb(self.session.positions[i]))
+
     def _band(self, i: int) -> tuple[float, float, float, float]:
+        """What acts along the path: triggers of what is open, and of a limit entry that stands in the book."""
+        below, above = order_band_nb(self.session.positions[i], self.session.points[i], self.params["sim"])
+        if not self.session.is_open(i):
+            return below, above, -math.inf, math.inf
+        last_below, last_above, mark_below, mark_above = self._position_band(i)
+        return max(last_below, below), min(last_above, above), mark_below, mark_above
+
+    def _position_band(self, i: int) -> tuple[float, float, float, float]:
         if self.monitoring == Monitoring.CONTINUOUS and not self.session.is_blind:
             return self.session.nearest_triggers(i)
         on_last, on_mark = exchange_triggers_nb(self.broker.exchange_view(i)[0], self.params)
@@ -601,7 +622,9 @@ class ReferenceBacktest:
         self.broker.act(i, Reason.LIQUIDATION)
         self.broker.judge_margin(walking)
         self.broker.act(i, Reason.HARD_STOP)
-        if self.monitoring == Monitoring.CONTINUOUS:
+        was_open = self.session.is_open(i)
+        self.broker.meet_order(i)
+        if self.monitoring == Monitoring.CONTINUOUS and was_open:
             self.session.run_cycles(i, once=False)
 
     def _settle(self, symbols: list[int], ts: int, *, cycles: bool) -> None:
@@ -611,9 +634,12 @@ class ReferenceBacktest:
         self.broker.judge_margin(symbols)
         for i in symbols:
             self.broker.act(i, Reason.HARD_STOP)
+        opened = [i for i in symbols if self.broker.meet_order(i)]
         if cycles:
             once = self.monitoring == Monitoring.INTERVAL
             for i in range(self.n) if once and self.market.path_ns == 0 else symbols:
+                if i in opened:
+                    continue  # its first cycle is at the next point
                 if i not in self.paths and self.session.is_open(i):
                     # between trades the last one's price stands, now
                     point = self.session.points[i]
@@ -651,7 +677,8 @@ class ReferenceBacktest:
             row = self.next_funding[i]
             if int(self.market.funding[row]["ts"]) > ts:
                 return
-            self._charge(i, row, mark)
+            if int(self.session.positions[i]["entry_ts"]) < int(self.market.funding[row]["ts"]):
+                self._charge(i, row, mark)
             self.next_funding[i] += 1
 
     def _charge(self, i: int, row: int, mark: float) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb
-from qtsim.core.enums import MarginMode, Monitoring, Side
+from qtsim.core.enums import MarginMode, Monitoring, Rule, Side, Working
 from qtsim.core.exit_brain import nearest_triggers_nb
-from qtsim.core.orders import is_working_nb
+from qtsim.core.orders import is_working_nb, rests_nb
 from qtsim.core.records import Record
-from qtsim.core.safety_governor import has_order_nb, reach_open_nb
+from qtsim.core.safety_governor import has_order_nb, order_rule_nb, reach_open_nb
 from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Tape
 from qtsim.sim.paths import next_multiple_nb
@@ -31,14 +31,16 @@ def sees_trades_nb(book: Book, params: Record) -> bool:
 
 
 @kernel
-def is_busy_nb(book: Book, i: int, params: Record) -> bool:
+def is_busy_nb(book: Book, i: int, ts: int, params: Record) -> bool:
     """Does a signal wait for a trade, do the data end here, or may a cycle do more than meet a trigger?"""
     slot = book.slots[i]
     ends_here = slot["ends"] == 1 and slot["bar"] != NO_BAR and slot["bar"] >= slot["bars_end"] - 1
     if slot["pending"] != NO_BAR or ends_here:
         return True
     position = book.positions[i]
-    if is_working_nb(position):
+    if is_working_nb(position) and (position["working"] != Working.ENTRY or not rests_nb(position)):
+        return True
+    if rests_nb(position) and order_rule_nb(position, book.governor[0], ts, params) != Rule.NONE:
         return True
     if position["side"] == Side.NONE:
         return False
@@ -62,9 +64,11 @@ def quiet_until_nb(tape: Tape, book: Book, ts: int, params: Record) -> int:
     # a trade at the instant of a cycle is evaluated, whether anything is open or not
     cycles = by_clock and params["gates"]["enabled"] == 1
     for i in range(len(book.slots)):
-        if is_busy_nb(book, i, params):
+        if is_busy_nb(book, i, ts, params):
             return -1
         position = book.positions[i]
+        if rests_nb(position):
+            until = min(until, position["order_until"])
         if position["side"] == Side.NONE:
             continue
         if by_clock:
@@ -90,6 +94,12 @@ def set_bands_nb(book: Book, params: Record) -> None:
             else:
                 band = watched_band_nb(book.positions[i], book.points[i], 1, params)
             slot["last_below"], slot["last_above"], slot["mark_below"], slot["mark_above"] = band
+        if rests_nb(book.positions[i]):
+            trigger = book.positions[i]["order_trigger"]
+            if book.positions[i]["order_side"] > 0:
+                slot["last_below"] = max(slot["last_below"], trigger)
+            else:
+                slot["last_above"] = min(slot["last_above"], trigger)
 
 
 @kernel

@@ -20,14 +20,26 @@ from qtsim.core.costs import funding_amount_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note_margin_ratio_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, MarginMode, Reason, Rule, Side
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
-from qtsim.core.orders import end_order_nb, has_entry_order_nb, place_order_nb, take_part_nb
-from qtsim.core.records import Record
+from qtsim.core.orders import (
+    end_order_nb,
+    has_entry_order_nb,
+    is_limit_nb,
+    is_reached_nb,
+    note_dropped_nb,
+    note_filled_nb,
+    note_placed_nb,
+    place_order_nb,
+    take_part_nb,
+    withhold_stop_nb,
+)
+from qtsim.core.records import NOT_YET, Record
 from qtsim.core.rl_sizing import note_entry_nb, note_reward_nb
 from qtsim.core.safety_governor import (
     evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
     order_positions_nb,
+    order_rule_nb,
 )
 from qtsim.core.symbol_stats import note_symbol_trade_nb
 from qtsim.sim.fills import (
@@ -40,6 +52,7 @@ from qtsim.sim.fills import (
     is_affordable_nb,
     leg_lots_now_nb,
     may_wait_nb,
+    meets_order_nb,
     take_room_nb,
 )
 from qtsim.sim.market import (
@@ -390,15 +403,32 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, params:
     row: of its signal, counted from the symbol's first.
     """
     account = book.account[0]
-    place_order_nb(book.positions[i], book.plans[i], account["next_trade_id"], row)
+    position = book.positions[i]
+    place_order_nb(
+        position,
+        book.plans[i],
+        account["next_trade_id"],
+        row,
+        book.points[i]["ts"],
+        tape.timeframe_ns,
+        tape.instruments[i],
+        params["entry"],
+    )
     account["next_trade_id"] += 1
+    note_placed_nb(account, position)
     work_order_nb(tape, book, journal, i, params)
 
 
 @kernel
 def work_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
-    """Fill what this point gives of the slot's entry order; the rest waits, or is given up."""
+    """Fill what this point gives of the slot's entry order; the rest waits, or is given up.
+
+    A limit that is not reached stands in the book from now on.
+    """
     position = book.positions[i]
+    if not is_reached_nb(position, book.points[i]["price"]):
+        position["order_rests"] = 1
+        return
     asked = position["order_lots"]
     lots = entry_lots_nb(position, book.points[i], tape.instruments[i], params["sim"])
     if lots < asked:
@@ -407,6 +437,21 @@ def work_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Reco
         fill_part_nb(tape, book, journal, i, lots, params)
     if lots < asked and not may_wait_nb(params["sim"]):
         drop_order_nb(book, journal, i, book.points[i]["ts"], Rule.VOLUME_SHARE.value)
+    position["order_rests"] = 1
+
+
+@kernel
+def meet_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """Fill a limit entry that this point trades through, unless the governor has just forbidden entries."""
+    position = book.positions[i]
+    point = book.points[i]
+    if not meets_order_nb(position, point, params["sim"]):
+        return
+    rule = order_rule_nb(position, book.governor[0], point["ts"], params)
+    if rule != Rule.NONE:
+        drop_order_nb(book, journal, i, point["ts"], rule)
+        return
+    work_order_nb(tape, book, journal, i, params)
 
 
 @kernel
@@ -425,6 +470,7 @@ def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, pa
     fill = journal.fills[journal.counts[FILLS]]
     fill_entry_nb(fill, plan, position, point, lots, book.slots[i]["symbol"], bar, instrument, params)
     take_room_nb(book.points, i, book.slots[i]["other"], lots)
+    note_filled_nb(account, position)
     take_part_nb(position, plan, lots)
     if position["side"] != Side.NONE:
         add_part_nb(account, position, fill, instrument, params)
@@ -432,6 +478,8 @@ def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, pa
         journal.counts[FILLS] += journal.counts[ADVANCE]
         return
     open_position_nb(account, position, plan, fill, bar, instrument, params)
+    if book.governor[0]["blind"] == 1:
+        withhold_stop_nb(position, NOT_YET)
     note_margin_use_nb(account, book.positions, book.points)
     if journal.counts[ADVANCE] == 1:
         note_entry_nb(book.pupils[i], plan)
@@ -465,14 +513,17 @@ def drop_order_nb(book: Book, journal: Journal, i: int, ts: int, rule: int) -> N
             plan["confidence"],
             position["order_bar"],
         )
+    note_dropped_nb(book.account[0], position, rule)
     end_order_nb(position)
 
 
 @kernel
 def continue_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
-    """The rest of an entry order goes on at an open, while the account can still pay for it."""
+    """The rest of a market entry goes on at an open, while the account can still pay for it."""
     position = book.positions[i]
     point = book.points[i]
+    if is_limit_nb(position):
+        return
     if book.slots[i]["bar"] == NO_BAR or not has_entry_order_nb(position) or point["price"] != point["price"]:
         return
     available = available_nb(book.account[0], book.positions, book.points, params)

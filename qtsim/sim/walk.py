@@ -7,12 +7,14 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb, set_point_nb, trade_equity_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb
-from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side
+from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side, Working
 from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
+from qtsim.core.orders import is_in_reach_nb, is_working_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
+from qtsim.sim.fills import order_band_nb
 from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, HOLDS, NO_BAR, Book, Ints, Journal, Tape
 from qtsim.sim.paths import (
     SEGMENTS,
@@ -31,6 +33,7 @@ from qtsim.sim.steps import (
     decide_cycle_nb,
     evaluate_nb,
     is_observable_nb,
+    meet_order_nb,
     meets_exchange_nb,
     obey_decision_nb,
     run_cycles_nb,
@@ -46,7 +49,19 @@ CYCLE_RANK = 1
 
 @kernel
 def watched_band_nb(position: Record, point: Record, blind: int, params: Record) -> tuple[float, float, float, float]:
-    """Triggers that act along the path: all, or with `interval`, and while the program is blind, the exchange's."""
+    """Triggers that act along the path: of what is open, and of a limit entry that stands in the book."""
+    if not is_working_nb(position):
+        return position_band_nb(position, point, blind, params)
+    order_below, order_above = order_band_nb(position, point, params["sim"])
+    if position["side"] == Side.NONE:
+        return order_below, order_above, -np.inf, np.inf
+    last_below, last_above, mark_below, mark_above = position_band_nb(position, point, blind, params)
+    return max(last_below, order_below), min(last_above, order_above), mark_below, mark_above
+
+
+@kernel
+def position_band_nb(position: Record, point: Record, blind: int, params: Record) -> tuple[float, float, float, float]:
+    """Triggers of an open position: all, or with `interval`, and while the program is blind, the exchange's."""
     if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and blind == 0:
         return nearest_triggers_nb(position, point, params)
     on_last, on_mark = exchange_triggers_nb(position, params)
@@ -176,7 +191,7 @@ def fire_next_event_nb(
     by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
     has_cycles = by_interval and book.governor[0]["blind"] == 0
     for i in range(first, last):
-        if book.slots[i]["bar"] == NO_BAR or book.positions[i]["side"] == Side.NONE:
+        if book.slots[i]["bar"] == NO_BAR or not is_live_nb(book.positions[i]):
             continue
         find_event_nb(book.slots[i], book.positions[i], book.points[i], segment, book.governor[0]["blind"], params)
         if book.slots[i]["event_share"] <= reach:
@@ -185,7 +200,8 @@ def fire_next_event_nb(
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = EXCHANGE_RANK
-        if has_cycles and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
+        is_open = book.positions[i]["side"] != Side.NONE
+        if has_cycles and is_open and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
             ts = book.slots[i]["next_cycle"]
             if chosen < 0 or ts < chosen_ts:
                 chosen = i
@@ -212,7 +228,10 @@ def fire_next_event_nb(
     check_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
     check_account_nb(tape, book, journal, first, last, params)
     check_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
-    if not by_interval:
+    was_open = book.positions[i]["side"] != Side.NONE
+    if is_working_nb(book.positions[i]):
+        meet_order_nb(tape, book, journal, i, params)
+    if not by_interval and was_open:
         run_cycles_nb(tape, book, journal, i, False, params)
     return True
 
@@ -228,11 +247,51 @@ def any_open_nb(positions: Records, first: int, last: int) -> bool:
 
 
 @kernel
+def is_live_nb(position: Record) -> bool:
+    """Is anything open, or does an order stand?"""
+    return position["side"] != Side.NONE or is_working_nb(position)
+
+
+@kernel
+def any_live_nb(positions: Records, first: int, last: int) -> bool:
+    """Does any of the slots [first, last) hold a position or an order?"""
+    live = 0
+    for i in range(first, last):
+        if is_live_nb(positions[i]):
+            live += 1
+    return live > 0
+
+
+@kernel
+def any_working_nb(positions: Records, first: int, last: int) -> bool:
+    """Does any of the slots [first, last) have an order that stands or travels?"""
+    working = 0
+    for i in range(first, last):
+        working |= positions[i]["working"]
+    return working != Working.NONE
+
+
+@kernel
+def meet_orders_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, params: Record) -> None:
+    """At one point, what the exchange does with orders that stand there. A position so opened has no cycle here."""
+    for i in range(first, last):
+        book.slots[i]["is_new"] = 0
+        if not is_working_nb(book.positions[i]) or book.slots[i]["bar"] == NO_BAR:
+            continue
+        was_open = book.positions[i]["side"] != Side.NONE
+        price = book.points[i]["price"]
+        if price == price:
+            meet_order_nb(tape, book, journal, i, params)
+        if not was_open and book.positions[i]["side"] != Side.NONE:
+            book.slots[i]["is_new"] = 1
+
+
+@kernel
 def settle_point_nb(
     tape: Tape, book: Book, journal: Journal, ts: int, first: int, last: int, cycles: bool, params: Record
 ) -> None:
     """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
-    if not any_open_nb(book.positions, first, last):
+    if not any_live_nb(book.positions, first, last):
         return
     once = params["exit"]["monitoring"] == Monitoring.INTERVAL
     for i in range(first, last):
@@ -247,6 +306,9 @@ def settle_point_nb(
             book.positions[i], book.points[i], book.counters, Reason.HARD_STOP.value, params
         ):
             act_for_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
+    meets = any_working_nb(book.positions, first, last)
+    if meets:
+        meet_orders_nb(tape, book, journal, first, last, params)
     if not cycles or book.governor[0]["blind"] == 1:
         return
     for i in range(first, last):
@@ -257,6 +319,8 @@ def settle_point_nb(
         if book.slots[i]["bar"] == NO_BAR and position["side"] != Side.NONE:
             # between trades the last one's price stands, now
             set_point_nb(point, ts, point["price"], point["mark"])
+        if meets and book.slots[i]["is_new"] == 1:
+            continue
         if not is_observable_nb(position, point, book.counters):
             continue
         if decide_cycle_nb(position, point, tape.instruments[i], book.decision[0], book.counters, params):
@@ -280,13 +344,14 @@ def next_funding_time_nb(tape: Tape, book: Book, first: int, last: int, end: int
 
 @kernel
 def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, ts: int) -> None:
-    """Charge every funding event at or before `ts`, in name order, on the last mark known."""
+    """Charge every funding event at or before `ts`, in name order, on the last mark known, to what was open before."""
     for i in range(first, last):
         while book.slots[i]["next_funding"] < book.slots[i]["funding_end"]:
             row = book.slots[i]["next_funding"]
             if tape.funding[row]["ts"] > ts:
                 break
-            charge_funding_nb(tape, book, journal, i, row, book.points[i]["mark"])
+            if book.positions[i]["entry_ts"] < tape.funding[row]["ts"]:
+                charge_funding_nb(tape, book, journal, i, row, book.points[i]["mark"])
             book.slots[i]["next_funding"] += 1
 
 
@@ -350,7 +415,7 @@ def walk_segment_nb(
     while True:
         due = next_funding_time_nb(tape, book, first, last, close)
         horizon = min(end, due)
-        if monitoring != Monitoring.POINTS and any_open_nb(book.positions, first, last):
+        if monitoring != Monitoring.POINTS and any_live_nb(book.positions, first, last):
             while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
                 pass
         share = (horizon - start) / (end - start)
@@ -379,7 +444,7 @@ def is_quiet_bar_nb(
     slot: Record, position: Record, point: Record, bar: Record, close: int, blind: int, params: Record
 ) -> bool:
     """Can nothing happen to an open position in this bar but cycles that hold? Its prices stay inside all triggers."""
-    if slot["looked"] == 0 or position["trail_active"] == 1 or blind == 1:
+    if slot["looked"] == 0 or position["trail_active"] == 1 or blind == 1 or is_working_nb(position):
         return False
     if is_stale_nb(position, close) or has_order_nb(position):
         return False
@@ -413,7 +478,11 @@ def may_pass_nb(
         row = slot["next_funding"]
         if row < slot["funding_end"] and funding[row]["ts"] <= close:
             return False
-        if slot["bar"] == NO_BAR or positions[i]["side"] == Side.NONE:
+        if slot["bar"] == NO_BAR or not is_live_nb(positions[i]):
+            continue
+        if positions[i]["side"] == Side.NONE:
+            if is_in_reach_nb(positions[i], bars[slot["bar"]]):
+                return False
             continue
         if not is_quiet_bar_nb(slot, positions[i], points[i], bars[slot["bar"]], close, blind, params):
             return False
@@ -467,7 +536,7 @@ def copy_symbol_nb(source: Book, target: Book, first: int, last: int, params: Re
     first, last: the symbol's slots.
     """
     target.account[0] = source.account[0]
-    target.governor[0]["blind"] = source.governor[0]["blind"]
+    target.governor[0] = source.governor[0]
     if params["account"]["mode_margin"] == MarginMode.CROSS:
         for j in range(len(source.positions)):
             target.positions[j] = source.positions[j]
@@ -476,6 +545,8 @@ def copy_symbol_nb(source: Book, target: Book, first: int, last: int, params: Re
         target.positions[i] = source.positions[i]
         target.points[i] = source.points[i]
         target.slots[i] = source.slots[i]
+        if is_working_nb(source.positions[i]):
+            target.plans[i] = source.plans[i]
 
 
 @kernel
@@ -499,9 +570,15 @@ def try_order_nb(
     walk_bars_nb(tape, trial_book, trial_journal, ts_open, first, last, params)
     equity = 0.0
     for i in range(first, last):
-        if book.positions[i]["side"] != Side.NONE:
+        if book.positions[i]["side"] != Side.NONE or has_opened_nb(book.positions[i], trial_book.positions[i]):
             equity += trade_equity_nb(trial_book.positions[i], trial_book.points[i]["mark"])
     return equity
+
+
+@kernel
+def has_opened_nb(before: Record, after: Record) -> bool:
+    """Has an entry order that stood before opened a position since? It may have closed again."""
+    return before["side"] == Side.NONE and waits_unfilled_nb(before) and after["order_filled"] > 0
 
 
 @kernel
@@ -601,6 +678,8 @@ def choose_path_nb(
     matters = False
     if path != PathModel.NEAREST or diagnose:
         for i in range(first, last):
+            if is_in_reach_nb(book.positions[i], tape.bars[book.slots[i]["bar"]]):
+                matters = True
             if book.positions[i]["side"] != Side.NONE and bar_may_act_nb(tape, book, i, close, params):
                 matters = True
     if matters:

@@ -33,7 +33,7 @@ from qtsim.core.entry import judge_entry_nb, plan_entry_nb, size_entry_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import asks_otherwise_nb, end_order_nb, has_entry_order_nb
+from qtsim.core.orders import asks_otherwise_nb, end_order_nb, has_entry_order_nb, note_dropped_nb
 from qtsim.core.records import (
     EVALUATIONS_MAX,
     UNBOUND,
@@ -322,9 +322,13 @@ class Session:
         """End the slot's entry order where it may not go on. has_ended: its symbol's data have."""
         if not has_entry_order_nb(self.positions[i]):
             return
-        rule = Rule.END_OF_DATA if has_ended else Rule(order_rule_nb(self.governor[0], ts, self.params))
+        rule = Rule.END_OF_DATA if has_ended else Rule(self.order_rule(i, ts))
         if rule != Rule.NONE:
             self.drop_order(i, rule, ts)
+
+    def order_rule(self, i: int, ts: int) -> int:
+        """The rule that ends the slot's entry order; NONE: it may go on."""
+        return order_rule_nb(self.positions[i], self.governor[0], ts, self.params)
 
     def _cancel_by_signal(self, i: int, signals: dict[int, tuple[int, Record]], last_open: Sequence[int]) -> None:
         position, ts = self.positions[i], int(self.points[i]["ts"])
@@ -348,6 +352,7 @@ class Session:
             row["confidence"] = self.plans[i]["confidence"]
             row["bar"] = position["order_bar"]
             self.journal.keep("denials", row)
+        note_dropped_nb(self.account[0], position, rule)
         end_order_nb(position)
 
     def leave_leg(self, i: int, *, waits: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qtsim.core.enums import FillAt, FillKind, FundingInclusive, MarginMode, PositionMode, Reason
+from qtsim.core.enums import FillAt, FillKind, FundingInclusive, MarginMode, OrderType, PositionMode, Reason
 from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from tests.properties.markets import Case
@@ -171,6 +171,8 @@ def _phase(case: Case, fill: Any, entry: Any) -> int:
     if int(fill["ts"]) == int(bar["ts_open"]):
         return AT_OPEN
     is_signalled = case.params["sim"]["fill_at"][0] == FillAt.CLOSE and int(fill["reason"]) in SIGNALLED
+    if fill["kind"] == FillKind.ENTRY and case.params["entry"]["order_type"][0] == OrderType.LIMIT:
+        is_signalled = False  # a limit at or beyond its signal's close waits for the path
     return AT_OPEN if is_signalled else AT_CLOSE
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.enums import SizingModel
+from qtsim.core.enums import OrderType, SizingModel
 from qtsim.core.records import BRACKETS_MAX, Records, bar_dt, funding_dt, instrument_dt, signal_dt
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import Market, SymbolInput, build_market
@@ -71,6 +71,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     "margin": (0, 0, 1),
     "hedge": (0, 0, 1),
     "share": ("none", "none", "wait", "cancel"),
+    "order": ("market", "market", "limit"),
     "balance": (10_000.0, 300.0, 1_000_000.0),
 }
 
@@ -292,6 +293,7 @@ def made_signals(random: np.random.Generator, bars: Records, knobs: dict[str, An
     """What a strategy asks for, and what the market looked like at each close."""
     n = len(bars)
     rows = np.zeros(n, signal_dt)
+    rows["close"] = bars["close"]
     rate = knobs["signals"]
     rows["long"] = random.random(n) < rate
     rows["short"] = random.random(n) < rate
@@ -406,6 +408,10 @@ def made_params(random: np.random.Generator, knobs: dict[str, Any]) -> Records:
     row["sim"]["path"] = knobs["path"]
     row["sim"]["fill_at"] = knobs["fill_at"]
     row["sim"]["end_of_data"] = knobs["end_of_data"]
+    if knobs["order"] == "limit" and knobs["sizing"] != SizingModel.RL:
+        row["entry"]["order_type"] = OrderType.LIMIT
+        row["entry"]["order_limit_offset_bps"] = float(random.choice([0.0, 10.0, 50.0]))
+        row["entry"]["order_timeout_bars"] = int(random.choice([1, 4]))
     if knobs["share"] != "none" and knobs["sizing"] != SizingModel.RL:
         row["sim"]["volume_unfilled"] = int(knobs["share"] == "cancel")
         price = {"plain": 30_000.0, "coarse": 1_000.0, "continuous": 100.0, "tiny": 0.004}[knobs["prices"]]

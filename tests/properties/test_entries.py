@@ -10,7 +10,7 @@ from tests.properties.ledger import AT_OPEN, marks_before, replay, rows_of
 from tests.properties.markets import RELAXED, Case, cases
 
 NO_MISSING = cases(missing="no")
-AT_ONCE = cases(missing="no", share=("none", "cancel"))
+AT_ONCE = cases(missing="no", share=("none", "cancel"), order="market")
 """Nothing of an entry comes later than the bar after its signal."""
 ROUNDING = 1.0 + 1e-9
 

@@ -102,7 +102,7 @@ def _fills_at(run: Journals, ts: int) -> int:
 
 
 @RELAXED
-@given(cases(**{"sim.volume.unfilled": "cancel"}))
+@given(cases(**{"sim.volume.unfilled": "cancel", "entry.order.type": "market"}))
 def test_no_trade_before_its_signal(case: Case) -> None:
     run = case.compiled()
     for trade in run.trades:
@@ -206,6 +206,7 @@ def scaled(item: SymbolInput, factor: float) -> SymbolInput:
     for name in ("open", "high", "low", "close", "mark_open", "mark_high", "mark_low", "mark_close"):
         bars[name] *= factor
     signals["atr"] *= factor
+    signals["close"] *= factor
     signals["thinness"] /= np.sqrt(factor)  # of the traded value
     funding["mark"] *= factor
     rules["tick_num"] *= factor

@@ -22,7 +22,9 @@ def scaled(item: SymbolInput, price: float, qty: float) -> SymbolInput:
     for name in ("open", "high", "low", "close"):
         bars[name] *= price
         bars[f"mark_{name}"] *= price
+    bars["volume"] *= qty
     signals["atr"] *= price
+    signals["close"] *= price
     funding["mark"] *= price
     rules["tick_num"] *= price
     for name in ("lot_num", "min_qty", "max_qty"):

@@ -118,6 +118,7 @@ def symbol(
     bars["volume"] = 1.0 if volumes is None else volumes
     bars["ts_open"] = START + HOUR * np.array(at if at is not None else range(len(rows)))
     signals = empty_signals(len(rows))
+    signals["close"] = bars["close"]
     for field, value in requests.items():
         if isinstance(value, list):
             signals[field][value] = 1

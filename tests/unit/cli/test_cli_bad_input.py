@@ -38,7 +38,7 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
     ("timerange_unreadable", "backtest --timerange yesterday", ["yesterday"]),
     ("timerange_backwards", "backtest --timerange 20240110-20240105", ["20240110"]),
     ("fractions", "backtest --set exit.harvest.scheme.static=[0.5,0.5,0.5]", ["1.5", "exit.harvest.scheme.static"]),
-    ("not_built", "backtest --set entry.order.type=limit", ["entry.order.type", "not available"]),
+    ("not_built", "backtest --set bus.url=redis://x", ["bus.url", "not available"]),
     ("detail_that_does_not_fit", "backtest --detail 7m", ["data.detail_timeframe = 7m", "do not consist of", "1m"]),
     ("settings_file_missing", "backtest -c mine.toml", ["mine.toml", "does not exist"]),
     ("unknown_instrument", "backtest -p XYZUSDT", ["XYZUSDT", "BTCUSDT"]),

@@ -77,7 +77,7 @@ BAD_REQUESTS: list[tuple[str, list[str], list[str]]] = [
     ("timerange_outside", ["backtest", "--timerange", "20200101-20200201"], ["20200101", "2024-01-01"]),
     ("timerange_unreadable", ["backtest", "--timerange", "yesterday"], ["yesterday"]),
     ("fractions", ["backtest", "--set", "exit.harvest.scheme.static=[0.5,0.5,0.5]"], ["1.5", "exit.harvest"]),
-    ("not_built", ["backtest", "--set", "entry.order.type=limit"], ["entry.order.type", "not available"]),
+    ("not_built", ["backtest", "--set", "bus.url=redis://x"], ["bus.url", "not available"]),
     ("detail_that_does_not_fit", ["backtest", "--detail", "7m"], ["data.detail_timeframe", "do not consist of"]),
     ("unknown_command", ["backtset"], ["backtset"]),
     ("later_command", ["sweep"], ["not in this version"]),

@@ -109,11 +109,11 @@ def test_every_entry_stands_for_something(entry):
     ("overrides", "message"),
     [
         (
-            {"entry.order.type": "limit"},
-            'entry.order.type = "limit" is not available in qtsim 0.1: only market entries are built; leave it at '
-            '"market" (command line)',
+            {"bus.url": "redis://x"},
+            'bus.url = "redis://x" is not available in qtsim 0.1: the event bus is not built yet; leave it at "" '
+            "(command line)",
         ),
-        ({"sim.latency_ms.order": 5}, "latency is not built yet; leave it at 0.0"),
+        ({"account.max_capital": 5_000}, "live trading is not built yet; leave it at inf"),
     ],
 )
 def test_refusal_says_what_would_be_right(overrides: dict, message: str):
@@ -129,23 +129,23 @@ def test_refusal_names_all_choices_that_are_built():
 
 def test_refusal_names_file_and_line(tmp_path: Path):
     path = tmp_path / "qtsim.toml"
-    path.write_text("[entry]\n\norder.type = 'limit'\n", encoding="utf-8")
+    path.write_text("[bus]\n\nurl = 'redis://x'\n", encoding="utf-8")
     with pytest.raises(SettingError, match=rf"\(file {re.escape(str(path))}, line 3\)$"):
         resolved(files=[path])
 
 
 def test_every_refusal_is_told_at_once():
     with pytest.raises(SettingError) as caught:
-        resolved(overrides={"entry.order.type": "limit", "bus.url": "redis://x", "sim.latency_ms.order": 2})
+        resolved(overrides={"account.max_capital": 5_000, "bus.url": "redis://x", "live.session": "other"})
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_profile_that_needs_what_is_missing_is_refused_in_one_sentence():
-    values = {"exit.base_tp": 0.01, "entry.order.type": "limit", "sim.latency_ms.order": 5.0}
+    values = {"exit.base_tp": 0.01, "account.max_capital": 5_000.0, "bus.url": "redis://x"}
     with pytest.raises(SettingError) as caught:
         refuse_unavailable(values, dict.fromkeys(values, "profile swift"), "swift")
     assert str(caught.value) == (
-        'profile "swift" is not available in qtsim 0.1: it needs entry.order.type = "limit", sim.latency_ms.order = 5.0'
+        'profile "swift" is not available in qtsim 0.1: it needs account.max_capital = 5000.0, bus.url = "redis://x"'
     )
 
 

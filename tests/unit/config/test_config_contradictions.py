@@ -49,6 +49,10 @@ def resolved(**overrides: Any) -> Any:
             {"sizing__model": "rl", "sim__volume__max_share": 0.1},
             r"sim\.volume\.max_share = 0\.1 .* and sizing\.model = .rl.: .* set sim.volume.max_share to inf",
         ),
+        (
+            {"sizing__model": "rl", "entry__order__type": "limit"},
+            r'entry\.order\.type = "limit" .* and sizing\.model = .rl.: .* set entry\.order\.type to "market"',
+        ),
     ],
 )
 def test_contradictory_limits_and_modes(overrides: dict[str, Any], text: str) -> None:

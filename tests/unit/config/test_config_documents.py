@@ -41,12 +41,12 @@ def test_explanation_tells_all_about_a_key():
 
 
 def test_explanation_tells_what_is_not_built():
-    (told,) = explain_key(RESOLVED, "entry.order.timeout_bars")
+    (told,) = explain_key(RESOLVED, "live.session")
     assert not told.in_force
-    assert told.as_text().endswith("note     not in force in qtsim 0.1: only market entries are built")
-    (told,) = explain_key(RESOLVED, "entry.order.type")
+    assert told.as_text().endswith("note     not in force in qtsim 0.1: live trading is not built yet")
+    (told,) = explain_key(RESOLVED, "bus.url")
     assert told.in_force
-    assert told.note == 'in qtsim 0.1 only "market": only market entries are built'
+    assert told.note == 'in qtsim 0.1 only "": the event bus is not built yet'
 
 
 @pytest.mark.parametrize("path", list(keys()))
