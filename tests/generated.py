@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
 from qtsim.core.accounting import show_signal_nb
+from qtsim.core.enums import FillAt, SizingModel
 from qtsim.core.records import (
     Records,
     bar_dt,
@@ -71,6 +72,19 @@ class Case:
         rows["health"][::2] = rng.integers(0, 3, len(rows[::2]))
         rows["blind"][::2] = rng.integers(0, 2, len(rows[::2]))
         return replace(self, market=self.market._replace(outages=rows))
+
+    def with_latency(self, rng: np.random.Generator) -> Case:
+        """The same run with orders that take time, far longer than real ones: from a minute to more than a bar.
+
+        Not with fills at the signal's close or with sizing model rl, as settings refuse both.
+        """
+        params = self.params.copy()
+        if params["sim"]["fill_at"][0] == FillAt.CLOSE or params["sizing"]["model"][0] == SizingModel.RL:
+            return self
+        params["run"]["seed"] = rng.integers(100)
+        for name, minutes in (("decision", [0, 1]), ("order", [0, 7, 25, 90]), ("jitter", [0, 20])):
+            params["sim"][f"latency_ms_{name}"] = 60_000.0 * rng.choice(minutes)
+        return replace(self, params=params)
 
     @property
     def draws(self) -> Floats:
@@ -357,6 +371,8 @@ def case_of_seed(seed: int, *, max_symbols: int = 3, max_bars: int = 70, **fixed
     fills = np.random.default_rng([seed, 4])
     overrides |= {} if overrides["sizing.model"] == "rl" else {**drawn(fills, FILLS), **fixed}
     case, money = case_of(with_volumes(inputs, fills), overrides), np.random.default_rng([seed, 3])
+    if fills.random() < 0.4:
+        case = case.with_latency(fills)
     if money.random() < 0.5:
         case = case.with_transfers(money)
     return case.with_outages(money) if money.random() < 0.3 else case
@@ -376,9 +392,10 @@ def cases(
     max_bars: int = 70,
     transfers: bool = False,
     outages: bool = False,
+    latency: bool = False,
     **fixed: Any,
 ) -> Case:
-    """Generated runs; `fixed` settings are not drawn. transfers, outages: some with them."""
+    """Generated runs; `fixed` settings are not drawn. transfers, outages, latency: some with them."""
     knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
     settings = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()} | fixed
     if settings["sizing.model"] == "rl" and set(fixed) & set(FILLS):
@@ -392,6 +409,8 @@ def cases(
     case = replace(case_of(inputs, settings), label=f"{knobs} {settings}")
     if transfers and draw(st.booleans()):
         case = case.with_transfers(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    if latency and draw(st.booleans()):
+        case = case.with_latency(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     if outages and draw(st.integers(0, 3)) == 3:
         case = case.with_outages(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     return case

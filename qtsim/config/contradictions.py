@@ -44,9 +44,10 @@ def refuse_contradictions(values: Mapping[str, Any], sources: Mapping[str, str])
 
 def _of_fills(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
     """What the fill models cannot be combined with."""
+    errors = _of_latency(values, sources)
     if values["sizing.model"] != "rl":
-        return []
-    return [
+        return errors
+    return errors + [
         f'{path} = {show(values[path])} ({sources.get(path, "default")}) and sizing.model = "rl": the agent learns '
         f"from replays that are filled whole and at once; set {path} to {what}, or choose another sizing model"
         for path, what in _asked_fill_models(values)
@@ -60,4 +61,30 @@ def _asked_fill_models(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         asked.append(("entry.order.type", '"market"'))
     if values["sim.volume.max_share"] < math.inf:
         asked.append(("sim.volume.max_share", "inf"))
+    asked += [(path, "0") for path in _latencies(values)]
     return asked
+
+
+def _latencies(values: Mapping[str, Any]) -> list[str]:
+    """Keys of the latency that is set."""
+    return [path for path in (f"sim.latency_ms.{name}" for name in ("decision", "order", "jitter")) if values[path] > 0]
+
+
+def _of_latency(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """Latency needs prices inside a bar, and a fill at the signal's own close leaves no time for any."""
+    paths = _latencies(values)
+    if not paths:
+        return []
+    told = f"{paths[0]} = {show(values[paths[0]])} ({sources.get(paths[0], 'default')})"
+    errors = []
+    if values["sim.mode"] == "bars":
+        errors.append(
+            f'{told} needs prices inside a bar, which sim.mode = "bars" does not have; set sim.mode to "detail" with '
+            'data.detail_timeframe (or --detail TF), or to "ticks", or leave the latency at 0'
+        )
+    if values["sim.fill_at"] == "close":
+        errors.append(
+            f'{told} and sim.fill_at = "close": an order sent at the close cannot be filled at that close; '
+            'set sim.fill_at to "next_open", or leave the latency at 0'
+        )
+    return errors

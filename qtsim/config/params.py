@@ -50,6 +50,11 @@ ENUMS: dict[str, type[IntEnum]] = {
 """Choices that become codes: the member is the option's name in capitals."""
 
 READ_ELSEWHERE: dict[str, str] = {
+    "run.profile": "decides what the other settings are",
+    "run.strategy": "gives the signals",
+    "run.symbols": "decides which market a run gets",
+    "run.timeframe": "decides which market a run gets",
+    "run.timerange": "decides which market a run gets",
     "account.balance": "is the starting wallet of a run",
     "entry.on_same_side": "has one value",
     "costs.fees.tier": "becomes costs.fees.maker and costs.fees.taker",

@@ -47,7 +47,6 @@ _LIVE = "live trading is not built yet"
 
 TABLE: tuple[Missing, ...] = (
     Missing("account.max_capital", _LIVE, harmless=OFF),
-    Missing("sim.latency_ms.*", "latency is not built yet", built=(0.0,)),
     Missing("live.*", _LIVE),
     Missing("bus.url", "the event bus is not built yet", built=("",)),
 )

@@ -266,6 +266,7 @@ class Working(IntEnum):
     NONE = 0
     ENTRY = 1  # an entry order that is not filled yet, or not whole
     STOP = 2  # the hard stop is not placed yet
+    EXIT = 4  # an exit is on its way
 
 
 class FundingInclusive(IntEnum):

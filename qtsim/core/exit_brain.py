@@ -12,6 +12,7 @@ from qtsim.core._jit import kernel
 from qtsim.core.enums import Action, GovernorOrder, PriceKind, Reason, Regime, TrailMode
 from qtsim.core.exit_policies import is_replan_due_nb, replan_nb
 from qtsim.core.guards import guard_price_nb, guard_reason_nb
+from qtsim.core.orders import has_exit_sent_nb
 from qtsim.core.params import LEGS_MAX
 from qtsim.core.records import NEVER, Record
 from qtsim.core.safety_governor import due_order_nb, reduced_lots_nb
@@ -137,8 +138,8 @@ def leg_lots_nb(position: Record, leg: int, instrument: Record) -> int:
 def decide_exit_nb(position: Record, point: Record, instrument: Record, params: Record, out: Record) -> None:
     """One cycle: shutdown → guards → decision update → internal stop → governor's half → take profit → hold.
 
-    Of the legs the first untriggered one. A stop triggers at price <= stop, a leg at price >= target (long), inclusive;
-    both at one point: the stop.
+    While an exit is on its way to the exchange nothing is decided. Of the legs the first untriggered one. A stop
+    triggers at price <= stop, a leg at price >= target (long), inclusive; both at one point: the stop.
     """
     out["action"] = Action.HOLD_CURRENT.value
     out["reason"] = Reason.NONE.value
@@ -156,7 +157,7 @@ def decide_exit_nb(position: Record, point: Record, instrument: Record, params: 
         out["tp_price"][k] = position["tp_price"][k]
     price = point["price"]
     mark = point["mark"]
-    if price != price or mark != mark:
+    if price != price or mark != mark or has_exit_sent_nb(position):
         return
     side = float(position["side"])
 
@@ -270,6 +271,15 @@ def exchange_triggers_nb(position: Record, params: Record) -> tuple[float, float
 
 
 @kernel
+def exchange_band_nb(position: Record, params: Record) -> tuple[float, float, float, float]:
+    """(last below, last above, mark below, mark above) of what the exchange does alone."""
+    on_last, on_mark = exchange_triggers_nb(position, params)
+    if position["side"] > 0:
+        return on_last, np.inf, on_mark, np.inf
+    return -np.inf, on_last, -np.inf, on_mark
+
+
+@kernel
 def favourable_trigger_nb(position: Record) -> float:
     """Nearest last price in the position's favour at which a cycle acts: next leg, breakeven or trail activation."""
     target = np.nan
@@ -293,6 +303,8 @@ def nearest_triggers_nb(position: Record, point: Record, params: Record) -> tupl
     point: what is known of age and crash. -inf and inf where there is none. Used to cut the path, to skip quiet bars,
     and to show what comes next.
     """
+    if has_exit_sent_nb(position):
+        return exchange_band_nb(position, params)
     adverse_last, adverse_mark = exchange_triggers_nb(position, params)
     stop_on_mark = params["exit"]["trigger_price"] == PriceKind.MARK
     favourable = favourable_trigger_nb(position)

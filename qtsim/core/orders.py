@@ -9,7 +9,7 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.costs import BPS, fee_nb
-from qtsim.core.enums import OrderType, Rule, Side, Working
+from qtsim.core.enums import OrderType, Reason, Rule, Side, Working
 from qtsim.core.floats import ceil_to_step_nb, floor_to_step_nb, round_to_step_nb
 from qtsim.core.records import NOT_YET, Record, Records
 
@@ -57,6 +57,12 @@ def is_limit_nb(position: Record) -> bool:
 
 
 @kernel
+def limit_or_zero_nb(position: Record) -> float:
+    """The entry order's limit; 0 at market."""
+    return position["order_price"] if is_limit_nb(position) else 0.0
+
+
+@kernel
 def is_reached_nb(position: Record, price: float) -> bool:
     """Does a price fill the entry order? A market order at any price, a limit only beyond it."""
     return not is_limit_nb(position) or position["order_side"] * (price - position["order_trigger"]) <= 0.0
@@ -94,6 +100,7 @@ def place_order_nb(
     position["path_doubt"] = 0
     position["order_price"] = plan["limit_price"]
     position["order_trigger"] = through_price_nb(plan["limit_price"], plan["side"], instrument)
+    position["order_travels"] = 0
     position["order_rests"] = 0
     position["order_until"] = NOT_YET
     if is_limit_nb(position):
@@ -184,6 +191,77 @@ def note_dropped_nb(account: Record, position: Record, rule: int) -> None:
         account["limits_timed_out"] += 1
     else:
         account["limits_cancelled"] += 1
+
+
+@kernel
+def is_travelling_nb(position: Record) -> bool:
+    """Is the entry order on its way to the exchange?"""
+    return has_entry_order_nb(position) and position["order_travels"] == 1
+
+
+@kernel
+def travels_at_market_nb(position: Record) -> bool:
+    """Is a market entry on its way? Nothing calls it back."""
+    return is_travelling_nb(position) and not is_limit_nb(position)
+
+
+@kernel
+def send_entry_nb(position: Record, at: int) -> None:
+    """The entry order reaches the exchange at `at`, ns."""
+    position["order_travels"] = 1
+    position["order_at"] = at
+
+
+@kernel
+def send_exit_nb(position: Record, lots: int, reason: int, is_leg: int, at: int) -> None:
+    """An exit of `lots` reaches the exchange at `at`, ns; it takes the place of a leg on its way.
+
+    An entry that is still being filled ends.
+    """
+    end_order_nb(position)
+    position["working"] |= Working.EXIT.value
+    position["exit_lots"] = lots
+    position["exit_reason"] = reason
+    position["exit_is_leg"] = is_leg
+    position["exit_at"] = at
+
+
+@kernel
+def has_exit_sent_nb(position: Record) -> bool:
+    """Is an exit on its way to the exchange?"""
+    return position["working"] & Working.EXIT.value != 0
+
+
+@kernel
+def leaves_whole_nb(position: Record) -> bool:
+    """Is an exit of all that is open on its way?"""
+    return has_exit_sent_nb(position) and position["exit_lots"] >= position["lots"]
+
+
+@kernel
+def is_reversing_nb(position: Record) -> bool:
+    """Is the closing half of a reversal on its way? The other half waits for its fill."""
+    return has_exit_sent_nb(position) and position["exit_reason"] == Reason.REVERSE
+
+
+@kernel
+def land_exit_nb(position: Record) -> int:
+    """The exit has reached the exchange: lots that it finds open there. Reduce-only: no more than there are."""
+    position["working"] ^= Working.EXIT.value
+    return min(position["exit_lots"], position["lots"])
+
+
+@kernel
+def next_arrival_nb(position: Record) -> int:
+    """When the next of the slot's orders reaches the exchange, ns; NOT_YET where none is on its way."""
+    at = NOT_YET
+    if has_exit_sent_nb(position):
+        at = min(at, position["exit_at"])
+    if has_stop_due_nb(position):
+        at = min(at, position["hard_at"])
+    if is_travelling_nb(position):
+        at = min(at, position["order_at"])
+    return at
 
 
 @kernel

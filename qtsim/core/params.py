@@ -265,13 +265,19 @@ sim_params_dt = np.dtype(
         ("path", "i8"),
         ("fill_at", "i8"),
         ("end_of_data", "i8"),
+        ("latency_ms_decision", "f8"),
+        ("latency_ms_order", "f8"),
+        ("latency_ms_jitter", "f8"),
         ("volume_max_share", "f8"),
         ("volume_unfilled", "i8"),
     ],
     align=True,
 )
 
+run_params_dt = np.dtype([("seed", "i8")], align=True)
+
 SECTIONS: dict[str, str] = {
+    "run": "run",
     "account": "account",
     "leverage": "leverage",
     "exit": "exit",
@@ -293,6 +299,7 @@ SECTIONS: dict[str, str] = {
 
 params_dt = np.dtype(
     [
+        ("run", run_params_dt),
         ("account", account_params_dt),
         ("leverage", leverage_params_dt),
         ("exit", exit_params_dt),

@@ -222,6 +222,8 @@ position_dt = np.dtype(
         ("order_filled", "i8"),  # lots filled so far
         ("order_price", "f8"),  # limit; NaN: at market
         ("order_trigger", "f8"),  # price at which the path has traded through the limit
+        ("order_travels", "i8"),  # 1: on its way to the exchange, which has it at order_at
+        ("order_at", "i8"),  # ns
         ("order_rests", "i8"),  # 1: the limit order stands in the book
         ("order_until", "i8"),  # ns; the order times out then
         ("order_notional", "f8"),  # reserved for what is still to be filled, quote
@@ -229,6 +231,12 @@ position_dt = np.dtype(
         # the hard stop until it is placed
         ("hard_due_price", "f8"),
         ("hard_at", "i8"),  # ns; when it reaches the exchange
+        # an exit on its way to the exchange
+        ("exit_lots", "i8"),
+        ("exit_reason", "i8"),
+        ("exit_is_leg", "i8"),
+        ("exit_at", "i8"),  # ns; when it reaches the exchange
+        ("sent", "i8"),  # orders that took time, of all the slot's positions
     ],
     align=True,
 )
@@ -250,6 +258,8 @@ account_dt = np.dtype(
         ("min_margin_ratio", "f8"),  # cross: smallest margin balance / maintenance - 1 seen at a point; inf none
         ("share_bound", "i8"),  # times that the share of a bar's volume gave an order less than it asked for
         ("parts", "i8"),  # fills that it cut short
+        ("delayed", "i8"),  # orders that took time
+        ("delay_ns", "i8"),  # in all
         ("limits_placed", "i8"),  # limit entries
         ("limits_filled", "i8"),  # of those, at least in part
         ("limits_timed_out", "i8"),
@@ -483,6 +493,7 @@ fill_row_dt = np.dtype(
         ("wallet", "f8"),  # after the fill
         ("path_dependent", "i4"),  # an exit that another order of a bar's extremes could have changed
         ("bar", "i4"),  # row of the symbol's bars
+        ("is_maker", "i8"),  # 1: of a limit order that stood in the book
     ],
     align=True,
 )

@@ -13,7 +13,7 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.enums import GovernorDecision, GovernorOrder, Health, Rule, Side
 from qtsim.core.floats import STEP_TOLERANCE
-from qtsim.core.orders import is_limit_nb
+from qtsim.core.orders import is_limit_nb, travels_at_market_nb
 from qtsim.core.records import EVALUATIONS_MAX, NEVER, Record, Records
 from qtsim.core.symbol_stats import later_nb
 
@@ -279,8 +279,10 @@ def order_rule_nb(position: Record, governor: Record, ts: int, params: Record) -
     """The rule that ends an entry order which is not filled whole; NONE: it may go on.
 
     Its time, and what forbids entries. A program that does not run cancels nothing: a limit goes on standing at the
-    exchange; but nobody sends the rest of a market order.
+    exchange; but nobody sends the rest of a market order. One on its way is not called back.
     """
+    if travels_at_market_nb(position):
+        return Rule.NONE.value
     if governor["blind"] == 1:
         return Rule.NONE.value if is_limit_nb(position) else Rule.NOT_RUNNING.value
     if ts >= position["order_until"]:

@@ -52,7 +52,8 @@ def trade_story(
         if decision.action == "MOVE_SL":
             events.append((decision.ts, "move", _move_text(trade, decision, side, decimals)))
         elif decision.action == "PARTIAL_CLOSE" and decision.reason not in hit_with_fill:
-            text = f"{decision.reason.upper()} reached, but its share is less than one lot: it comes with the next leg."
+            lacks = "the bar had no volume left for it" if decision.lots > 0 else "its share is less than one lot"
+            text = f"{decision.reason.upper()} reached, but {lacks}: it comes with the next leg."
             events.append((decision.ts, "leg", text))
     if funding:
         total = sum(payment.amount for payment in funding)

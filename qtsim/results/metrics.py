@@ -50,6 +50,8 @@ class Totals:
     min_margin_ratio: float = math.inf  # cross: smallest margin balance / maintenance margins - 1 at a point
     share_bound: int = 0  # times that the share of a bar's volume gave an order less than it asked for
     parts: int = 0  # fills that it cut short
+    delayed: int = 0  # orders that took time to reach the exchange
+    delay_ns: int = 0  # in all
     limits_placed: int = 0  # limit entries; what is neither filled, timed out nor cancelled stands at the end
     limits_filled: int = 0  # at least in part
     limits_timed_out: int = 0

@@ -260,6 +260,8 @@ def account_totals(journals: Journals) -> Totals:
         min_margin_ratio=float(account["min_margin_ratio"]),
         share_bound=int(account["share_bound"]),
         parts=int(account["parts"]),
+        delayed=int(account["delayed"]),
+        delay_ns=int(account["delay_ns"]),
         limits_placed=int(account["limits_placed"]),
         limits_filled=int(account["limits_filled"]),
         limits_timed_out=int(account["limits_timed_out"]),

@@ -203,6 +203,11 @@ def fills_texts(result: Result) -> list[str]:
             f"({totals.limits_placed:,} placed, {totals.limits_filled:,} filled, "
             f"{totals.limits_timed_out:,} timed out, {totals.limits_cancelled:,} cancelled)"
         )
+    if any(settings.get(f"sim.latency_ms.{name}", 0.0) > 0.0 for name in ("decision", "order", "jitter")):
+        mean = totals.delay_ns / 1e6 / totals.delayed if totals.delayed else 0.0
+        orders = "1 order" if totals.delayed == 1 else f"{totals.delayed:,} orders"
+        shown = f"{mean:.3g}" if mean < 1_000.0 else f"{mean:,.0f}"
+        texts.append(f"latency {shown} ms on average ({orders})" if totals.delayed else "latency of no order")
     share = float(settings.get("sim.volume.max_share", np.inf))
     if share < np.inf:
         bound = "never bound" if not totals.share_bound else f"bound {_times(totals.share_bound)}"

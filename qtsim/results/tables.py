@@ -188,6 +188,7 @@ def fills_frame(journals: Journals) -> pd.DataFrame:
         "wallet": rows["wallet"],
         "path_dependent": rows["path_dependent"] != 0,
         "bar": rows["bar"],
+        "maker": rows["is_maker"] != 0,
     }
     return _frame(frame, ("symbol", "side", "kind", "reason"))
 
@@ -374,11 +375,13 @@ def orders_frame(
 ) -> pd.DataFrame:
     """Every order that was sent, by the time it was sent.
 
-    MARKET orders are filled at once. Each trade with a hard stop has one STOP_MARKET order, which closes the position
-    and so has no quantity of its own (`qty` NaN): sent with the entry, FILLED when it ended the trade, EXPIRED when a
-    liquidation did, CANCELED when anything else did, NEW while the position is open. A backup stop is a STOP order of
-    the trade's quantity with the same trigger, which nothing fills in a backtest. A liquidation is the exchange's
-    own order. Entries that the exchange refuses are REJECTED.
+    MARKET orders are told by their fills; each part of one that the volume divided is a row of its own. So are LIMIT
+    entries that filled as a maker; one that was through when it was placed is a MARKET order here. Entries that stood
+    or waited and of which nothing was filled are CANCELED, at the time when they ended. Each trade with a hard stop has
+    one STOP_MARKET order, which closes the position and so has no quantity of its own (`qty` NaN): sent with the entry,
+    FILLED when it ended the trade, EXPIRED when a liquidation did, CANCELED when anything else did, NEW while the
+    position is open. A backup stop is a STOP order of the trade's quantity with the same trigger, which nothing fills
+    in a backtest. A liquidation is the exchange's own order. Entries that the exchange refuses are REJECTED.
     """
     columns = (
         "time", "symbol", "side", "order_side", "type", "reduce_only", "qty", "filled_qty", "price", "stop_price",
@@ -396,7 +399,7 @@ def orders_frame(
                     "symbol": sent["symbol"],
                     "side": sent["side"],
                     "order_side": np.where((sent["side"] == "long") == is_entry[~is_hard], "BUY", "SELL"),
-                    "type": np.where(sent["kind"] == "liquidation", "LIQUIDATION", "MARKET"),
+                    "type": _types(sent),
                     "reduce_only": ~is_entry[~is_hard],
                     "qty": sent["qty"],
                     "filled_qty": sent["qty"],
@@ -436,6 +439,9 @@ def orders_frame(
                 }
             )
         )
+    ended = denials[denials["gate"] == GATE_TEXT[Gate.ORDER]]
+    if len(ended):
+        parts.append(_ended_orders(ended))
     if not parts:
         texts = ("symbol", "side", "order_side", "type", "status", "reason")
         times = {name: utc_times(np.empty(0, np.int64)) for name in ("time", "done_time")}
@@ -448,6 +454,37 @@ def orders_frame(
 def flag_text(flags: int) -> str:
     """The names in a PlanFlag bit mask, comma separated: 9 -> "sl_min, sl_hard_share"."""
     return ", ".join(str(flag.name).lower() for flag in PlanFlag if flag and flags & flag)
+
+
+def _types(sent: pd.DataFrame) -> np.ndarray:
+    """Type of the order behind each fill."""
+    taken = np.where(sent["kind"] == "liquidation", "LIQUIDATION", "MARKET")
+    makes = sent["maker"].to_numpy() if "maker" in sent else np.zeros(len(sent), dtype=bool)
+    types: np.ndarray = np.where(makes, "LIMIT", taken)
+    return types
+
+
+def _ended_orders(ended: pd.DataFrame) -> pd.DataFrame:
+    """Entry orders that stood or waited and of which nothing was filled. Their `limit` is 0 at market."""
+    has_limit = (ended["limit"] > 0.0).to_numpy()
+    return pd.DataFrame(
+        {
+            "time": ended["time"],
+            "symbol": ended["symbol"],
+            "side": ended["side"],
+            "order_side": np.where(ended["side"] == "long", "BUY", "SELL"),
+            "type": np.where(has_limit, "LIMIT", "MARKET"),
+            "reduce_only": False,
+            "qty": np.nan,
+            "filled_qty": 0.0,
+            "price": np.where(has_limit, ended["limit"], np.nan),
+            "stop_price": np.nan,
+            "status": "CANCELED",
+            "done_time": ended["time"],
+            "reason": ended["rule"],
+            "trade_id": -1,
+        }
+    )
 
 
 def _hard_stop_orders(trades: pd.DataFrame, hard_fills: pd.DataFrame) -> list[pd.DataFrame]:

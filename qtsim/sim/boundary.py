@@ -5,13 +5,13 @@ from __future__ import annotations
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import set_point_nb, show_signal_nb
 from qtsim.core.enums import Action, EndOfData, Monitoring, Reason, Rule, Side
-from qtsim.core.orders import asks_otherwise_nb
+from qtsim.core.orders import asks_otherwise_nb, leaves_whole_nb, travels_at_market_nb
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import order_rule_nb, reach_open_nb
 from qtsim.core.signal_rules import signal_exit_reason_nb
 from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
-from qtsim.sim.steps import drop_order_nb, exit_at_market_nb, is_observable_nb, write_decision_nb
+from qtsim.sim.steps import drop_order_nb, exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb
 from qtsim.sim.walk import opens_at_nb
 
 
@@ -80,7 +80,10 @@ def close_by_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, reason:
     decision["stop_reason"] = position["stop_reason"]
     decision["peak"] = position["peak"]
     write_decision_nb(journal, book.slots[i]["symbol"], position, book.points[i], decision)
-    exit_at_market_nb(tape, book, journal, i, reason, position["lots"], False, params)
+    if reason == Reason.END_OF_DATA:
+        exit_at_market_nb(tape, book, journal, i, reason, position["lots"], False, params)
+    else:
+        leave_nb(tape, book, journal, i, reason, position["lots"], False, params)
 
 
 @kernel
@@ -96,6 +99,8 @@ def obey_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Rec
         reason = signal_exit_reason_nb(
             position, tape.signals[book.slots[i]["acting"]], params["exit"]["on_opposite_signal"]
         )
+        if leaves_whole_nb(position):
+            return
     if reason != Reason.NONE and is_observable_nb(book.positions[i], book.points[i], book.counters):
         close_by_signal_nb(tape, book, journal, i, reason, params)
 
@@ -112,13 +117,17 @@ def judge_order_nb(book: Book, journal: Journal, i: int, ts: int, params: Record
 
 @kernel
 def cancel_by_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
-    """End the slot's entry order where its signal asks otherwise, or its last bar opens with `last_open`."""
+    """End the slot's entry order where its signal asks otherwise, or its last bar opens with `last_open`.
+
+    A market order on its way is not called back.
+    """
+    travels = travels_at_market_nb(book.positions[i])
     row = book.slots[i]["acting"]
     bar = book.slots[i]["bar"]
     ts = book.points[i]["ts"]
     if bar != NO_BAR and params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, bar):
         drop_order_nb(book, journal, i, ts, Rule.END_OF_DATA.value)
-    elif row != NO_BAR and asks_otherwise_nb(book.positions[i], tape.signals[row]):
+    elif row != NO_BAR and not travels and asks_otherwise_nb(book.positions[i], tape.signals[row]):
         drop_order_nb(book, journal, i, ts, Rule.ORDER_CANCELLED.value)
 
 

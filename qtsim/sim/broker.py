@@ -13,13 +13,18 @@ from qtsim.core.cross_margin import is_account_liquidated_nb, least_pnl_nb, note
 from qtsim.core.enums import MarginMode, Reason, Rule
 from qtsim.core.orders import (
     has_entry_order_nb,
+    has_exit_sent_nb,
     has_stop_due_nb,
     is_limit_nb,
     is_reached_nb,
+    is_travelling_nb,
+    land_exit_nb,
     note_filled_nb,
     note_placed_nb,
     place_order_nb,
     rest_stop_nb,
+    send_entry_nb,
+    send_exit_nb,
     take_part_nb,
     withhold_stop_nb,
 )
@@ -39,12 +44,14 @@ from qtsim.sim.fills import (
     meets_order_nb,
     take_room_nb,
 )
+from qtsim.sim.latency import delay_nb
+from qtsim.sim.steps import place_missing_stop_nb
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
 from qtsim.trading.session import Session
 
 
 class SimBroker:
-    """Fills at once, without latency. Reads the session's positions as the exchange's own book."""
+    """Fills at once, or after `sim.latency_ms`. Reads the session's positions as the exchange's own book."""
 
     def __init__(self, session: Session, timeframe_ns: int = 0) -> None:
         """timeframe_ns: length of the signals' bars, in which limit entries time out."""
@@ -59,7 +66,10 @@ class SimBroker:
     # the protocol ----------------------------------------------------------------------------------------------------
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
-        """Fill a market order at the current point, or of an entry or a leg what the bar's volume allows."""
+        """Fill a market order at the current point, or of an entry or a leg what the bar's volume allows.
+
+        With latency the order is on its way first, see `arrive`.
+        """
         i, session = intent.slot, self.session
         if isinstance(intent, EntryIntent):
             place_order_nb(
@@ -73,8 +83,21 @@ class SimBroker:
                 session.params["entry"],
             )
             note_placed_nb(session.account[0], session.positions[i])
-            self._work_order(i)
+            delay = self._delay(i)
+            if delay > 0:
+                send_entry_nb(session.positions[i], int(session.points[i]["ts"]) + delay)
+            else:
+                self._work_order(i)
             return
+        delay = 0 if intent.reason == Reason.END_OF_DATA else self._delay(i)
+        if delay > 0:
+            at = int(session.points[i]["ts"]) + delay
+            send_exit_nb(session.positions[i], intent.lots, intent.reason, int(intent.is_leg), at)
+        else:
+            self._fill_exit(intent)
+
+    def _fill_exit(self, intent: ExitIntent) -> None:
+        i, session = intent.slot, self.session
         lots, is_done = intent.lots, True
         if intent.is_leg:
             lots = int(leg_lots_now_nb(intent.lots, session.points[i]))
@@ -105,8 +128,13 @@ class SimBroker:
 
         A program that does not run places it when it runs again.
         """
+        position = self.session.positions[intent.slot]
         if self.session.is_blind:
-            withhold_stop_nb(self.session.positions[intent.slot], NOT_YET)
+            withhold_stop_nb(position, NOT_YET)
+            return
+        delay = self._delay(intent.slot)
+        if delay > 0:
+            withhold_stop_nb(position, int(self.session.points[intent.slot]["ts"]) + delay)
             return
         self.stops[intent.slot] = intent.trigger_price
 
@@ -182,26 +210,53 @@ class SimBroker:
             session.drop_order(i, Rule.VOLUME_SHARE, int(point["ts"]))
         position["order_rests"] = 1
 
-    def meet_order(self, i: int) -> bool:
-        """Fill a limit entry that this point trades through, unless the governor forbids it; is a position new?"""
+    def meet_order(self, i: int) -> None:
+        """Fill a limit entry that this point trades through, unless the governor forbids it."""
         session, position = self.session, self.session.positions[i]
-        was_open = session.is_open(i)
         if np.isnan(session.points[i]["price"]) or not meets_order_nb(position, session.points[i], self._sim):
-            return False
+            return
         ts = int(session.points[i]["ts"])
         rule = session.order_rule(i, ts)
         if rule != Rule.NONE:
             session.drop_order(i, rule, ts)
         else:
             self._work_order(i)
-        return session.is_open(i) and not was_open
 
-    def place_missing_stops(self) -> None:
-        """A program that runs again places the hard stops of what was entered without it."""
+    def place_missing_stops(self, ts: int) -> None:
+        """A program that runs again sends the hard stops of what was entered without it."""
         for i, position in enumerate(self.session.positions):
-            if has_stop_due_nb(position):
-                rest_stop_nb(position)
+            if place_missing_stop_nb(self.session.account[0], position, i, ts, self.session.params):
                 self.stops[i] = position["hard_price"]
+
+    def arrive(self, i: int) -> None:
+        """What has reached the exchange by now: the hard stop stands, an exit fills what it finds, an entry works."""
+        session, position, point = self.session, self.session.positions[i], self.session.points[i]
+        ts = int(point["ts"])
+        if has_stop_due_nb(position) and position["hard_at"] <= ts:
+            rest_stop_nb(position)
+            self.stops[i] = position["hard_price"]
+        if np.isnan(point["price"]):
+            return
+        if has_exit_sent_nb(position) and position["exit_at"] <= ts:
+            lots, reason = int(land_exit_nb(position)), int(position["exit_reason"])
+            is_leg = bool(position["exit_is_leg"] == 1)
+            self._fill_exit(ExitIntent(i, int(position["trade_id"]), reason, lots, is_leg))
+            session.collect()
+        if is_travelling_nb(position) and position["order_at"] <= ts:
+            position["order_travels"] = 0
+            self._work_order(i)
+
+    def meet_orders(self, i: int) -> bool:
+        """Orders arrive, and a limit that stands is met; is a position new?"""
+        was_open = self.session.is_open(i)
+        self.arrive(i)
+        self.meet_order(i)
+        return self.session.is_open(i) and not was_open
+
+    def _delay(self, i: int) -> int:
+        """ns until the exchange has the slot's next order."""
+        session = self.session
+        return int(delay_nb(session.account[0], session.positions[i], i, session.params))
 
     def continue_orders(self, slots: Iterable[int]) -> None:
         """The rest of market entries goes on at the opens of `slots`, while the account can still pay for it."""
@@ -209,6 +264,8 @@ class SimBroker:
         for i in slots:
             position, point = session.positions[i], session.points[i]
             if not has_entry_order_nb(position) or is_limit_nb(position) or np.isnan(point["price"]):
+                continue
+            if is_travelling_nb(position):
                 continue
             instrument, costs = session.instruments[i], session.params["costs"]
             if is_affordable_nb(position, session.plans[i], point, self.available(), instrument, costs):
@@ -237,7 +294,7 @@ class SimBroker:
         if wanted == Reason.HARD_STOP:
             lots = int(self.session.positions[i]["lots"])
             trade_id = int(self.session.positions[i]["trade_id"])
-            self.submit(ExitIntent(i, trade_id, Reason.HARD_STOP, lots, is_leg=False))
+            self._fill_exit(ExitIntent(i, trade_id, Reason.HARD_STOP, lots, is_leg=False))
         else:
             record = np.zeros(1, fill_row_dt)
             bar = int(self.session.bar_index[i])

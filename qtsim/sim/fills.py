@@ -66,6 +66,7 @@ def start_fill_nb(
     fill["liq_fee"] = 0.0
     fill["pnl"] = 0.0
     fill["path_dependent"] = 0
+    fill["is_maker"] = 0
 
 
 @kernel
@@ -103,6 +104,7 @@ def fill_entry_nb(
     start_fill_nb(fill, point["ts"], symbol, side, position["order_id"], Reason.ENTRY.value, lots, bar, instrument)
     fill["kind"] = FillKind.ENTRY.value
     if rests_nb(position):
+        fill["is_maker"] = 1
         set_price_nb(fill, position["order_price"], position["order_price"], params["costs"]["fees_maker"])
         return
     notional = plan["notional"] if lots == plan["lots"] else fill["qty"] * point["price"]

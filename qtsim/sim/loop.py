@@ -27,7 +27,7 @@ from qtsim.core.enums import (
     SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import has_entry_order_nb, has_stop_due_nb, rest_stop_nb, waits_unfilled_nb
+from qtsim.core.orders import has_entry_order_nb, is_reversing_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
@@ -74,6 +74,7 @@ from qtsim.sim.steps import (
     continue_order_nb,
     enter_nb,
     evaluate_nb,
+    place_missing_stop_nb,
     run_cycles_nb,
     write_denial_nb,
 )
@@ -195,6 +196,13 @@ def side_met_nb(book: Book, i: int) -> int:
 
 
 @kernel
+def is_leaving_first_nb(book: Book, i: int) -> bool:
+    """Is the position that a request of the slot reverses still on its way out? The request waits for its fill."""
+    other = book.slots[i]["other"]
+    return is_reversing_nb(book.positions[i]) or (other != NO_SLOT and is_reversing_nb(book.positions[other]))
+
+
+@kernel
 def plan_candidates_nb(
     tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
 ) -> None:
@@ -218,6 +226,9 @@ def plan_candidates_nb(
             continue
         if params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.END_OF_DATA.value)
+            continue
+        if is_leaving_first_nb(book, i):
+            book.slots[i]["pending"] = row
             continue
         since_exit = -1
         if book.slots[i]["last_exit_bar"] != NO_BAR:
@@ -386,22 +397,21 @@ def judge_account_nb(book: Book, journal: Journal, ts: int, params: Record) -> N
 
 
 @kernel
-def place_missing_stops_nb(book: Book) -> None:
-    """A program that runs again places the hard stops of what was entered without it."""
+def place_missing_stops_nb(book: Book, ts: int, params: Record) -> None:
+    """A program that runs again sends the hard stops of what was entered without it."""
     for i in range(len(book.slots)):
-        if has_stop_due_nb(book.positions[i]):
-            rest_stop_nb(book.positions[i])
+        place_missing_stop_nb(book.account[0], book.positions[i], i, ts, params)
 
 
 @kernel
-def obey_outages_nb(tape: Tape, book: Book, ts: int) -> None:
+def obey_outages_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
     """The program's health as it is injected, and whether it runs at all."""
     while book.counters[NEXT_OUTAGE] < len(tape.outages) and tape.outages[book.counters[NEXT_OUTAGE]]["ts"] <= ts:
         book.governor[0]["health"] = tape.outages[book.counters[NEXT_OUTAGE]]["health"]
         book.governor[0]["blind"] = tape.outages[book.counters[NEXT_OUTAGE]]["blind"]
         book.counters[NEXT_OUTAGE] += 1
         if book.governor[0]["blind"] == 0:
-            place_missing_stops_nb(book)
+            place_missing_stops_nb(book, ts, params)
 
 
 @kernel
@@ -583,7 +593,7 @@ def run_nb(
             end_data_nb(tape, book, journal, i, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
-        obey_outages_nb(tape, book, ts)
+        obey_outages_nb(tape, book, ts, params)
         if tape.marked[b] == 1:
             for i in range(n):
                 book.slots[i]["looked"] = 0

@@ -25,10 +25,10 @@ from qtsim.core.enums import (
     Rule,
     SizingModel,
 )
-from qtsim.core.exit_brain import exchange_triggers_nb
+from qtsim.core.exit_brain import exchange_band_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
-from qtsim.core.orders import is_in_reach_nb, is_working_nb, waits_unfilled_nb
+from qtsim.core.orders import is_working_nb, next_arrival_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
 from qtsim.core.slots import slots_per_symbol_nb
@@ -46,12 +46,14 @@ from qtsim.sim.paths import (
 )
 from qtsim.sim.teaching import replay_nb
 from qtsim.sim.trades import TradeChunk, with_chunk
-from qtsim.sim.walk import exit_state_nb
+from qtsim.sim.walk import exit_state_nb, order_may_act_nb
 from qtsim.trading.learner import Learner, Request
 from qtsim.trading.session import Session
 
 DAY_NS = 86_400_000_000_000
-ExitState = tuple[float, float, float, float, float, float]
+ExitState = tuple[float, float, float, float, float, float, float, float]
+EXCHANGE_RANK, ARRIVAL_RANK, CYCLE_RANK = range(3)
+"""Order of events at one time."""
 
 
 @dataclass
@@ -220,7 +222,7 @@ class ReferenceBacktest:
             self.session.set_health(int(outage["health"]), blind=bool(outage["blind"]))
             self.next_outage += 1
             if not self.session.is_blind:
-                self.broker.place_missing_stops()
+                self.broker.place_missing_stops(ts)
 
     def _end_data(self) -> None:
         if self.end_of_data != EndOfData.CLOSE:
@@ -309,7 +311,14 @@ class ReferenceBacktest:
             return
         held = self.session.obey_signals(signals, ending, ts)
         self.broker.continue_orders(sorted(self.paths))
+        for i in [i for i in signals if i not in ending and self._waits_for_exit(i, signals[i][1])]:
+            self.pending[i] = rows[i]
+            del signals[i]
         self.session.enter_on_signals(signals, held, ending, ts)
+
+    def _waits_for_exit(self, i: int, signal: Record) -> bool:
+        """Does a request wait for the fill that makes its slot free?"""
+        return self.session.request(i, signal) != 0 and self.session.waits_for_exit(i)
 
     def _charge_entries(self, ts: int) -> None:
         for i in range(self.n):
@@ -404,7 +413,7 @@ class ReferenceBacktest:
 
     def _bar_may_act(self, i: int, close: int) -> bool:
         position = self.session.positions[i]
-        if is_in_reach_nb(position, self.market.bars[self.paths[i].row]):
+        if order_may_act_nb(position, self.market.bars[self.paths[i].row], close):
             return True
         if not self.session.is_open(i):
             return False
@@ -537,12 +546,15 @@ class ReferenceBacktest:
         events: list[Event] = []
         waits_for_funding = horizon == close and self.both_ends
         for i in walking:
-            if not self._is_live(i):
+            if not self._is_active(i):
                 continue
             trigger = self._next_trigger(i, segment, start, end)
             is_reached = trigger is not None and trigger.share <= (horizon - start) / (end - start)
             if trigger is not None and is_reached and not (waits_for_funding and trigger.share == 1.0):
                 events.append(trigger)
+            arrival = self._arrival(i, segment, start, end)
+            if arrival is not None and arrival.ts <= horizon:
+                events.append(arrival)
             cycle = self.paths[i].next_cycle
             has_cycles = self.monitoring == Monitoring.INTERVAL and not self.session.is_blind
             has_cycles &= self.session.is_open(i)
@@ -551,8 +563,19 @@ class ReferenceBacktest:
                 path = self.paths[i]
                 price = on_segment_nb(float(path.prices[segment]), float(path.prices[segment + 1]), share)
                 mark = on_segment_nb(float(path.marks[segment]), float(path.marks[segment + 1]), share)
-                events.append(Event(cycle, 1, i, share, price, mark))
+                events.append(Event(cycle, CYCLE_RANK, i, share, price, mark))
         return min(events, key=Event.key, default=None)
+
+    def _arrival(self, i: int, segment: int, start: int, end: int) -> Event | None:
+        """The next order of the slot to reach the exchange on this segment, where there is a price for it to meet."""
+        ts = int(next_arrival_nb(self.session.positions[i]))
+        path = self.paths[i]
+        p0, p1 = float(path.prices[segment]), float(path.prices[segment + 1])
+        m0, m1 = float(path.marks[segment]), float(path.marks[segment + 1])
+        if not start < ts < end or math.isnan(p1) or math.isnan(m1) or math.isnan(self.session.points[i]["price"]):
+            return None
+        share = (ts - start) / (end - start)
+        return Event(ts, ARRIVAL_RANK, i, share, on_segment_nb(p0, p1, share), on_segment_nb(m0, m1, share))
 
     def _next_trigger(self, i: int, segment: int, start: int, end: int) -> Event | None:
         """The first trigger that the rest of the segment reaches; one already met fires where the walk stands."""
@@ -563,7 +586,7 @@ class ReferenceBacktest:
             return None
         if price <= last_below or price >= last_above or mark <= mark_below or mark >= mark_above:
             ts = start + math.floor((end - start) * path.share)
-            return Event(ts, 0, i, path.share, price, mark)
+            return Event(ts, EXCHANGE_RANK, i, path.share, price, mark)
         p0, p1 = float(path.prices[segment]), float(path.prices[segment + 1])
         m0, m1 = float(path.marks[segment]), float(path.marks[segment + 1])
         if math.isnan(p1) or math.isnan(m1):
@@ -577,12 +600,12 @@ class ReferenceBacktest:
         ts = start + math.floor((end - start) * share)
         if not self.has_mark[i]:
             level = (on_last if on_last and on_last[0][0] == first else on_mark)[0][1]
-            return Event(ts, 0, i, share, level, level)
+            return Event(ts, EXCHANGE_RANK, i, share, level, level)
         price = on_last[0][1] if on_last and on_last[0][0] <= share else on_segment_nb(p0, p1, share)
         mark = on_mark[0][1] if on_mark and on_mark[0][0] <= share else on_segment_nb(m0, m1, share)
-        return Event(ts, 0, i, share, price, mark)
+        return Event(ts, EXCHANGE_RANK, i, share, price, mark)
 
-    def _is_live(self, i: int) -> bool:
+    def _is_active(self, i: int) -> bool:
         """Is anything open, or does an order stand?"""
         return self.session.is_open(i) or bool(is_working_nb(self.session.positions[i]))
 
@@ -597,21 +620,26 @@ class ReferenceBacktest:
     def _position_band(self, i: int) -> tuple[float, float, float, float]:
         if self.monitoring == Monitoring.CONTINUOUS and not self.session.is_blind:
             return self.session.nearest_triggers(i)
-        on_last, on_mark = exchange_triggers_nb(self.broker.exchange_view(i)[0], self.params)
-        if self.session.positions[i]["side"] > 0:
-            return on_last, math.inf, on_mark, math.inf
-        return -math.inf, on_last, -math.inf, on_mark
+        return exchange_band_nb(self.broker.exchange_view(i)[0], self.params)
 
     def _fire(self, event: Event, walking: list[int], segment: int) -> None:
         i = event.slot
         path = self.paths[i]
         path.share = event.share
         self.session.observe(i, event.ts, event.price, event.mark)
-        if self.broker.is_cross or event.rank == 1:
+        if self.broker.is_cross or event.rank == CYCLE_RANK:
             for other in walking:
                 if other != i:
                     self._stand_at(other, segment, event.share, event.ts)
-        if event.rank == 1:
+        if event.rank == ARRIVAL_RANK:
+            if self.session.can_judge(i):
+                self.session.remember_extremes(i)
+            was_open = self.session.is_open(i)
+            self.broker.arrive(i)
+            if not was_open:
+                self._begin_cycles(i, event.ts)
+            return
+        if event.rank == CYCLE_RANK:
             path.next_cycle = next_multiple_nb(event.ts, self.interval_ns)
             if self.session.can_judge(i):
                 self.session.remember_extremes(i)
@@ -624,8 +652,14 @@ class ReferenceBacktest:
         self.broker.act(i, Reason.HARD_STOP)
         was_open = self.session.is_open(i)
         self.broker.meet_order(i)
+        if not was_open:
+            self._begin_cycles(i, event.ts)
         if self.monitoring == Monitoring.CONTINUOUS and was_open:
             self.session.run_cycles(i, once=False)
+
+    def _begin_cycles(self, i: int, ts: int) -> None:
+        """Of a position opened at `ts` inside a bar the clock's first cycle is the next one."""
+        self.paths[i].next_cycle = next_multiple_nb(ts, self.interval_ns)
 
     def _settle(self, symbols: list[int], ts: int, *, cycles: bool) -> None:
         """One point: liquidation of all symbols, then exchange stops of all, then exit cycles of all."""
@@ -634,7 +668,9 @@ class ReferenceBacktest:
         self.broker.judge_margin(symbols)
         for i in symbols:
             self.broker.act(i, Reason.HARD_STOP)
-        opened = [i for i in symbols if self.broker.meet_order(i)]
+        opened = [i for i in symbols if self.broker.meet_orders(i)]
+        for i in opened:
+            self._begin_cycles(i, ts)
         if cycles:
             once = self.monitoring == Monitoring.INTERVAL
             for i in range(self.n) if once and self.market.path_ns == 0 else symbols:

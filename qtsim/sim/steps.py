@@ -23,12 +23,20 @@ from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb
 from qtsim.core.orders import (
     end_order_nb,
     has_entry_order_nb,
+    has_exit_sent_nb,
+    has_stop_due_nb,
     is_limit_nb,
     is_reached_nb,
+    is_travelling_nb,
+    land_exit_nb,
+    limit_or_zero_nb,
     note_dropped_nb,
     note_filled_nb,
     note_placed_nb,
     place_order_nb,
+    rest_stop_nb,
+    send_entry_nb,
+    send_exit_nb,
     take_part_nb,
     withhold_stop_nb,
 )
@@ -55,6 +63,7 @@ from qtsim.sim.fills import (
     meets_order_nb,
     take_room_nb,
 )
+from qtsim.sim.latency import delay_nb
 from qtsim.sim.market import (
     ADVANCE,
     CYCLES,
@@ -230,6 +239,19 @@ def exit_at_market_nb(
 
 
 @kernel
+def leave_nb(
+    tape: Tape, book: Book, journal: Journal, i: int, reason: int, lots: int, is_leg: bool, params: Record
+) -> None:
+    """Send an exit of `lots`: it fills at once, or where the price is once the exchange has it."""
+    position = book.positions[i]
+    delay = delay_nb(book.account[0], position, i, params)
+    if delay > 0:
+        send_exit_nb(position, lots, reason, int(is_leg), book.points[i]["ts"] + delay)
+    else:
+        exit_at_market_nb(tape, book, journal, i, reason, lots, is_leg, params)
+
+
+@kernel
 def leave_leg_nb(position: Record, instrument: Record, is_done: bool, params: Record) -> None:
     """A leg for which the bar has no volume left: it is hit without a fill, or waits for the next bar."""
     if is_done:
@@ -345,13 +367,13 @@ def obey_decision_nb(tape: Tape, book: Book, journal: Journal, i: int, params: R
     write_decision_nb(journal, book.slots[i]["symbol"], position, book.points[i], decision)
     apply_decision_nb(position, decision)
     if action == Action.FULL_EXIT_NOW:
-        exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], decision["leg"] > 0, params)
+        leave_nb(tape, book, journal, i, decision["reason"], decision["lots"], decision["leg"] > 0, params)
     elif action == Action.PARTIAL_CLOSE:
         if decision["lots"] == 0:
             hit_leg_nb(position, tape.instruments[i], params)
         else:
             is_leg = decision["leg"] > 0
-            exit_at_market_nb(tape, book, journal, i, decision["reason"], decision["lots"], is_leg, params)
+            leave_nb(tape, book, journal, i, decision["reason"], decision["lots"], is_leg, params)
 
 
 @kernel
@@ -416,7 +438,11 @@ def enter_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, params:
     )
     account["next_trade_id"] += 1
     note_placed_nb(account, position)
-    work_order_nb(tape, book, journal, i, params)
+    delay = delay_nb(account, position, i, params)
+    if delay > 0:
+        send_entry_nb(position, book.points[i]["ts"] + delay)
+    else:
+        work_order_nb(tape, book, journal, i, params)
 
 
 @kernel
@@ -455,6 +481,49 @@ def meet_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Reco
 
 
 @kernel
+def protect_nb(account: Record, position: Record, i: int, ts: int, blind: int, params: Record) -> None:
+    """Send the hard stop of what was opened at `ts`; a program that does not run sends it when it runs again."""
+    if position["hard_price"] != position["hard_price"]:
+        return
+    if blind == 1:
+        withhold_stop_nb(position, NOT_YET)
+        return
+    delay = delay_nb(account, position, i, params)
+    if delay > 0:
+        withhold_stop_nb(position, ts + delay)
+
+
+@kernel
+def place_missing_stop_nb(account: Record, position: Record, i: int, ts: int, params: Record) -> bool:
+    """A program that runs again at `ts` sends the hard stop of what was entered without it; does it stand now?"""
+    if not has_stop_due_nb(position) or position["hard_at"] != NOT_YET:
+        return False
+    position["hard_at"] = ts + delay_nb(account, position, i, params)
+    if position["hard_at"] > ts:
+        return False
+    rest_stop_nb(position)
+    return True
+
+
+@kernel
+def arrive_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
+    """What has reached the exchange by now: the hard stop stands, an exit fills what it finds, an entry works."""
+    position = book.positions[i]
+    point = book.points[i]
+    if has_stop_due_nb(position) and position["hard_at"] <= point["ts"]:
+        rest_stop_nb(position)
+    if point["price"] != point["price"]:
+        return
+    if has_exit_sent_nb(position) and position["exit_at"] <= point["ts"]:
+        lots = land_exit_nb(position)
+        is_leg = position["exit_is_leg"] == 1
+        exit_at_market_nb(tape, book, journal, i, position["exit_reason"], lots, is_leg, params)
+    if is_travelling_nb(position) and position["order_at"] <= point["ts"]:
+        position["order_travels"] = 0
+        work_order_nb(tape, book, journal, i, params)
+
+
+@kernel
 def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, params: Record) -> None:
     """Fill `lots` of the slot's entry order at its current point.
 
@@ -478,8 +547,7 @@ def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, pa
         journal.counts[FILLS] += journal.counts[ADVANCE]
         return
     open_position_nb(account, position, plan, fill, bar, instrument, params)
-    if book.governor[0]["blind"] == 1:
-        withhold_stop_nb(position, NOT_YET)
+    protect_nb(account, position, i, point["ts"], book.governor[0]["blind"], params)
     note_margin_use_nb(account, book.positions, book.points)
     if journal.counts[ADVANCE] == 1:
         note_entry_nb(book.pupils[i], plan)
@@ -509,7 +577,7 @@ def drop_order_nb(book: Book, journal: Journal, i: int, ts: int, rule: int) -> N
             Gate.ORDER.value,
             rule,
             0.0,
-            0.0,
+            limit_or_zero_nb(position),
             plan["confidence"],
             position["order_bar"],
         )
@@ -522,7 +590,7 @@ def continue_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: 
     """The rest of a market entry goes on at an open, while the account can still pay for it."""
     position = book.positions[i]
     point = book.points[i]
-    if is_limit_nb(position):
+    if is_limit_nb(position) or is_travelling_nb(position):
         return
     if book.slots[i]["bar"] == NO_BAR or not has_entry_order_nb(position) or point["price"] != point["price"]:
         return

@@ -8,10 +8,10 @@ from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb, set_point_nb, trade_equity_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb
 from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side, Working
-from qtsim.core.exit_brain import exchange_triggers_nb, nearest_triggers_nb
+from qtsim.core.exit_brain import exchange_band_nb, nearest_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
-from qtsim.core.orders import is_in_reach_nb, is_working_nb, waits_unfilled_nb
+from qtsim.core.orders import has_exit_sent_nb, is_in_reach_nb, is_working_nb, next_arrival_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
 from qtsim.sim.fills import order_band_nb
@@ -27,6 +27,7 @@ from qtsim.sim.paths import (
 )
 from qtsim.sim.steps import (
     act_for_exchange_nb,
+    arrive_nb,
     charge_funding_nb,
     check_account_nb,
     check_exchange_nb,
@@ -44,7 +45,8 @@ NO_EVENT = 2.0
 BEFORE_END = 1.0 - 2.0**-53
 """Largest share of a segment that is not its end."""
 EXCHANGE_RANK = 0
-CYCLE_RANK = 1
+ARRIVAL_RANK = 1
+CYCLE_RANK = 2
 
 
 @kernel
@@ -64,10 +66,7 @@ def position_band_nb(position: Record, point: Record, blind: int, params: Record
     """Triggers of an open position: all, or with `interval`, and while the program is blind, the exchange's."""
     if params["exit"]["monitoring"] == Monitoring.CONTINUOUS and blind == 0:
         return nearest_triggers_nb(position, point, params)
-    on_last, on_mark = exchange_triggers_nb(position, params)
-    if position["side"] > 0:
-        return on_last, np.inf, on_mark, np.inf
-    return -np.inf, on_last, -np.inf, on_mark
+    return exchange_band_nb(position, params)
 
 
 @kernel
@@ -169,6 +168,19 @@ def reach_nb(start: int, end: int, horizon: int, close: int, params: Record) -> 
 
 
 @kernel
+def begin_cycles_nb(slot: Record, ts: int, params: Record) -> None:
+    """Of a position opened at `ts` inside a bar the clock's first cycle is the next one."""
+    slot["next_cycle"] = next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9))
+
+
+@kernel
+def may_arrive_nb(slot: Record, point: Record, segment: int) -> bool:
+    """Is there a price on this segment for an order to meet?"""
+    price = slot["prices"][segment + 1] + slot["marks"][segment + 1] + point["price"]
+    return price == price
+
+
+@kernel
 def fire_next_event_nb(
     tape: Tape,
     book: Book,
@@ -182,7 +194,7 @@ def fire_next_event_nb(
     last: int,
     params: Record,
 ) -> bool:
-    """Fire the earliest event of symbols [first, last) up to `horizon`; ties: exchange first, then name."""
+    """Fire the earliest event of symbols [first, last) up to `horizon`; ties: exchange, arrival, cycle, then name."""
     length = end - start
     reach = reach_nb(start, end, horizon, close, params)
     chosen = -1
@@ -191,7 +203,7 @@ def fire_next_event_nb(
     by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
     has_cycles = by_interval and book.governor[0]["blind"] == 0
     for i in range(first, last):
-        if book.slots[i]["bar"] == NO_BAR or not is_live_nb(book.positions[i]):
+        if book.slots[i]["bar"] == NO_BAR or not is_active_nb(book.positions[i]):
             continue
         find_event_nb(book.slots[i], book.positions[i], book.points[i], segment, book.governor[0]["blind"], params)
         if book.slots[i]["event_share"] <= reach:
@@ -200,6 +212,13 @@ def fire_next_event_nb(
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = EXCHANGE_RANK
+        if is_working_nb(book.positions[i]) and may_arrive_nb(book.slots[i], book.points[i], segment):
+            ts = next_arrival_nb(book.positions[i])
+            earlier = chosen < 0 or ts < chosen_ts or (ts == chosen_ts and chosen_rank > ARRIVAL_RANK)
+            if start < ts < end and ts <= horizon and earlier:
+                chosen = i
+                chosen_ts = ts
+                chosen_rank = ARRIVAL_RANK
         is_open = book.positions[i]["side"] != Side.NONE
         if has_cycles and is_open and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
             ts = book.slots[i]["next_cycle"]
@@ -210,6 +229,18 @@ def fire_next_event_nb(
     if chosen < 0:
         return False
     i = chosen
+    if chosen_rank == ARRIVAL_RANK:
+        share = (chosen_ts - start) / length
+        stand_at_nb(book.slots[i], book.points[i], segment, share, chosen_ts)
+        if params["account"]["mode_margin"] == MarginMode.CROSS:
+            advance_together_nb(book, i, segment, share, chosen_ts, first, last)
+        if is_observable_nb(book.positions[i], book.points[i], book.counters):
+            observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
+        was_open = book.positions[i]["side"] != Side.NONE
+        arrive_nb(tape, book, journal, i, params)
+        if not was_open:
+            begin_cycles_nb(book.slots[i], chosen_ts, params)
+        return True
     if chosen_rank == CYCLE_RANK:
         share = (chosen_ts - start) / length
         stand_at_nb(book.slots[i], book.points[i], segment, share, chosen_ts)
@@ -231,6 +262,8 @@ def fire_next_event_nb(
     was_open = book.positions[i]["side"] != Side.NONE
     if is_working_nb(book.positions[i]):
         meet_order_nb(tape, book, journal, i, params)
+    if not was_open:
+        begin_cycles_nb(book.slots[i], chosen_ts, params)
     if not by_interval and was_open:
         run_cycles_nb(tape, book, journal, i, False, params)
     return True
@@ -247,19 +280,19 @@ def any_open_nb(positions: Records, first: int, last: int) -> bool:
 
 
 @kernel
-def is_live_nb(position: Record) -> bool:
+def is_active_nb(position: Record) -> bool:
     """Is anything open, or does an order stand?"""
     return position["side"] != Side.NONE or is_working_nb(position)
 
 
 @kernel
-def any_live_nb(positions: Records, first: int, last: int) -> bool:
+def any_active_nb(positions: Records, first: int, last: int) -> bool:
     """Does any of the slots [first, last) hold a position or an order?"""
-    live = 0
+    active = 0
     for i in range(first, last):
-        if is_live_nb(positions[i]):
-            live += 1
-    return live > 0
+        if is_active_nb(positions[i]):
+            active += 1
+    return active > 0
 
 
 @kernel
@@ -273,17 +306,19 @@ def any_working_nb(positions: Records, first: int, last: int) -> bool:
 
 @kernel
 def meet_orders_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, params: Record) -> None:
-    """At one point, what the exchange does with orders that stand there. A position so opened has no cycle here."""
+    """At one point, orders arrive, and those that stand are met. A position so opened has no cycle here."""
     for i in range(first, last):
         book.slots[i]["is_new"] = 0
         if not is_working_nb(book.positions[i]) or book.slots[i]["bar"] == NO_BAR:
             continue
         was_open = book.positions[i]["side"] != Side.NONE
         price = book.points[i]["price"]
+        arrive_nb(tape, book, journal, i, params)
         if price == price:
             meet_order_nb(tape, book, journal, i, params)
         if not was_open and book.positions[i]["side"] != Side.NONE:
             book.slots[i]["is_new"] = 1
+            begin_cycles_nb(book.slots[i], book.points[i]["ts"], params)
 
 
 @kernel
@@ -291,7 +326,7 @@ def settle_point_nb(
     tape: Tape, book: Book, journal: Journal, ts: int, first: int, last: int, cycles: bool, params: Record
 ) -> None:
     """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
-    if not any_live_nb(book.positions, first, last):
+    if not any_active_nb(book.positions, first, last):
         return
     once = params["exit"]["monitoring"] == Monitoring.INTERVAL
     for i in range(first, last):
@@ -415,7 +450,7 @@ def walk_segment_nb(
     while True:
         due = next_funding_time_nb(tape, book, first, last, close)
         horizon = min(end, due)
-        if monitoring != Monitoring.POINTS and any_live_nb(book.positions, first, last):
+        if monitoring != Monitoring.POINTS and any_active_nb(book.positions, first, last):
             while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
                 pass
         share = (horizon - start) / (end - start)
@@ -478,10 +513,10 @@ def may_pass_nb(
         row = slot["next_funding"]
         if row < slot["funding_end"] and funding[row]["ts"] <= close:
             return False
-        if slot["bar"] == NO_BAR or not is_live_nb(positions[i]):
+        if slot["bar"] == NO_BAR or not is_active_nb(positions[i]):
             continue
         if positions[i]["side"] == Side.NONE:
-            if is_in_reach_nb(positions[i], bars[slot["bar"]]):
+            if is_in_reach_nb(positions[i], bars[slot["bar"]]) or next_arrival_nb(positions[i]) <= close:
                 return False
             continue
         if not is_quiet_bar_nb(slot, positions[i], points[i], bars[slot["bar"]], close, blind, params):
@@ -598,13 +633,13 @@ def zero_if_none_nb(price: float) -> float:
 
 
 @kernel
-def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, float]:
+def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, float, float, float]:
     """What exits have brought so far and what decides later ones. Equal: the order of the extremes was no matter.
 
     Funding inside the bar is left out: it moves money with the order, but no exit.
     """
     if position["side"] == Side.NONE:
-        return position["exit_value"], 0.0, 0.0, 0.0, 0.0, 0.0
+        return position["exit_value"], 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     return (
         position["exit_value"],
         float(position["lots"]),
@@ -612,6 +647,8 @@ def exit_state_nb(position: Record) -> tuple[float, float, float, float, float, 
         float(position["breakeven_done"]),
         zero_if_none_nb(position["stop_price"]),
         zero_if_none_nb(position["peak"]),
+        position["entry_price"],
+        float(position["exit_at"]) if has_exit_sent_nb(position) else 0.0,
     )
 
 
@@ -632,6 +669,12 @@ def account_may_fall_nb(tape: Tape, book: Book, i: int, params: Record) -> bool:
     falls = falls or is_account_liquidated_nb(book.account[0], book.positions, book.points, tape.instruments)
     book.points[i]["mark"] = kept
     return falls
+
+
+@kernel
+def order_may_act_nb(position: Record, bar: Record, close: int) -> bool:
+    """Can an order of the slot be filled in this bar: a limit that stands, or what reaches the exchange in it?"""
+    return is_in_reach_nb(position, bar) or next_arrival_nb(position) <= close
 
 
 @kernel
@@ -678,7 +721,7 @@ def choose_path_nb(
     matters = False
     if path != PathModel.NEAREST or diagnose:
         for i in range(first, last):
-            if is_in_reach_nb(book.positions[i], tape.bars[book.slots[i]["bar"]]):
+            if order_may_act_nb(book.positions[i], tape.bars[book.slots[i]["bar"]], close):
                 matters = True
             if book.positions[i]["side"] != Side.NONE and bar_may_act_nb(tape, book, i, close, params):
                 matters = True

@@ -33,7 +33,16 @@ from qtsim.core.entry import judge_entry_nb, plan_entry_nb, size_entry_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
 from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import asks_otherwise_nb, end_order_nb, has_entry_order_nb, note_dropped_nb
+from qtsim.core.orders import (
+    asks_otherwise_nb,
+    end_order_nb,
+    has_entry_order_nb,
+    is_reversing_nb,
+    leaves_whole_nb,
+    limit_or_zero_nb,
+    note_dropped_nb,
+    travels_at_market_nb,
+)
 from qtsim.core.records import (
     EVALUATIONS_MAX,
     UNBOUND,
@@ -307,9 +316,17 @@ class Session:
             if i not in last_open:
                 on_opposite = int(self.params["exit"]["on_opposite_signal"])
                 reason = signal_exit_reason_nb(self.positions[i], signals[i][1], on_opposite)
+                if leaves_whole_nb(self.positions[i]):
+                    continue  # all of it is on its way out
             if reason != Reason.NONE and self.can_judge(i):
                 self.close_position(i, reason)
         return held
+
+    def waits_for_exit(self, i: int) -> bool:
+        """Is the position that a request of the slot reverses still on its way out? The request waits for its fill."""
+        other = other_slot_nb(i, self.width)
+        slots = [i] if other == NO_SLOT else [i, other]
+        return any(is_reversing_nb(self.positions[k]) for k in slots)
 
     def enter_on_signals(
         self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
@@ -336,7 +353,7 @@ class Session:
             return
         if i in last_open:
             self.drop_order(i, Rule.END_OF_DATA, ts)
-        elif asks_otherwise_nb(position, signals[i][1]):
+        elif not travels_at_market_nb(position) and asks_otherwise_nb(position, signals[i][1]):
             self.drop_order(i, Rule.ORDER_CANCELLED, ts)
 
     def drop_order(self, i: int, rule: int, ts: int) -> None:
@@ -349,6 +366,7 @@ class Session:
             row["side"] = self.plans[i]["side"]
             row["gate"] = Gate.ORDER
             row["rule"] = rule
+            row["limit"] = limit_or_zero_nb(position)
             row["confidence"] = self.plans[i]["confidence"]
             row["bar"] = position["order_bar"]
             self.journal.keep("denials", row)

@@ -45,6 +45,9 @@ def assert_equal(case: Case, seen: Counter[str] | None = None) -> None:
     seen["open at the end"] += int((compiled.positions["side"] != 0).sum())
     seen["funding"] += len(compiled.funding)
     seen["bound by the volume"] += int(compiled.account["share_bound"][0])
+    seen["took time"] += int(compiled.account["delayed"][0])
+    for name in ("limits_filled", "limits_timed_out", "limits_cancelled"):
+        seen[name] += int(compiled.account[name][0])
     seen["cut short"] += int(compiled.account["parts"][0])
     liquidated = compiled.trades["exit_reason"] == Reason.LIQUIDATION
     if case.params["account"]["mode_margin"][0] == MarginMode.CROSS:
@@ -59,19 +62,19 @@ def assert_equal(case: Case, seen: Counter[str] | None = None) -> None:
 
 
 @RELAXED
-@given(cases(transfers=True, outages=True, **{"exit.monitoring": "continuous"}))
+@given(cases(transfers=True, outages=True, latency=True, **{"exit.monitoring": "continuous"}))
 def test_continuous_monitoring(case: Case) -> None:
     assert_equal(case)
 
 
 @RELAXED
-@given(cases(transfers=True, outages=True, **{"exit.monitoring": "points"}))
+@given(cases(transfers=True, outages=True, latency=True, **{"exit.monitoring": "points"}))
 def test_points_monitoring(case: Case) -> None:
     assert_equal(case)
 
 
 @RELAXED
-@given(cases(max_bars=40, transfers=True, outages=True, **{"exit.monitoring": "interval"}))
+@given(cases(max_bars=40, transfers=True, outages=True, latency=True, **{"exit.monitoring": "interval"}))
 def test_interval_monitoring(case: Case) -> None:
     assert_equal(case)
 
@@ -110,7 +113,8 @@ def test_generated_markets_reach_every_outcome() -> None:
         "NO_STOP END_OF_DATA VOLUME_SHARE ORDER_CANCELLED ORDER_STANDS"
     )
     wanted = [f"exit {name}" for name in exits.split()] + [f"deny {rule}" for rule in denials.split()]
-    wanted += ["liquidated in a cross account", "both sides at once", "bound by the volume", "cut short"]
+    wanted += ["liquidated in a cross account", "both sides at once", "bound by the volume", "cut short", "took time"]
+    wanted += ["limits_filled", "limits_timed_out", "limits_cancelled", "deny ORDER_TIMED_OUT"]
     wanted += ["ambiguous", "zero-lot legs", "open at the end", "funding", *(f"fill TP{k}" for k in range(1, 6))]
     wanted += ["decide UPDATE_TP_LIMITS", "decide MOVE_SL"]
     missing = [name for name in wanted if not seen[name]]

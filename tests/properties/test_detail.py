@@ -35,7 +35,7 @@ def with_coarse_signals(case: Case) -> Case:
 
 
 @RELAXED
-@given(cases(transfers=True, max_bars=120))
+@given(cases(transfers=True, latency=True, max_bars=120))
 def test_both_drivers_agree_on_a_finer_path(case: Case) -> None:
     finer = with_coarse_signals(case)
     assert first_difference(finer.compiled(), finer.reference()) is None
@@ -86,6 +86,7 @@ def cut_into(case: Case, pieces: int) -> Case:
             "leverage.fixed": 5.0,
             "limits.per_trade.margin": "inf",
             "costs.funding.source": "off",
+            "sim.volume.max_share": "inf",
         }
     ),
     st.sampled_from([3, 12]),

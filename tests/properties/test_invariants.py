@@ -71,7 +71,7 @@ def test_the_sum_of_fills_is_the_position(case: Case) -> None:
 
 
 @RELAXED
-@given(cases())
+@given(cases(**{"entry.order.type": "market"}))
 def test_no_entry_exceeds_a_limit(case: Case) -> None:
     run = case.compiled()
     limits, sizing = case.params["limits"][0], case.params["sizing"][0]

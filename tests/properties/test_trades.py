@@ -75,7 +75,7 @@ def told_in_trades(case: Case, seed: int) -> TradeCase:
 
 
 @st.composite
-def trade_cases(draw: st.DrawFn, **fixed: object) -> tuple[TradeCase, list[int]]:
+def trade_cases(draw: st.DrawFn, *, latency: bool = True, **fixed: object) -> tuple[TradeCase, list[int]]:
     """A case in trades, and where to cut it into chunks."""
     models = st.sampled_from(["math", "notional", "fixed_risk", "fraction", "fixed_qty"])
     slippage = st.sampled_from(["fixed", "spread", "impact"])
@@ -84,6 +84,7 @@ def trade_cases(draw: st.DrawFn, **fixed: object) -> tuple[TradeCase, list[int]]
             max_bars=40,
             transfers=True,
             outages=True,
+            latency=latency,
             **{
                 **NOT_BY_TRADES,
                 "sizing.model": draw(models),
@@ -111,7 +112,7 @@ def test_chunks_change_nothing(drawn: tuple[TradeCase, list[int]]) -> None:
 
 
 @RELAXED
-@given(trade_cases())
+@given(trade_cases(latency=False, **{"entry.order.type": "market", "sim.volume.unfilled": "cancel"}))
 def test_every_fill_is_at_a_trade_after_its_signal(drawn: tuple[TradeCase, list[int]]) -> None:
     case, cuts = drawn
     run = case.compiled(cuts)

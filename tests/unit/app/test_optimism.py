@@ -108,6 +108,26 @@ def test_latency_has_a_line_wherever_it_is_set(name: str) -> None:
     assert all(found["no latency"]["sim"][field][0] == 0.0 for field in fields)
 
 
+def test_the_line_of_no_latency_is_the_run_without_it() -> None:
+    """Orders that take a minute, on hours inside bars of four hours."""
+    bars, hours = ({"BTCUSDT": qt.load_bars("BTCUSDT", timeframe, sample=True)} for timeframe in ("4h", "1h"))
+    settings: dict[str, Any] = {
+        "run.timerange": "20240801-20240901",
+        "sim.diagnostics.range": False,
+        "sim.mode": "detail",
+        "data.detail_timeframe": "1h",
+    }
+
+    def run(order: float, *, fast: bool) -> qt.Result:
+        changed = settings | {"sim.latency_ms.order": order}
+        return qt.backtest("rsi_reversal", bars, detail=hours, settings=changed, check=False, fast=fast)
+
+    late, prompt = run(60_000.0, fast=False), run(0.0, fast=True)
+    assert late.totals.delayed > 0
+    assert late.optimism["no latency"] == prompt.metrics["Total Return"] != late.metrics["Total Return"]
+    assert "latency 60,000 ms on average" in late.summary()[1].text
+
+
 def test_the_run_s_own_parameters_stay_as_they_are() -> None:
     settings = Settings()
     params = to_params(settings, HOUR)

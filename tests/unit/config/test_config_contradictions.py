@@ -53,6 +53,18 @@ def resolved(**overrides: Any) -> Any:
             {"sizing__model": "rl", "entry__order__type": "limit"},
             r'entry\.order\.type = "limit" .* and sizing\.model = .rl.: .* set entry\.order\.type to "market"',
         ),
+        (
+            {"sim__latency_ms__order": 20},
+            r'sim\.latency_ms\.order = 20\.0 .* needs prices inside a bar, .* set sim\.mode to "detail" with',
+        ),
+        (
+            {"sim__latency_ms__jitter": 5, "sim__mode": "ticks", "sim__fill_at": "close"},
+            r'sim\.latency_ms\.jitter = 5\.0 .* and sim\.fill_at = "close": .* set sim\.fill_at to "next_open"',
+        ),
+        (
+            {"sim__latency_ms__decision": 5, "sim__mode": "ticks", "sizing__model": "rl"},
+            r"sim\.latency_ms\.decision = 5\.0 .* and sizing\.model = .rl.: .* set sim\.latency_ms\.decision to 0",
+        ),
     ],
 )
 def test_contradictory_limits_and_modes(overrides: dict[str, Any], text: str) -> None:

@@ -316,7 +316,7 @@ class MadeRun:
                 "ts": ts, "symbol": code, "side": position.side, "trade_id": position.trade_id, "kind": kind,
                 "reason": reason, "lots": lots, "qty": qty, "ref_price": ref, "price": price, "fee": fee,
                 "slippage": slippage, "liq_fee": 0.0, "pnl": pnl, "stop_price": position.stop, "wallet": self.wallet,
-                "path_dependent": int(not entering and position.trade_id % 19 == 3), "bar": bar,
+                "path_dependent": int(not entering and position.trade_id % 19 == 3), "bar": bar, "is_maker": 0,
             }
         )  # fmt: skip
 
