@@ -756,6 +756,11 @@ class _Check:
                 (f"costs.slippage.{name}", self.settings.costs.slippage.model == "size", "costs.slippage.model")
                 for name in ("large_notional", "large_bps", "volatile_bps")
             ),
+            *(
+                (f"entry.order.{name}", self.settings.entry.order.type == "limit", "entry.order.type")
+                for name in ("limit_offset_bps", "timeout_bars")
+            ),
+            ("sim.volume.unfilled", math.isfinite(self.settings.sim.volume.max_share), "sim.volume.max_share"),
             ("costs.funding.default_rate", self.settings.costs.funding.source != "off", "costs.funding.source"),
         )
         for name, is_read, by in rules:

@@ -330,6 +330,13 @@ def order_positions_nb(positions: Records, order: int, ts: int) -> None:
 
 
 @kernel
+def order_newcomer_nb(position: Record, governor: Record, ts: int, params: Record) -> None:
+    """A shutdown also closes what an order opens at `ts` that was on its way when it fired."""
+    if params["gates"]["enabled"] == 1 and governor_rule_nb(governor, ts) == Rule.EMERGENCY_SHUTDOWN:
+        position["close_after"] = ts
+
+
+@kernel
 def reach_open_nb(position: Record, ts: int) -> None:
     """An open is a later point than the close at the same time: what was ordered until now is due at it.
 

@@ -46,6 +46,7 @@ from qtsim.core.safety_governor import (
     evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
+    order_newcomer_nb,
     order_positions_nb,
     order_rule_nb,
 )
@@ -548,6 +549,7 @@ def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, pa
         return
     open_position_nb(account, position, plan, fill, bar, instrument, params)
     protect_nb(account, position, i, point["ts"], book.governor[0]["blind"], params)
+    order_newcomer_nb(position, book.governor[0], point["ts"], params)
     note_margin_use_nb(account, book.positions, book.points)
     if journal.counts[ADVANCE] == 1:
         note_entry_nb(book.pupils[i], plan)

@@ -12,7 +12,7 @@ from qtsim.core.records import Record, Records
 
 @dataclass(frozen=True)
 class EntryIntent:
-    """Open a position at market as the approved plan says."""
+    """Open a position as the approved plan says: at market, or where it has one at its limit."""
 
     slot: int
     trade_id: int

@@ -63,6 +63,7 @@ from qtsim.core.safety_governor import (
     evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
+    order_newcomer_nb,
     order_positions_nb,
     order_rule_nb,
     reach_open_nb,
@@ -505,6 +506,7 @@ class Session:
             self.instruments[i],
             self.params,
         )
+        order_newcomer_nb(position, self.governor[0], int(record[0]["ts"]), self.params)
         note_margin_use_nb(self.account[0], self.positions, self.points)
         if self.learner is not None:
             self.learner.note_entry(i)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qtsim.core.enums import GovernorDecision
 from qtsim.core.records import outage_dt
 from qtsim.sim.market import SymbolInput, build_market
 from qtsim.sim.run import first_difference
@@ -22,11 +23,15 @@ NO_EXITS = {"exit__policy": "bracket", "exit__bracket__tp": "inf", "exit__bracke
 
 
 def late(
-    *symbols: SymbolInput, minutes: float, outages: list[tuple[float, int]] | None = None, **overrides: Any
+    *symbols: SymbolInput,
+    minutes: float,
+    balance: float = 1_000_000.0,
+    outages: list[tuple[float, int]] | None = None,
+    **overrides: Any,
 ) -> Story:
     """A run in which every order takes `minutes`: on hours, so that a candle table shows where it fills."""
     settings = {**CLEAN, **{key.replace("__", "."): value for key, value in overrides.items()}}
-    case = case_of(list(symbols), settings, 1_000_000.0)
+    case = case_of(list(symbols), settings, balance)
     case.params["sim"]["latency_ms_order"] = minutes * 60_000.0
     rows = np.zeros(len(outages or []), outage_dt)
     for k, (hour, blind) in enumerate(outages or []):
@@ -135,3 +140,24 @@ def test_what_is_on_its_way_arrives_though_the_program_does_not_run() -> None:
 def test_latency_is_counted() -> None:
     account = late(symbol([FLAT, LEVEL, LEVEL], long=[0]), minutes=15, **NO_EXITS).journals.account[0]
     assert (account["delayed"], account["delay_ns"]) == (1, 15 * 60 * 10**9)
+
+
+def test_a_shutdown_closes_what_was_on_its_way() -> None:
+    """AAA's entry, sent at 4:00, arrives half an hour after BBB's loss has shut the account down."""
+    calm = symbol([LEVEL] * 9, name="AAA", long=[3])
+    after: Row = (70.0, 70.0, 70.0, 70.0)
+    falling = symbol([LEVEL] * 4 + [(100.0, 100.0, 70.0, 70.0)] + [after] * 4, name="BBB", long=[0])
+    story = late(
+        calm,
+        falling,
+        minutes=90,
+        balance=450.0,
+        gates__enabled=True,
+        limits__exposure__max=10.0,
+        limits__correlation__max="inf",
+        **NO_EXITS,
+    )
+    shutdown = story.journals.governor[story.journals.governor["decision"] == GovernorDecision.EMERGENCY_SHUTDOWN]
+    assert (int(shutdown["ts"][0]) - START) / HOUR == 5.0
+    assert (story.who, story.hours[1]) == ([1, 0, 1, 0], 5.5)
+    assert story.reasons == ["governor", "governor"]

@@ -238,6 +238,16 @@ CASES = {
         "exit.base_tp",
         'has no effect: exit.base_tp = 0.03, while exit.policy is "bracket"',
     ),
+    "limit_offset_at_market": (
+        {"entry__order__limit_offset_bps": 10},
+        "entry.order.limit_offset_bps",
+        'has no effect: entry.order.limit_offset_bps = 10.0, while entry.order.type is "market"',
+    ),
+    "rest_of_what_is_never_divided": (
+        {"sim__volume__unfilled": "cancel"},
+        "sim.volume.unfilled",
+        'has no effect: sim.volume.unfilled = "cancel", while sim.volume.max_share is inf',
+    ),
     "setting_of_another_style": (
         {"exit__stops__trail__loose": 2},
         "exit.stops.trail.loose",
