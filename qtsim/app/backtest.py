@@ -28,6 +28,7 @@ from qtsim.app.inputs import (
     leader_symbol,
     passports,
     path_rows,
+    refined_bars,
 )
 from qtsim.app.optimism import relaxed
 from qtsim.app.path import DetailCover
@@ -50,7 +51,9 @@ from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import format_ts, timeframe_name
 from qtsim.errors import QtsimError, UsageError
 from qtsim.results.agents import Agent, load_agent, training_draws
+from qtsim.results.ambiguity import with_untried
 from qtsim.results.result import Result, RunInfo
+from qtsim.results.tables import times_ns
 from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
 from qtsim.signals.loading import strategy_fingerprint
@@ -68,6 +71,14 @@ Stage = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class EarlierRun:
+    """The run that this one repeats."""
+
+    run_id: str
+    ambiguous: pd.DataFrame | None  # its ambiguous bars; None: it is of a version that did not list them
+
+
+@dataclass(frozen=True)
 class BacktestOptions:
     """What a caller may add to the settings."""
 
@@ -79,6 +90,7 @@ class BacktestOptions:
     outages: Sequence[Outage] = ()
     transfers: Sequence[Transfer] = ()
     agent: str | Path | None = None  # sizing model rl: a saved agent to evaluate; None: the run trains a new one
+    before: EarlierRun | None = None
 
 
 @dataclass
@@ -93,6 +105,7 @@ class Prepared:
     mark: str
     bars: dict[str, Records]  # bar_dt by symbol: the bars that the strategy saw
     detail: str = ""  # how much of them has finer bars; empty: not asked for
+    covers: dict[str, DetailCover] = field(default_factory=dict)  # which of them, by symbol, in detail mode
     trades: StoredTrades | None = None  # the path, with sim.mode = ticks
 
 
@@ -167,6 +180,7 @@ def run_backtest(
         agent="" if saved is None else saved.digest,
         outages=[list(outage) for outage in options.outages],
         transfers=[list(transfer) for transfer in options.transfers],
+        settled=_settled(options.before, inputs, prepared.covers),
     )
     frames = _report_frames(inputs, prepared)
 
@@ -196,6 +210,7 @@ def run_backtest(
     result = Result.from_journals(
         journals, info, frames, ranges=ranges, optimism=optimism, verified=verified, agent=agent
     )
+    result.ambiguous = with_untried(result, {symbol: cover.cut for symbol, cover in prepared.covers.items()})
     if options.ablate:
         add_ablation(result, settings, rerun_with)
     result.info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))
@@ -249,7 +264,8 @@ def prepare(
     funding_kinds: set[str] = set()
     marked: list[bool] = []
     seen: dict[str, Records] = {}
-    covers: list[DetailCover] = []
+    covers: dict[str, DetailCover] = {}
+    refined = refined_bars(inputs)
     for symbol, item in inputs.symbols.items():
         bars, has_mark = bar_rows(item, settings, inputs.warnings)
         funding, kind = funding_rows(item, settings, inputs.timeframe_ns, inputs.warnings)
@@ -260,9 +276,10 @@ def prepare(
         instrument["sector"] = sectors[symbol]
         own = signals[symbol]
         seen[symbol] = bars
-        path, cover = path_rows(item, bars, inputs, float(item.instrument.tick or 0.0), float(item.instrument.lot))
+        tick, lot = float(item.instrument.tick or 0.0), float(item.instrument.lot)
+        path, cover = path_rows(item, bars, inputs, refined, tick, lot)
         if cover is not None:
-            covers.append(cover)
+            covers[symbol] = cover
         rows = own.rows[item.first :]
         describe_market(rows, bars, inputs.timeframe_ns)
         if inputs.ticks is not None and settings.costs.slippage.model == "spread":
@@ -295,7 +312,8 @@ def prepare(
         mark="history" if all(marked) else "history for some" if any(marked) else "off",
         bars=seen,
         trades=_trades_of(inputs, market, seen),
-        detail=_detail_words(inputs, covers),
+        detail=_detail_words(inputs, list(covers.values())),
+        covers=covers,
     )
 
 
@@ -331,16 +349,28 @@ def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
 
 
 def _detail_words(inputs: RunInputs, covers: Sequence[DetailCover]) -> str:
-    """1m for 99.8 % of the bars: the share of all symbols' bars that have finer ones; or that trades are the path."""
+    """1m for 740 of 17,520 bars: how many of all symbols' bars have finer ones; or that trades are the path."""
     if inputs.ticks is not None:
         first = min(first for first, _ in inputs.trade_spans.values())
         last = max(last for _, last in inputs.trade_spans.values())
         return f"trades from {format_ts(first, short=True)} to {format_ts(last)}"
     if not covers:
         return ""
-    share = sum(cover.covered for cover in covers) / sum(cover.bars for cover in covers)
-    shown = "all" if share == 1.0 else f"{min(100.0 * share, 99.9):.1f} % of the"
+    covered, bars = (sum(counts) for counts in zip(*((cover.covered, cover.bars) for cover in covers), strict=True))
+    shown = "all" if covered == bars else f"{covered:,} of {bars:,}"
     return f"{timeframe_name(inputs.detail_ns)} for {shown} bars"
+
+
+def _settled(before: EarlierRun | None, inputs: RunInputs, covers: Mapping[str, DetailCover]) -> dict[str, Any]:
+    """How many of an earlier run's ambiguous bars have all their finer bars here; empty where nothing was asked."""
+    if before is None or before.ambiguous is None or not covers:
+        return {}
+    same = before.ambiguous[before.ambiguous["timeframe"] == inputs.timeframe]
+    own = same[same["symbol"].isin(list(covers))]
+    whole = {
+        symbol: np.isin(times_ns(bars["time"]), covers[str(symbol)].whole) for symbol, bars in own.groupby("symbol")
+    }
+    return {"run": before.run_id, "bars": len(own), "settled": int(sum(found.sum() for found in whole.values()))}
 
 
 def _saved_agent(settings: Settings, options: BacktestOptions) -> Agent | None:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qtsim.app.path import DetailCover, detail_rows
+from qtsim.app.path import DetailCover, detail_rows, refined_opens
 from qtsim.app.trades import traded_span
 from qtsim.config.settings import Settings
 from qtsim.core.records import Records, bar_dt
 from qtsim.data.detail import contradictions
 from qtsim.data.fingerprint import fingerprint
-from qtsim.data.frames import as_bars, as_funding, times_of
+from qtsim.data.frames import Times, as_bars, as_funding, times_of
 from qtsim.data.funding import Hole, default_funding_events, funding_events, missing_funding_events
 from qtsim.data.instruments import Bracket, Instrument, instrument_for, load_instruments, override_instrument
 from qtsim.data.passport import bars_passport, funding_passport, source_of_bars
@@ -232,17 +232,24 @@ def add_stored_detail(inputs: RunInputs, store: Store, settings: Settings) -> No
         )
 
 
-def path_rows(
-    item: SymbolData, bars: Records, inputs: RunInputs, tick: float, lot: float
-) -> tuple[Records, DetailCover | None]:
-    """The path of a symbol's traded bars: themselves, or in detail mode finer ones. bars: bar_dt of the traded bars.
+def refined_bars(inputs: RunInputs) -> Times:
+    """Opens of the bars that any symbol has finer bars of, ns, ascending; none without detail mode."""
+    items = [item for item in inputs.symbols.values() if item.detail is not None]
+    opens = [times_of(item.traded) for item in items]
+    return refined_opens(opens, inputs.timeframe_ns, [item.detail for item in items if item.detail is not None])
 
-    What the finer bars lack or contradict is a warning.
+
+def path_rows(
+    item: SymbolData, bars: Records, inputs: RunInputs, refined: Times, tick: float, lot: float
+) -> tuple[Records, DetailCover | None]:
+    """The path of a symbol's traded bars: themselves, or in detail mode finer ones where there are any.
+
+    bars: bar_dt of the traded bars; refined: see `refined_bars`. What the finer bars lack or contradict is a warning.
     """
     if not inputs.detail_ns:
         return bars, None
     detail = item.detail if item.detail is not None else item.traded.iloc[:0]
-    rows, cover = detail_rows(bars, inputs.timeframe_ns, detail, inputs.detail_ns, item.detail_mark)
+    rows, cover = detail_rows(bars, inputs.timeframe_ns, detail, inputs.detail_ns, item.detail_mark, refined)
     name = timeframe_name(inputs.detail_ns)
     if cover.unfolded:
         inputs.warnings.append(

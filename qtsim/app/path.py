@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from qtsim.core.records import Records, bar_dt
-from qtsim.data.frames import times_of
+from qtsim.data.frames import Times, times_of
 from qtsim.sim.paths import SEGMENTS
 
 PRICES = ("open", "high", "low", "close")
@@ -16,22 +17,53 @@ PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True)
 class DetailCover:
-    """How much of a symbol's bars has detail."""
+    """Which of a symbol's bars have detail."""
 
     bars: int
-    covered: int  # at least one finer bar
-    partly: int  # of those, some finer bars are missing and stay gaps
+    have: Times  # opens of those with at least one finer bar, ns
+    whole: Times  # of those with all of them
+    cut: Times  # of those without any that are cut into pieces, since another symbol has finer bars there
+
+    @property
+    def covered(self) -> int:
+        """Bars with at least one finer bar."""
+        return len(self.have)
+
+    @property
+    def partly(self) -> int:
+        """Of those, the bars that lack some, which stay gaps."""
+        return len(self.have) - len(self.whole)
 
     @property
     def unfolded(self) -> int:
-        """Bars without any finer bar: their own path is cut into pieces instead."""
+        """Bars without any finer bar: their own path stands in."""
         return self.bars - self.covered
 
 
+def refined_opens(opens: Sequence[Times], timeframe: int, details: Sequence[pd.DataFrame]) -> Times:
+    """Opens of the coarse bars that any symbol has finer bars of, ascending.
+
+    opens: of each symbol's coarse bars; details: each symbol's canonical finer bars, maybe none.
+    """
+    refined = [np.zeros(0, dtype=np.int64)]
+    for own, detail in zip(opens, details, strict=True):
+        if len(own) and len(detail):
+            times = times_of(detail)
+            at = np.maximum(np.searchsorted(own, times, side="right") - 1, 0)
+            inside = (times >= own[at]) & (times < own[at] + timeframe)
+            refined.append(own[at[inside]])
+    return np.unique(np.concatenate(refined))
+
+
 def detail_rows(
-    bars: Records, timeframe: int, detail: pd.DataFrame, length: int, mark: pd.DataFrame | None
+    bars: Records,
+    timeframe: int,
+    detail: pd.DataFrame,
+    length: int,
+    mark: pd.DataFrame | None,
+    refined: Times | None = None,
 ) -> tuple[Records, DetailCover]:
-    """The path of coarse bars in bars of `length` ns.
+    """The path of coarse bars: bars of `length` ns where it is refined, and the coarse bars themselves elsewhere.
 
     Parameters
     ----------
@@ -40,17 +72,34 @@ def detail_rows(
     timeframe, length : int
         Lengths of coarse and finer bars, ns; `length` divides `timeframe`.
     detail : DataFrame
-        Canonical finer bars. A coarse bar without any is cut out of its own nearest path; where some are missing
-        the path has a gap.
+        Canonical finer bars. A refined coarse bar without any is cut out of its own nearest path; where some are
+        missing the path has a gap.
     mark : DataFrame or None
         Finer mark bars; where there are none the coarse ones are followed, see `add_mark_between`.
+    refined : array of int64 or None
+        Opens of the coarse bars that are to be refined, ns, see `refined_opens`; None: all of them.
     """
+    if refined is None:
+        return _refined_rows(bars, timeframe, detail, length, mark)
+    inside = np.isin(bars["ts_open"], refined)
+    rows, cover = _refined_rows(bars[inside], timeframe, detail, length, mark)
+    whole = bars[~inside]
+    whole["length"] = timeframe
+    joined = np.concatenate([rows, whole])
+    return joined[np.argsort(joined["ts_open"], kind="stable")], replace(cover, bars=len(bars))
+
+
+def _refined_rows(
+    bars: Records, timeframe: int, detail: pd.DataFrame, length: int, mark: pd.DataFrame | None
+) -> tuple[Records, DetailCover]:
+    """All coarse bars in bars of `length` ns."""
     pieces = timeframe // length
     grid = (bars["ts_open"][:, None] + length * np.arange(pieces)).ravel()
     at, found = _rows_at(detail, grid)
     covered: np.ndarray = np.any(found.reshape(-1, pieces), axis=1)
     rows = np.zeros(len(grid), bar_dt)
     rows["ts_open"] = grid
+    rows["length"] = length
     rows["half_spread"] = np.nan
     for name in (*PRICES, "volume"):
         rows[name][found] = detail[name].to_numpy(dtype=np.float64)[at[found]]
@@ -62,8 +111,9 @@ def detail_rows(
         at, known = _rows_at(mark, grid)
         for name in PRICES:
             rows[f"mark_{name}"][known] = mark[name].to_numpy(dtype=np.float64)[at[known]]
-    partly = int((covered & ~found.reshape(-1, pieces).all(axis=1)).sum())
-    return rows[kept], DetailCover(len(bars), int(covered.sum()), partly)
+    opens = bars["ts_open"].astype(np.int64)
+    whole = found.reshape(-1, pieces).all(axis=1)
+    return rows[kept], DetailCover(len(bars), opens[covered], opens[whole], opens[~covered])
 
 
 def _rows_at(frame: pd.DataFrame, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from qtsim.app.injections import Outage, Transfer
 from qtsim.app.inputs import instrument_from_fields
 from qtsim.app.workspace import Workspace
@@ -14,7 +16,7 @@ from qtsim.data.instruments import Instrument
 from qtsim.data.symbols import normalize_symbol
 from qtsim.errors import DataError
 from qtsim.results.result import Result, RunInfo
-from qtsim.results.run_folder import AGENT, find_run, read_manifest
+from qtsim.results.run_folder import AGENT, find_run, read_ambiguous, read_manifest
 
 NOT_REPEATED = ("run.profile", "data.dir")
 NOT_COMPARED = (*NOT_REPEATED, "run.strategy", "strategy.")
@@ -31,6 +33,7 @@ class Repeated:
     overrides: dict[str, Any]
     instruments: dict[str, Instrument]
     agent: Path | None = None  # the agent that it evaluated
+    ambiguous: pd.DataFrame | None = None  # its ambiguous bars; None: of a version that did not list them
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -109,7 +112,8 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
     changed["run.timeframe"] = info.timeframe
     changed.update({f"strategy.{name}": value for name, value in info.params.items()})
     agent = folder / AGENT if info.agent else None
-    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent)
+    ambiguous = read_ambiguous(folder, manifest)
+    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent, ambiguous)
 
 
 def _strategy_change(before: RunInfo, now: RunInfo) -> str:

@@ -70,7 +70,7 @@ def backtest(
 
       qtsim backtest -s ema_cross -p BTCUSDT -i 1h --ablate
     """
-    from qtsim.app.backtest import BacktestOptions
+    from qtsim.app.backtest import BacktestOptions, EarlierRun
     from qtsim.app.command import backtest_opened, has_entry, open_run, result_as_dict
     from qtsim.app.injections import read_outages, read_transfers
     from qtsim.app.repeat import open_repeat, repeat_text
@@ -112,6 +112,7 @@ def backtest(
                 outages=read_outages(outages or ()) if outages or not repeated else repeated.outages,
                 transfers=read_transfers(transfers or ()) if transfers or not repeated else repeated.transfers,
                 agent=agent or (repeated.agent if repeated else None),
+                before=EarlierRun(repeated.run_id, repeated.ambiguous) if repeated else None,
             ),
             save=not no_save,
             stage=_telling_of_compilation(stage),

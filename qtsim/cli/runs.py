@@ -62,12 +62,13 @@ def list_(
 
 @app.command()
 def show(run: options.Run = "last", as_json: options.Json = False) -> None:
-    """Print the first screen of a saved run, and its ablation where it has one.
+    """Print the first screen of a saved run, its ablation where it has one, and its ambiguous bars; --json has all.
 
     Example:  qtsim runs show last
     """
     from qtsim.app.command import result_as_dict
     from qtsim.app.stale import changed_since
+    from qtsim.results.ambiguity import listed_text
     from qtsim.results.run_folder import find_run, load_run
 
     workspace = _workspace()
@@ -78,6 +79,10 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
         return
     print_lines(result.summary())
     print_ablation(result)
+    if len(result.ambiguous):
+        say("ambiguous bars:")
+    for line in listed_text(result):
+        say(f"  {line}")
     if stale:
         say(f"STALE: the data have changed since this run: {', '.join(stale)}; qtsim backtest --from {result.run_id}")
 

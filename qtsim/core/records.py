@@ -51,10 +51,11 @@ bar_dt = np.dtype(
         ("mark_low", "f8"),
         ("mark_close", "f8"),
         ("half_spread", "f8"),  # of a trade: half the quoted spread / mid price; NaN without quotes
+        ("length", "i8"),  # ns; 0: the market's path_ns
     ],
     align=True,
 )
-"""One bar; known at its close, ts_open + timeframe."""
+"""One bar; known at its close, ts_open + length."""
 
 signal_dt = np.dtype(
     [
@@ -523,6 +524,16 @@ funding_row_dt = np.dtype(
     ],
     align=True,
 )
+doubt_row_dt = np.dtype(
+    [
+        ("ts", "i8"),  # its open
+        ("length", "i8"),  # ns
+        ("symbol", "i8"),
+    ],
+    align=True,
+)
+"""An ambiguous bar: the order of its extremes changes what exits have left of a position that was open in it."""
+
 governor_row_dt = np.dtype(
     [
         ("ts", "i8"),

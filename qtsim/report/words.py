@@ -46,7 +46,7 @@ METRIC_GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Slippage", "money", "lost against the reference price; contained in the prices"),
         ("Funding", "money", "received positive, paid negative"),
         ("Liquidations", "count", "positions taken over by the exchange"),
-        ("Turnover", "number", "traded value over mean equity, whole period"),
+        ("Turnover", "number", "traded value over the mean equity over time, whole period"),
         ("Exposure Time", "percent", "share of the period with a position open"),
         ("Max Margin Use", "percent", "highest share of equity bound as margin"),
         ("Min Distance to Liquidation", "percent", "nearest that the mark price came to a liquidation price"),

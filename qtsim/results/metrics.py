@@ -326,12 +326,13 @@ def _account_metrics(
     totals: Totals, equity: pd.DataFrame, trades: pd.DataFrame, fills: pd.DataFrame, positions: pd.DataFrame
 ) -> dict[str, float]:
     """Costs, turnover and how near the account came to its limits."""
+    ts = times_ns(pd.DatetimeIndex(equity.index))
     marks = equity["equity"].to_numpy(dtype=np.float64)
     traded = float((fills["qty"] * fills["price"]).sum())
     distances = np.concatenate([trades["min_liq_distance"].to_numpy(), positions["min_liq_distance"].to_numpy()])
     distances = distances[np.isfinite(distances.astype(np.float64))]
     return {
-        "Turnover": _ratio(traded, float(marks.mean())) if marks.size else NAN,
+        "Turnover": _ratio(traded, mean_over_time(ts, marks)) if marks.size else NAN,
         "Fees": totals.fees + totals.liquidation_fees,
         "Slippage": totals.slippage,
         "Funding": totals.funding,
@@ -343,6 +344,15 @@ def _account_metrics(
         "Net Profit": totals.net,
         "Transfers": totals.transfers,
     }
+
+
+def mean_over_time(ts: np.ndarray, values: np.ndarray) -> float:
+    """Mean of what stands from each time (ns) to the next: with detail for some bars the marks are not evenly spaced.
+
+    The last value stands for no time; a single one is its own mean.
+    """
+    spans = np.diff(ts)
+    return float(np.average(values[:-1], weights=spans)) if spans.sum() > 0 else float(values[-1])
 
 
 def _closed_trade_metrics(

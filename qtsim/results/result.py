@@ -16,6 +16,7 @@ from qtsim.core.enums import FillKind
 from qtsim.errors import QtsimError
 from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.agents import Agent
+from qtsim.results.ambiguity import EMPTY_AMBIGUOUS, doubted_bars
 from qtsim.results.metrics import Totals, buy_and_hold_equity, compute_metrics, daily_equity, daily_returns
 from qtsim.results.summary import Summary, summarize
 from qtsim.results.tables import Frames, build_frames, times_ns, utc_times
@@ -55,6 +56,7 @@ class RunInfo:
     funding: str = "off"  # history, default, off
     mark: str = "off"  # history; off: the last price stands in
     detail: str = ""  # "1m for all bars" in detail mode
+    settled: dict[str, Any] = field(default_factory=dict)  # run, its ambiguous bars, how many have detail here
     leader_known: bool = True  # False: no data of the leader, the global regime is UNKNOWN throughout
     causality: str = "not checked"  # verdict of the look-ahead check
     taker: float = float("nan")  # fee rates in force
@@ -94,8 +96,8 @@ class RunInfo:
 
 @dataclass
 class Result:
-    """One run. Frames are described in `qtsim.results.tables` and `qtsim.results.ablation`, metrics in
-    `qtsim.results.metrics`."""
+    """One run. Frames are described in `qtsim.results.tables`, `qtsim.results.ablation` and `qtsim.results.ambiguity`,
+    metrics in `qtsim.results.metrics`."""
 
     info: RunInfo
     totals: Totals
@@ -115,6 +117,7 @@ class Result:
     digest: str  # sha256 of decisions, fills, equity, governor and transfers
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
+    ambiguous: pd.DataFrame = field(default_factory=EMPTY_AMBIGUOUS.copy)  # bars whose path decides exits
     ablation: pd.DataFrame = field(default_factory=EMPTY_ABLATION.copy)  # the run without each part in turn
     ablation_left_out: dict[str, str] = field(default_factory=dict)  # part -> why the run was not made without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared
@@ -162,6 +165,7 @@ class Result:
             digest=journals_digest(journals),
             ranges={path: dict(metrics) for path, metrics in (ranges or {}).items()},
             optimism=dict(optimism or {}),
+            ambiguous=doubted_bars(journals),
             verified=verified,
             agent=agent,
         )

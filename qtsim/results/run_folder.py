@@ -5,6 +5,7 @@
         metrics.json                    metrics, range and optimism
         trades.parquet  fills.parquet  orders.parquet  decisions.parquet  denials.parquet  funding.parquet
         equity.parquet  positions.parquet  governor.parquet  buy_and_hold.parquet  bars.parquet
+        ambiguous.parquet               bars whose path decides exits
         agent.npz                       what sizing model rl has learnt, where it was chosen
         settings.json                   path -> value, every setting
         report.html                     where one was made
@@ -37,6 +38,7 @@ from qtsim.data.atomic import sync_file, sync_folder
 from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.agents import load_agent
+from qtsim.results.ambiguity import EMPTY_AMBIGUOUS
 from qtsim.results.metrics import Totals
 from qtsim.results.plain_json import decode, encode
 from qtsim.results.result import Result, RunInfo
@@ -58,6 +60,7 @@ FRAMES = (
     "governor",
     "transfers",
     "ablation",
+    "ambiguous",
 )
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
@@ -179,6 +182,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     checked: dict[str, Any] = manifest
     return checked
+
+
+def read_ambiguous(folder: Path, manifest: Mapping[str, Any]) -> pd.DataFrame | None:
+    """A run's ambiguous bars alone; None for a run of a version that did not list them. Errors: DataError."""
+    file = folder / "ambiguous.parquet"
+    if file.name not in manifest["files"]:
+        return None
+    _check_file(file, manifest["files"][file.name])
+    return _read_frame(file)
 
 
 def list_runs(runs_dir: str | Path) -> list[RunEntry]:
@@ -346,6 +358,7 @@ def _read_frames(folder: Path, manifest: Mapping[str, Any]) -> dict[str, pd.Data
         frames["transfers"] = EMPTY_TRANSFERS.copy()
         frames["equity"]["growth"] = frames["equity"]["equity"]
     frames.setdefault("ablation", EMPTY_ABLATION.copy())
+    frames.setdefault("ambiguous", EMPTY_AMBIGUOUS.copy())
     return frames
 
 

@@ -15,6 +15,7 @@ from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gat
 from qtsim.core.exit_policies import trail_style_nb
 from qtsim.core.records import NO_ACTION
 from qtsim.core.rl_sizing import action_trail_nb
+from qtsim.results.ambiguity import path_text
 from qtsim.results.reach import (
     SHUTDOWN,
     Reach,
@@ -93,6 +94,8 @@ def summarize(result: Result) -> Summary:
         Line("Money", money_text(result)),
         Line("Verdict", verdict_text(result)),
     ]
+    if path := path_text(result):
+        lines.append(Line("Path", path))
     if result.optimism:
         lines.append(Line("Optimism", optimism_text(result)))
     lines.append(Line("Flow", flow_text(result)))

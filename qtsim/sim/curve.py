@@ -25,6 +25,7 @@ FIRST_STRETCHES = 256
 stretch_dt = np.dtype(
     [
         ("ts", "i8"),  # of its first boundary
+        ("step", "i8"),  # between two of them, ns
         ("n", "i8"),  # boundaries
         ("wallet", "f8"),
         ("margin", "f8"),  # in use
@@ -92,12 +93,12 @@ def mark_held_nb(equity: Floats, n: int, held: Record, marks: Floats) -> None:
 
 
 @kernel
-def write_out_nb(out: Records, at: int, stretch: Record, held: Records, marks: Floats, step: int) -> None:
+def write_out_nb(out: Records, at: int, stretch: Record, held: Records, marks: Floats) -> None:
     """Write the rows of one stretch: every sum over the positions in their order, as in marking to market."""
     n = stretch["n"]
     for k in range(n):
         row = out[at + k]
-        row["ts"] = stretch["ts"] + k * step
+        row["ts"] = stretch["ts"] + k * stretch["step"]
         row["equity"] = stretch["wallet"]
         row["wallet"] = stretch["wallet"]
         row["unrealized_pnl"] = 0.0
@@ -121,7 +122,7 @@ def write_out_nb(out: Records, at: int, stretch: Record, held: Records, marks: F
 
 
 @kernel
-def write_whole_nb(out: Records, rows: Records, n_rows: int, curve: Curve, marks: Floats, step: int) -> None:
+def write_whole_nb(out: Records, rows: Records, n_rows: int, curve: Curve, marks: Floats) -> None:
     """Merge the rows of boundaries that were visited with those of the stretches, by time."""
     at = 0
     visited = 0
@@ -131,7 +132,7 @@ def write_whole_nb(out: Records, rows: Records, n_rows: int, curve: Curve, marks
             out[at] = rows[visited]
             visited += 1
             at += 1
-        write_out_nb(out, at, stretch, curve.held, marks, step)
+        write_out_nb(out, at, stretch, curve.held, marks)
         at += stretch["n"]
     while visited < n_rows:
         out[at] = rows[visited]
@@ -158,7 +159,6 @@ class ShortCurve:
     stretches: Records  # stretch_dt
     held: Records  # held_dt
     marks: Floats  # mark at each bar's close
-    step_ns: int
 
     def rows(self) -> Records:
         """equity_row_dt, one row per boundary of the timeline."""
@@ -167,7 +167,7 @@ class ShortCurve:
         out = np.empty(len(self.visited) + int(self.stretches["n"].sum()), equity_row_dt)
         counts = np.array([len(self.stretches), len(self.held)], dtype=np.int64)
         curve = Curve(self.stretches, self.held, np.zeros(0), counts)
-        write_whole_nb(out, self.visited, len(self.visited), curve, self.marks, self.step_ns)
+        write_whole_nb(out, self.visited, len(self.visited), curve, self.marks)
         return out
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qtsim.core.records import Records, agent_dt, governor_row_dt, transfer_dt
+from qtsim.core.records import Records, agent_dt, doubt_row_dt, governor_row_dt, transfer_dt
 from qtsim.sim.curve import ShortCurve, WholeCurve
 
 
@@ -30,6 +30,7 @@ class Journals:
     account: Records  # account_dt, shape (1,)
     governor: Records = field(default_factory=lambda: np.zeros(0, governor_row_dt))  # its decisions, fired and ended
     transfers: Records = field(default_factory=lambda: np.zeros(0, transfer_dt))  # those that were due
+    doubts: Records = field(default_factory=lambda: np.zeros(0, doubt_row_dt))  # ambiguous bars, by time
     agent: Records = field(default_factory=lambda: np.zeros(0, agent_dt))  # of sizing model rl, as the run left it
     counts: dict[str, int] = field(default_factory=dict)  # signals, holds, nan_points, ...
 

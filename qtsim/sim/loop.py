@@ -27,7 +27,7 @@ from qtsim.core.enums import (
     SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import has_entry_order_nb, is_reversing_nb, waits_unfilled_nb
+from qtsim.core.orders import has_entry_order_nb, is_reversing_nb, is_working_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
@@ -53,6 +53,7 @@ from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
     DENIALS,
+    DOUBTS,
     EQUITIES,
     FILLS,
     GOVERNOR,
@@ -104,6 +105,7 @@ def has_room_nb(journal: Journal, n_symbols: int) -> bool:
         and journal.counts[DECISIONS] + room <= len(journal.decisions)
         and journal.counts[DENIALS] + room <= len(journal.denials)
         and journal.counts[GOVERNOR] + room <= len(journal.governor)
+        and journal.counts[DOUBTS] + room <= len(journal.doubts)
         and journal.counts[EQUITIES] < len(journal.equity)
     )
 
@@ -416,10 +418,13 @@ def obey_outages_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
 
 @kernel
 def needs_no_walk_nb(tape: Tape, book: Book, params: Record) -> bool:
-    """Is nothing open, on bars at whose points nobody looks? Funding of flat symbols is caught up at the boundary."""
+    """Is nothing open or asked for, on bars at whose points nobody looks? Funding is caught up at the boundary."""
     if tape.path_ns == 0 or params["exit"]["monitoring"] == Monitoring.POINTS:
         return False
-    return not any_open_nb(book.positions, 0, len(book.positions))
+    for i in range(len(book.positions)):
+        if book.positions[i]["side"] != Side.NONE or is_working_nb(book.positions[i]):
+            return False
+    return True
 
 
 @kernel
@@ -467,9 +472,9 @@ def walk_to_next_nb(
                     high_first = is_high_nearer_nb(bar)
                     unfold_bar_nb(bar, high_first, slot["has_mark"] == 1, slot["prices"], slot["marks"])
                 continue
-            choose_path_nb(tape, book, trial_book, trial_journal, i, last, ts, diagnose, params)
+            choose_path_nb(tape, book, journal, trial_book, trial_journal, i, last, ts, next_ts, diagnose, params)
     if open_bars > 0:
-        walk_bars_nb(tape, book, journal, ts, 0, n, params)
+        walk_bars_nb(tape, book, journal, ts, next_ts, 0, n, params)
     else:
         due = next_funding_time_nb(tape, book, 0, n, next_ts)
         while due < next_ts:
@@ -636,7 +641,7 @@ def run_nb(
             )
         # the path to the next boundary
         if b + 1 < end and needs_no_walk_nb(tape, book, params):
-            close_flat_bars_nb(tape.bars, book.slots, book.points, ts + tape.path_ns)
+            close_flat_bars_nb(tape.bars, book.slots, book.points, tape.boundaries[b + 1])
         elif b + 1 < end:
             walk_to_next_nb(
                 tape,

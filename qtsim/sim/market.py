@@ -20,6 +20,7 @@ from qtsim.core.records import (
     crowd_dt,
     decision_row_dt,
     denial_row_dt,
+    doubt_row_dt,
     equity_row_dt,
     evaluation_dt,
     exit_decision_dt,
@@ -50,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 
 HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE, NEXT_TRANSFER = range(9)
 COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end", "no_correlation")
-TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, GOVERNOR, ADVANCE = range(8)
+TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, GOVERNOR, DOUBTS, ADVANCE = range(9)
 NO_BAR = -1
 EVENTS_MAX = 16
 """More events than the governor can raise between two moments at which they are written down."""
@@ -119,7 +120,7 @@ class Market(NamedTuple):
     instruments: Records  # instrument_dt, one per symbol
     has_mark: Ints  # 1: mark history
     timeframe_ns: int  # of the signals' bars
-    path_ns: int  # of the path's bars: the same, or less where detail is known; 0: the path is trades
+    path_ns: int  # of the path's bars that state no length of their own; 0: the path is trades
     closes: Records  # close_dt: bars of regime.timeframe
     close_offsets: Ints
     outages: Records  # outage_dt, ascending
@@ -178,6 +179,7 @@ class Journal(NamedTuple):
     funding: Records
     equity: Records
     governor: Records
+    doubts: Records
     counts: Ints
 
 
@@ -211,23 +213,24 @@ def build_market(
     outages: Records | None = None,
     transfers: Records | None = None,
 ) -> Market:
-    """Join the symbols, already in name order, into one market. Bars must lie on one grid of the path.
+    """Join the symbols, already in name order, into one market.
 
-    path_ns: length of the path's bars, where they are finer than the timeframe.
+    The bars of the path lie on one grid: none opens or closes inside another, of any symbol.
+
+    path_ns: length of the path's bars that state none, where they are finer than the timeframe.
     regime_ns: length of the bars behind `closes`, the timeframe's by default. outages: outage_dt, ascending.
     transfers: transfer_dt, by `due`; due and amount are read.
     """
     if [item.symbol for item in inputs] != sorted(item.symbol for item in inputs):
         raise ValueError("symbols must be in name order")
-    opens = np.concatenate([item.bars["ts_open"] for item in inputs]).astype(np.int64)
     length = path_ns or timeframe_ns
-    if len(opens) and len(np.unique(opens % length)) > 1:
-        raise ValueError("bars of all symbols must lie on one grid of the path")
+    bars = _join([item.bars for item in inputs], bar_dt)
+    bars["length"][bars["length"] == 0] = length
+    opens = bars["ts_open"].astype(np.int64)
+    boundaries = _boundaries(opens, opens + bars["length"])
     signals = _join([item.signals for item in inputs], signal_dt)
-    boundaries = np.unique(np.concatenate([opens, opens + length]))
     if path_ns is None:
         signals["ts_close"] = opens + timeframe_ns
-    bars = _join([item.bars for item in inputs], bar_dt)
     bar_offsets = _offsets([len(item.bars) for item in inputs])
     signal_offsets = _offsets([len(item.signals) for item in inputs])
     has_mark = np.array([int(item.has_mark) for item in inputs], dtype=np.int64)
@@ -382,13 +385,21 @@ def new_journal(market: Market, rows: int, *, keep: bool = True, width: int = 1)
         funding=np.zeros(2 * width * len(market.funding) + 8 if keep else 1, funding_row_dt),
         equity=np.zeros(rows if keep else 1, equity_row_dt),
         governor=np.zeros(rows, governor_row_dt),
+        doubts=np.zeros(rows, doubt_row_dt),
         counts=np.array([0] * ADVANCE + [int(keep)], dtype=np.int64),
     )
 
 
 def grown(journal: Journal, room: int) -> Journal:
     """The same journals, each with twice the rows until `room` more fit. Funding has all it can need."""
-    tables = {"trades": TRADES, "fills": FILLS, "decisions": DECISIONS, "denials": DENIALS, "governor": GOVERNOR}
+    tables = {
+        "trades": TRADES,
+        "fills": FILLS,
+        "decisions": DECISIONS,
+        "denials": DENIALS,
+        "governor": GOVERNOR,
+        "doubts": DOUBTS,
+    }
     larger = {}
     for name, count in tables.items():
         rows = getattr(journal, name)
@@ -398,6 +409,15 @@ def grown(journal: Journal, room: int) -> Journal:
     if journal.counts[EQUITIES] >= len(journal.equity):
         larger["equity"] = _doubled(journal.equity)
     return journal._replace(**larger)
+
+
+def _boundaries(opens: Ints, closes: Ints) -> Ints:
+    """Opens and closes, ascending. Errors: ValueError where one lies inside a bar."""
+    boundaries, place = np.unique(np.concatenate([opens, closes]), return_inverse=True)
+    first, last = np.split(place, 2)
+    if (last - first != 1).any():
+        raise ValueError("bars of all symbols must lie on one grid of the path")
+    return boundaries
 
 
 def _offsets(lengths: list[int]) -> Ints:

@@ -389,20 +389,20 @@ class ReferenceBacktest:
             return
         for slots in self.sides_of_symbol:
             if slots[0] in self.paths:
-                self._choose_path(slots, ts)
-        self._walk_bars(range(self.n), ts)
+                self._choose_path(slots, ts, next_ts)
+        self._walk_bars(range(self.n), ts, next_ts)
 
-    def _choose_path(self, slots: list[int], ts: int) -> None:
+    def _choose_path(self, slots: list[int], ts: int, close: int) -> None:
         """One order of the extremes for all slots of a symbol."""
         high_first = bool(is_high_nearer_nb(self.market.bars[self.paths[slots[0]].row]))
         asks = self.path_model != PathModel.NEAREST or self.diagnose
-        close = ts + self.market.path_ns
         if asks and any(self._bar_may_act(i, close) for i in slots):
-            low, low_states = self._try_path(slots, False, ts)
-            high, high_states = self._try_path(slots, True, ts)
+            low, low_states = self._try_path(slots, False, ts, close)
+            high, high_states = self._try_path(slots, True, ts, close)
             doubted = [i for i in slots if low_states[i] != high_states[i]]
             self.session.positions["path_doubt"][doubted] = 1
-            self.session.counts["ambiguous_bars"] += bool(doubted)
+            if doubted:
+                self._doubt_bar(slots[0])
             if self.path_model == PathModel.ADVERSE:
                 high_first = high < low
             elif self.path_model == PathModel.FAVOURABLE:
@@ -410,6 +410,13 @@ class ReferenceBacktest:
         elif self.path_model != PathModel.NEAREST:
             high_first = False
         self._unfold(slots, high_first)
+
+    def _doubt_bar(self, i: int) -> None:
+        """Note that the order of the extremes of a symbol's bar matters."""
+        self.session.counts["ambiguous_bars"] += 1
+        bar, row = self.market.bars[self.paths[i].row], self.session.journal.new("doubts")
+        row["ts"], row["length"], row["symbol"] = bar["ts_open"], bar["length"], self.session.symbol_of(i)
+        self.session.journal.keep("doubts", row)
 
     def _bar_may_act(self, i: int, close: int) -> bool:
         position = self.session.positions[i]
@@ -443,14 +450,14 @@ class ReferenceBacktest:
                 return True
         return False
 
-    def _try_path(self, slots: list[int], high_first: bool, ts: int) -> tuple[float, dict[int, ExitState]]:
+    def _try_path(self, slots: list[int], high_first: bool, ts: int, close: int) -> tuple[float, dict[int, ExitState]]:
         """Equity of the open trades and exit states at the close in one order; everything is put back afterwards."""
         kept = self._snapshot()
         held = [i for i in slots if self.session.is_open(i)]
         waiting = [i for i in slots if i not in held and waits_unfilled_nb(self.session.positions[i])]
         self.session.is_trial = True
         self._unfold(slots, high_first)
-        self._walk_bars(slots, ts)
+        self._walk_bars(slots, ts, close)
         self.session.is_trial = False
         positions, points = self.session.positions, self.session.points
         held = sorted([*held, *(i for i in waiting if positions[i]["order_filled"] > 0)])
@@ -494,14 +501,14 @@ class ReferenceBacktest:
             path = self.paths[i]
             unfold_bar_nb(self.market.bars[path.row], high_first, self.has_mark[i], path.prices, path.marks)
 
-    def _walk_bars(self, symbols: Any, ts: int) -> None:
-        length = self.market.path_ns
+    def _walk_bars(self, symbols: Any, ts: int, close: int) -> None:
+        length = close - ts
         for i in symbols:
             if i in self.paths:
                 self.paths[i].next_cycle = next_multiple_nb(ts, self.interval_ns)
         for segment in range(SEGMENTS):
             start, end = segment_time_nb(ts, length, segment), segment_time_nb(ts, length, segment + 1)
-            self._walk_segment(list(symbols), segment, start, end, ts + length)
+            self._walk_segment(list(symbols), segment, start, end, close)
 
     def _walk_segment(self, symbols: list[int], segment: int, start: int, end: int, close: int) -> None:
         walking = [i for i in symbols if i in self.paths]

@@ -25,6 +25,7 @@ from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
     DENIALS,
+    DOUBTS,
     EQUITIES,
     FILLS,
     FUNDINGS,
@@ -50,7 +51,7 @@ Progress = Callable[[int, int], None]
 CHUNK = 20_000
 """Boundaries between two progress reports; Ctrl-C is obeyed there."""
 FIRST_ROWS = 512
-JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor", "transfers")
+JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor", "transfers", "doubts")
 COMPARED = (*JOURNALLED, "positions", "account", "agent")
 
 
@@ -148,9 +149,9 @@ class CompiledRun:
                 stretches=self.curve.stretches[: self.curve.counts[STRETCHES]].copy(),
                 held=self.curve.held[: self.curve.counts[HELD]].copy(),
                 marks=self.market.bar_index.marks,
-                step_ns=self.market.path_ns,
             ),
             governor=journal.governor[: counts[GOVERNOR]].copy(),
+            doubts=journal.doubts[: counts[DOUBTS]].copy(),
             transfers=self.book.transfers[: self.book.counters[NEXT_TRANSFER]].copy(),
             positions=self.book.positions.copy(),
             account=self.book.account.copy(),

@@ -32,6 +32,7 @@ from qtsim.core.enums import (
 )
 from qtsim.core.exit_brain import nearest_triggers_nb, turns_choppy_nb
 from qtsim.core.guards import is_crash_nb, is_stale_nb
+from qtsim.core.orders import is_working_nb
 from qtsim.core.records import NEVER, Record, Records
 from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, has_order_nb, remember_evaluation_nb
 from qtsim.core.signal_rules import request_rule_nb, requested_side_nb
@@ -47,6 +48,7 @@ from qtsim.sim.curve import (
     has_curve_room_nb,
     mark_held_nb,
 )
+from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.index import (
     BLOCK,
     ENTRY,
@@ -139,7 +141,7 @@ def due_time_nb(tape: Tape, book: Book, params: Record) -> int:
 @kernel
 def is_calm_nb(slot: Record, position: Record, point: Record, params: Record) -> bool:
     """Would a cycle of the open position do nothing but compare prices with triggers, and follow a trail?"""
-    if slot["looked"] == 0 or has_order_nb(position):
+    if slot["looked"] == 0 or has_order_nb(position) or position["leg_waits"] == 1:
         return False
     if position["trail_active"] == 1 and position["trail_mode"] == TrailMode.LADDER:
         return False
@@ -279,9 +281,12 @@ def first_touch_nb(
 
 @kernel
 def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
-    """Boundaries from `b` on, at most m, before anything is due or a symbol's bars begin, pause or end."""
+    """Boundaries from `b` on, at most m, before anything is due or a symbol's bars begin, pause or end.
+
+    They are as far apart as the first two; where finer bars are mixed in, bars of one length at a time are quiet.
+    """
     ts = tape.boundaries[b]
-    step = tape.path_ns
+    step = tape.boundaries[b + 1] - ts
     m = min(m, count_before_nb(ts, step, due_time_nb(tape, book, params)))
     while m > 0 and tape.boundaries[b + m] - ts != m * step:
         m //= 2
@@ -291,6 +296,8 @@ def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, param
         slot = book.slots[i]
         position = book.positions[i]
         row = slot["next_bar"]
+        if is_working_nb(position):
+            return 0
         if position["side"] != Side.NONE:
             m = bound_by_funding_nb(tape.funding, slot, ts, step, m, params)
         if row >= slot["bars_end"] or tape.bars[row]["ts_open"] != ts:
@@ -386,7 +393,7 @@ def follow_trail_nb(
 def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
     """Boundaries from `b` on, at most m, before the bar in which an open position may meet a trigger."""
     ts = tape.boundaries[b]
-    step = tape.path_ns
+    step = tape.boundaries[b + 1] - ts
     for i in range(len(book.slots)):
         slot = book.slots[i]
         position = book.positions[i]
@@ -438,11 +445,12 @@ def equity_floor_nb(governor: Record, params: Record) -> float:
 
 
 @kernel
-def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, n: int) -> None:
+def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, n: int) -> None:
     """Write down, still uncounted, what is held over the stretch of n boundaries from `ts` on."""
     stretch = curve.stretches[curve.counts[STRETCHES]]
     at = curve.counts[HELD]
     stretch["ts"] = ts
+    stretch["step"] = step
     stretch["n"] = n
     stretch["wallet"] = book.account[0]["wallet"]
     stretch["margin"] = margin_used_nb(book.positions)
@@ -542,11 +550,11 @@ def pass_slot_nb(
     instrument: Record,
     counters: np.ndarray,
     ts: int,
+    step: int,
     m: int,
     params: Record,
 ) -> None:
     """Leave one symbol as m quiet bars from `ts` on leave it."""
-    step = tape.path_ns
     close = ts + m * step
     is_open = position["side"] != Side.NONE
     slot["looked"] = 0
@@ -575,6 +583,7 @@ def pass_slot_nb(
         show_signal_nb(point, tape.signals[known - 1], shown_at_nb(ts, step, tape.signals[known - 1]["ts_close"]))
     bar = tape.bars[last]
     point["half_spread"] = bar["half_spread"]
+    point["room"] = room_lots_nb(bar["volume"], instrument, params["sim"])
     set_point_nb(point, close, bar["close"], bar["mark_close"] if slot["has_mark"] == 1 else bar["close"])
     if is_open:
         slot["looked"] = 1
@@ -585,9 +594,10 @@ def pass_slot_nb(
 
 
 @kernel
-def deny_requests_nb(tape: Tape, index: Index, book: Book, journal: Journal, ts: int, params: Record) -> None:
+def deny_requests_nb(
+    tape: Tape, index: Index, book: Book, journal: Journal, ts: int, step: int, params: Record
+) -> None:
     """Write down every request that an open position has refused since `ts`, by time, then in symbol order."""
-    step = tape.path_ns
     while True:
         chosen = NO_SLOT
         earliest = NEVER_DUE
@@ -641,7 +651,8 @@ def pass_quiet_bars_nb(
     if m == 0:
         return b
     ts = tape.boundaries[b]
-    begin_stretch_nb(curve, tape, book, ts, m)
+    step = tape.boundaries[b + 1] - ts
+    begin_stretch_nb(curve, tape, book, ts, step, m)
     m, lowest = bound_by_equity_nb(curve, index.marks, equity_floor_nb(book.governor[0], params))
     if m == 0:
         return b
@@ -649,7 +660,7 @@ def pass_quiet_bars_nb(
     account = book.account[0]
     account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(book.positions) / lowest)
     if params["gates"]["enabled"] == 1:
-        remember_nb(book.governor[0], book.history, curve.scratch, ts, tape.path_ns, m)
+        remember_nb(book.governor[0], book.history, curve.scratch, ts, step, m)
     for i in range(n):
         pass_slot_nb(
             tape,
@@ -660,8 +671,9 @@ def pass_quiet_bars_nb(
             tape.instruments[i],
             book.counters,
             ts,
+            step,
             m,
             params,
         )
-    deny_requests_nb(tape, index, book, journal, ts, params)
+    deny_requests_nb(tape, index, book, journal, ts, step, params)
     return b + m

@@ -125,8 +125,9 @@ def follow_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params:
         if slot["bar"] != NO_BAR:
             bar = tape.bars[slot["bar"]]
             unfold_bar_nb(bar, is_high_nearer_nb(bar), slot["has_mark"] == 1, slot["prices"], slot["marks"])
-            walk_bars_nb(tape, book, journal, now, i, i + 1, params)
-            now += tape.path_ns
+            close = now + bar["length"]
+            walk_bars_nb(tape, book, journal, now, close, i, i + 1, params)
+            now = close
             if params["exit"]["monitoring"] == Monitoring.INTERVAL:
                 look_at_last_close_nb(tape, book, journal, now, i, i + 1, params)
             replay_close_nb(tape, book, journal, i, now, params)

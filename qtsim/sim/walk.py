@@ -15,7 +15,7 @@ from qtsim.core.orders import has_exit_sent_nb, is_in_reach_nb, is_working_nb, n
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
 from qtsim.sim.fills import order_band_nb
-from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, HOLDS, NO_BAR, Book, Ints, Journal, Tape
+from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, DOUBTS, HOLDS, NO_BAR, Book, Ints, Journal, Tape
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -542,12 +542,12 @@ def walk_bars_nb(
     book: Book,
     journal: Journal,
     ts_open: int,
+    close: int,
     first: int,
     last: int,
     params: Record,
 ) -> None:
     """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
-    close = ts_open + tape.path_ns
     blind = book.governor[0]["blind"]
     if may_pass_nb(tape.bars, tape.funding, book.slots, book.positions, book.points, close, first, last, blind, params):
         for i in range(first, last):
@@ -559,8 +559,8 @@ def walk_bars_nb(
         # a cycle at the close is the next open's, where there is one
         book.slots[i]["next_cycle"] = next_multiple_nb(ts_open, interval_ns)
     for segment in range(SEGMENTS):
-        start = segment_time_nb(ts_open, tape.path_ns, segment)
-        end = segment_time_nb(ts_open, tape.path_ns, segment + 1)
+        start = segment_time_nb(ts_open, close - ts_open, segment)
+        end = segment_time_nb(ts_open, close - ts_open, segment + 1)
         walk_segment_nb(tape, book, journal, segment, start, end, close, first, last, params)
 
 
@@ -594,6 +594,7 @@ def try_order_nb(
     last: int,
     high_first: bool,
     ts_open: int,
+    close: int,
     params: Record,
 ) -> float:
     """Walk a copy of the symbol's bar in the given order, all else as at the open.
@@ -602,7 +603,7 @@ def try_order_nb(
     """
     copy_symbol_nb(book, trial_book, first, last, params)
     unfold_slots_nb(tape, trial_book, first, last, high_first)
-    walk_bars_nb(tape, trial_book, trial_journal, ts_open, first, last, params)
+    walk_bars_nb(tape, trial_book, trial_journal, ts_open, close, first, last, params)
     equity = 0.0
     for i in range(first, last):
         if book.positions[i]["side"] != Side.NONE or has_opened_nb(book.positions[i], trial_book.positions[i]):
@@ -698,14 +699,28 @@ def bar_may_act_nb(tape: Tape, book: Book, i: int, close: int, params: Record) -
 
 
 @kernel
+def doubt_bar_nb(tape: Tape, book: Book, journal: Journal, i: int) -> None:
+    """Note that the order of the extremes of a symbol's bar matters."""
+    book.counters[AMBIGUOUS_BARS] += 1
+    bar = tape.bars[book.slots[i]["bar"]]
+    row = journal.doubts[journal.counts[DOUBTS]]
+    row["ts"] = bar["ts_open"]
+    row["length"] = bar["length"]
+    row["symbol"] = book.slots[i]["symbol"]
+    journal.counts[DOUBTS] += 1
+
+
+@kernel
 def choose_path_nb(
     tape: Tape,
     book: Book,
+    journal: Journal,
     trial_book: Book,
     trial_journal: Journal,
     first: int,
     last: int,
     ts_open: int,
+    close: int,
     diagnose: bool,
     params: Record,
 ) -> None:
@@ -717,7 +732,6 @@ def choose_path_nb(
     """
     path = params["sim"]["path"]
     high_first = is_high_nearer_nb(tape.bars[book.slots[first]["bar"]])
-    close = ts_open + tape.path_ns
     matters = False
     if path != PathModel.NEAREST or diagnose:
         for i in range(first, last):
@@ -726,10 +740,10 @@ def choose_path_nb(
             if book.positions[i]["side"] != Side.NONE and bar_may_act_nb(tape, book, i, close, params):
                 matters = True
     if matters:
-        low = try_order_nb(tape, book, trial_book, trial_journal, first, last, False, ts_open, params)
+        low = try_order_nb(tape, book, trial_book, trial_journal, first, last, False, ts_open, close, params)
         low_first = exit_state_nb(trial_book.positions[first])
         low_last = exit_state_nb(trial_book.positions[last - 1])
-        high = try_order_nb(tape, book, trial_book, trial_journal, first, last, True, ts_open, params)
+        high = try_order_nb(tape, book, trial_book, trial_journal, first, last, True, ts_open, close, params)
         differs_first = low_first != exit_state_nb(trial_book.positions[first])
         differs_last = low_last != exit_state_nb(trial_book.positions[last - 1])
         if differs_first:
@@ -737,7 +751,7 @@ def choose_path_nb(
         if differs_last:
             book.positions[last - 1]["path_doubt"] = 1
         if differs_first or differs_last:
-            book.counters[AMBIGUOUS_BARS] += 1
+            doubt_bar_nb(tape, book, journal, first)
         if path == PathModel.ADVERSE:
             high_first = high < low
         elif path == PathModel.FAVOURABLE:

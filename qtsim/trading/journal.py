@@ -8,6 +8,7 @@ from qtsim.core.records import (
     Records,
     decision_row_dt,
     denial_row_dt,
+    doubt_row_dt,
     equity_row_dt,
     fill_row_dt,
     funding_row_dt,
@@ -25,6 +26,7 @@ KINDS: dict[str, np.dtype[np.void]] = {
     "equity": equity_row_dt,
     "governor": governor_row_dt,
     "transfers": transfer_dt,
+    "doubts": doubt_row_dt,
 }
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from qtsim.app.path import detail_rows
 from qtsim.core.enums import ExitPolicy
-from qtsim.core.records import Records, close_dt
+from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, signal_dt
 from qtsim.sim.market import SymbolInput, build_market
 from qtsim.sim.run import first_difference
-from tests.generated import HOUR, Case, cases
+from tests.generated import HOUR, Case, cases, instrument
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 COARSE = 4 * HOUR
@@ -39,6 +39,47 @@ def with_coarse_signals(case: Case) -> Case:
 def test_both_drivers_agree_on_a_finer_path(case: Case) -> None:
     finer = with_coarse_signals(case)
     assert first_difference(finer.compiled(), finer.reference()) is None
+
+
+def partly_refined(case: Case, keeps: int) -> Case:
+    """The case of `with_coarse_signals` with hours in some bars of four hours, and the whole bar elsewhere.
+
+    keeps: bit k says whether bar k, k + 16, ... stays in hours. A bar that lacks hours of some symbol stays so too.
+    """
+    blocks = [item.bars["ts_open"] // COARSE for item in case.inputs]
+    counts = [np.unique(own, return_counts=True) for own in blocks]
+    torn = {int(block) for found, count in counts for block in found[count < 4]}
+    fine = {int(block) for own in blocks for block in own if keeps >> int(block % 16) & 1} | torn
+    inputs = []
+    for item, own in zip(with_coarse_signals(case).inputs, blocks, strict=True):
+        inside = np.isin(own, list(fine))
+        hours, whole = item.bars[inside], item.bars[~inside].reshape(-1, 4)
+        made = whole[:, 0].copy()
+        made["length"] = COARSE
+        for prefix in ("", "mark_"):
+            made[f"{prefix}high"] = whole[f"{prefix}high"].max(axis=1)
+            made[f"{prefix}low"] = whole[f"{prefix}low"].min(axis=1)
+            made[f"{prefix}close"] = whole[f"{prefix}close"][:, -1]
+        bars = np.concatenate([hours, made])
+        inputs.append(replace(item, bars=bars[np.argsort(bars["ts_open"])]))
+    market = build_market(inputs, COARSE, path_ns=HOUR)
+    return replace(case, market=market._replace(transfers=case.market.transfers), inputs=inputs)
+
+
+@RELAXED
+@given(cases(transfers=True, max_bars=120), st.integers(0, 2**16 - 1))
+def test_both_drivers_agree_where_some_bars_are_finer(case: Case, keeps: int) -> None:
+    mixed = partly_refined(case, keeps)
+    assert first_difference(mixed.compiled(), mixed.reference()) is None
+
+
+def test_a_bar_that_opens_inside_another_is_refused() -> None:
+    bars = np.zeros(3, bar_dt)
+    bars["ts_open"] = [0, HOUR, COARSE]
+    bars["length"] = [COARSE, HOUR, COARSE]
+    item = SymbolInput("AAA", bars, np.zeros(0, signal_dt), np.zeros(0, funding_dt), instrument(), False)
+    with pytest.raises(ValueError, match="one grid"):
+        build_market([item], COARSE, path_ns=HOUR)
 
 
 @RELAXED

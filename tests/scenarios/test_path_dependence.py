@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.candles import Row, play, symbol
+from tests.scenarios.candles import HOUR, START, Row, play, symbol
 
 FLAT: Row = (100, 100, 100, 100)
 BRACKET: dict[str, Any] = {"exit__policy": "bracket", "exit__bracket__tp": 0.03, "exit__bracket__sl": 0.03}
@@ -41,13 +41,22 @@ def test_exits_that_depend_on_the_path(rows: list[Row], settings: dict[str, Any]
     assert [int(fill["path_dependent"]) for fill in story.journals.fills[1:]] == depends
 
 
+def test_ambiguous_bars_are_listed() -> None:
+    """Both levels lie in the second bar of the second symbol; the first symbol meets one of them."""
+    both = symbol([FLAT, (100, 104, 96, 100)], name="BBB", long=[0])
+    story = play(symbol([FLAT, (100, 104, 99, 100)], long=[0]), both, **BRACKET)
+    doubts = story.journals.doubts
+    assert [(int(row["ts"]), int(row["length"]), int(row["symbol"])) for row in doubts] == [(START + HOUR, HOUR, 1)]
+    assert story.journals.counts["ambiguous_bars"] == 1
+
+
 def test_funding_inside_a_bar_makes_no_exit_depend_on_the_path() -> None:
     """At a third of the bar the path is at 99 or at 101: the payment differs with the order, the exits do not."""
     rows = [FLAT, (100, 101, 99, 100), (100, 104, 100, 104)]
     story = play(symbol(rows, long=[0], funding=[(1 + 1 / 3, 0.01)]), **BRACKET)
     assert story.reasons == ["tp1"]
     assert not story.journals.fills["path_dependent"].any()
-    assert story.journals.counts["ambiguous_bars"] == 0
+    assert story.journals.counts["ambiguous_bars"] == len(story.journals.doubts) == 0
 
 
 @pytest.mark.parametrize(("path", "paid"), [("nearest", -4.95), ("adverse", -5.05), ("favourable", -4.95)])

@@ -162,6 +162,19 @@ def test_exposure_counts_overlapping_positions_once() -> None:
     assert m.exposure_time(hours, trades, still_open) == pytest.approx(0.5)  # 1 to 4, 6 to 7, 9 to 10 of ten hours
 
 
+def mean_equity(equity: pd.Series[float]) -> float:
+    """The value of each mark stands until the next one, so a mark twice as long counts twice."""
+    seconds = equity.index.to_series().diff().dt.total_seconds().to_numpy()[1:]
+    return float((equity.to_numpy()[:-1] * seconds).sum() / seconds.sum())
+
+
+def test_the_mean_of_marks_that_are_not_evenly_spaced() -> None:
+    """10 stands for an hour, 40 for two."""
+    ts = START + np.array([0, 1, 3]) * m.HOUR_NS
+    assert m.mean_over_time(ts, np.array([10.0, 40.0, 7.0])) == 30.0
+    assert m.mean_over_time(ts[:1], np.array([10.0])) == 10.0
+
+
 def test_money_figures_are_the_sums_of_the_frames() -> None:
     result = made_result(symbols=("BTCUSDT", "ETHUSDT"))
     metrics, trades, fills = result.metrics, result.trades, result.fills
@@ -179,7 +192,7 @@ def test_money_figures_are_the_sums_of_the_frames() -> None:
         "Fees": fills["fee"].sum(),
         "Slippage": fills["slippage"].sum(),
         "Funding": result.funding["amount"].sum(),
-        "Turnover": (fills["qty"] * fills["price"]).sum() / result.equity["equity"].mean(),
+        "Turnover": (fills["qty"] * fills["price"]).sum() / mean_equity(result.equity["equity"]),
         "Max Margin Use": (result.equity["margin"] / result.equity["equity"]).max(),
         "Min Distance to Liquidation": trades["min_liq_distance"].min(),
         "Net Profit": trades["pnl"].sum(),
