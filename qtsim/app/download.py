@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
 from qtsim.app.api import open_store
 from qtsim.app.backtest import Stage
 from qtsim.app.credentials import Credentials, read_credentials
@@ -15,12 +18,18 @@ from qtsim.app.workspace import Workspace
 from qtsim.config.layers import Resolved
 from qtsim.data.download import archive, rest_ccxt
 from qtsim.data.download.fetch import check_url
+from qtsim.data.download.plan import Span, union
 from qtsim.data.download.report import DownloadReport
 from qtsim.data.download.rest import Rest
 from qtsim.data.download.run import Request, Sources, download
+from qtsim.data.store import Store
 from qtsim.data.symbols import is_delivery_date, normalize_symbol
-from qtsim.data.timeframes import format_ts, parse_timerange
+from qtsim.data.timeframes import format_ts, parse_timerange, timeframe_ns
 from qtsim.errors import UsageError
+from qtsim.results.ambiguity import FINEST, coarser_than
+from qtsim.results.result import RunInfo
+from qtsim.results.run_folder import find_run, read_ambiguous, read_manifest
+from qtsim.results.tables import times_ns
 
 KINDS = ("bars", "mark", "funding", "trades")
 DEFAULT_KINDS = ("bars", "mark", "funding")
@@ -48,7 +57,10 @@ class Wanted:
     trades: bool = False
     recheck: bool = False
     archives_only: bool = False
-    rules: bool = True
+    rules: bool | None = None
+    """Refresh the rules of the symbols; None: yes, unless `ambiguous` is asked for, whose run had its own."""
+    ambiguous: str | None = None
+    """A run: finer bars for its ambiguous bars alone."""
 
 
 def download_data(
@@ -58,19 +70,14 @@ def download_data(
     moment = time.time_ns() if now is None else now
     settings = resolved.settings.data
     store = open_store(workspace, resolved)
-    start, end = _period(resolved, wanted, moment)
-    request = Request(
-        symbols=_symbols(wanted.symbols or resolved.settings.run.symbols, store.symbols()),
-        timeframes=tuple(
-            dict.fromkeys(archive.check_interval(one) for one in wanted.timeframes or [resolved.settings.run.timeframe])
-        ),
-        kinds=_kinds(wanted),
-        start=start,
-        end=end,
-        recheck=wanted.recheck,
-        rules=wanted.rules,
+    request = (
+        _request_for_ambiguous(workspace, wanted, moment)
+        if wanted.ambiguous is not None
+        else _request(resolved, wanted, store, moment)
     )
-    credentials = Credentials() if wanted.archives_only or not wanted.rules else read_credentials()
+    if request is None:
+        return DownloadReport(notes=[f"{wanted.ambiguous} has no ambiguous bars: there is nothing to download"])
+    credentials = Credentials() if wanted.archives_only or not request.rules else read_credentials()
     rest_url = check_url("data.rest_url", settings.rest_url or rest_ccxt.VENUE_URL)
 
     def open_rest() -> AbstractContextManager[Rest]:
@@ -91,6 +98,84 @@ def download_data(
         timeout_s=settings.download.timeout_s,
     )
     return download(store, request, sources, now=moment, on_bad_rows=settings.on_bad_rows, stage=stage)
+
+
+def _request(resolved: Resolved, wanted: Wanted, store: Store, now: int) -> Request:
+    """All of a period."""
+    start, end = _period(resolved, wanted, now)
+    return Request(
+        symbols=_symbols(wanted.symbols or resolved.settings.run.symbols, store.symbols()),
+        timeframes=_timeframes(wanted.timeframes or [resolved.settings.run.timeframe]),
+        kinds=_kinds(wanted),
+        start=start,
+        end=end,
+        recheck=wanted.recheck,
+        rules=wanted.rules is not False,
+    )
+
+
+def _request_for_ambiguous(workspace: Workspace, wanted: Wanted, now: int) -> Request | None:
+    """The finer bars of a run's ambiguous bars; None where it has none of the symbols and the period asked for.
+
+    Errors: UsageError where finer bars are not what they need.
+    """
+    folder = find_run(workspace.runs, str(wanted.ambiguous))
+    manifest = read_manifest(folder)
+    ambiguous, info = read_ambiguous(folder, manifest), RunInfo.from_dict(manifest["info"])
+    flag = f"--ambiguous {folder.name}"
+    if ambiguous is None:
+        raise UsageError(f"{flag}: this run is of a version that listed none; qtsim backtest --from {folder.name} does")
+    if info.is_synthetic:
+        raise UsageError(f"{flag}: it ran on the generated market, which no exchange has")
+    kinds = _kinds(wanted) if wanted.kinds is not None else ()
+    others = [*(["trades"] if wanted.trades else []), *(kind for kind in kinds if kind not in ("bars", "mark"))]
+    if others:
+        raise UsageError(f"{flag} gets finer bars (--kinds bars,mark), not {', '.join(dict.fromkeys(others))}")
+    kept = _asked_for(ambiguous, wanted, flag)
+    if not len(kept):
+        return None
+    timeframes = _timeframes(wanted.timeframes or [FINEST])
+    for timeframe in timeframes:
+        if not len(coarser_than(kept, timeframe)):
+            held = ", ".join(sorted(set(kept["timeframe"])))
+            shorter = "leave it out" if timeframe != FINEST else "only trades settle those: --set sim.mode=ticks"
+            raise UsageError(f"{flag}: its ambiguous bars are {held} and do not consist of {timeframe} bars; {shorter}")
+    coarse = pd.concat([coarser_than(kept, timeframe) for timeframe in timeframes]).drop_duplicates()
+    return Request(
+        symbols=tuple(sorted(set(coarse["symbol"]))),
+        timeframes=timeframes,
+        kinds=kinds or ("bars", *(["mark"] if info.mark.startswith("history") else [])),
+        recheck=wanted.recheck,
+        rules=wanted.rules is True,
+        spans={str(symbol): _spans_of(bars) for symbol, bars in coarse.groupby("symbol")},
+    )
+
+
+def _asked_for(ambiguous: pd.DataFrame, wanted: Wanted, flag: str) -> pd.DataFrame:
+    """The ambiguous bars of the symbols and the period that the command line names."""
+    if wanted.symbols and list(wanted.symbols) != ["all"]:
+        ambiguous = ambiguous[ambiguous["symbol"].isin([normalize_symbol(name) for name in wanted.symbols])]
+    if not wanted.timerange:
+        return ambiguous
+    try:
+        start, end = parse_timerange(wanted.timerange)
+    except UsageError as error:
+        raise UsageError(f"{flag} --timerange: {error}") from None
+    opens = times_ns(ambiguous["time"])
+    kept: pd.DataFrame = ambiguous[(opens >= (start or 0)) & (opens < (end or np.iinfo(np.int64).max))]
+    return kept
+
+
+def _spans_of(ambiguous: pd.DataFrame) -> list[Span]:
+    """The time of each bar, neighbours as one."""
+    opens = times_ns(ambiguous["time"])
+    lengths = [timeframe_ns(name) for name in ambiguous["timeframe"]]
+    return union((int(start), int(start) + length) for start, length in zip(opens, lengths, strict=True))
+
+
+def _timeframes(names: Sequence[str]) -> tuple[str, ...]:
+    """Lengths of bars that the archives have, each once."""
+    return tuple(dict.fromkeys(archive.check_interval(one) for one in names))
 
 
 def _period(resolved: Resolved, wanted: Wanted, now: int) -> tuple[int | None, int | None]:

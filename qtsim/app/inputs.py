@@ -218,18 +218,27 @@ def add_stored_detail(inputs: RunInputs, store: Store, settings: Settings) -> No
     """
     name = settings.data.detail_timeframe
     for kind in ("bars", "mark"):
-        found = {
-            symbol: store.read_bars(symbol, name, inputs.start_ns, inputs.end_ns, kind=kind)
+        stored = [
+            symbol
             for symbol, item in inputs.symbols.items()
             if (item.detail if kind == "bars" else item.detail_mark) is None
             and store.find(symbol, name, kind) is not None
-        }
-        set_detail(inputs, found, settings, kind=kind)
+        ]
+        found = {symbol: _of_period(store.read_bars(symbol, name, kind=kind), inputs) for symbol in stored}
+        # a symbol whose finer bars lie outside the period has none, as one of which none are stored
+        set_detail(inputs, {symbol: frame for symbol, frame in found.items() if len(frame)}, settings, kind=kind)
     if all(item.detail is None or not len(item.detail) for item in inputs.symbols.values()):
         raise DataError(
             f"there are no {name} bars of {', '.join(inputs.symbols)} in the period; import them with "
-            f"qtsim data import PATH, download them with qtsim data download -i {name}, or leave --detail out"
+            f"qtsim data import PATH, download them with qtsim data download -i {name} (after a run, with --ambiguous "
+            "RUN, those of its ambiguous bars alone), or leave --detail out"
         )
+
+
+def _of_period(frame: pd.DataFrame, inputs: RunInputs) -> pd.DataFrame:
+    """The rows of the traded period, maybe none."""
+    times = times_of(frame)
+    return frame.iloc[np.searchsorted(times, inputs.start_ns) : np.searchsorted(times, inputs.end_ns)]
 
 
 def refined_bars(inputs: RunInputs) -> Times:

@@ -12,18 +12,29 @@ import numpy as np
 from qtsim.app.backtest import Stage
 from qtsim.config.settings import Settings
 from qtsim.data.detail import contradictions
+from qtsim.data.download.ledger import FILE, FOLDER, Ledger
+from qtsim.data.download.plan import Span, without
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import Instrument, load_instruments
 from qtsim.data.passport import bars_passport, data_passport, funding_passport
 from qtsim.data.quality import check_bars
 from qtsim.data.resample import divides
-from qtsim.data.store import ALL_SYMBOLS, Store, StoredSeries
+from qtsim.data.store import ALL_SYMBOLS, SeriesKey, Store, StoredSeries
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.ticks.passport import ticks_passport
 from qtsim.data.ticks.store import KINDS as TICK_KINDS
 from qtsim.data.ticks.store import TickStore, range_text
-from qtsim.data.timeframes import format_ts, grid_anchor_ns, normalize_timeframe, parse_timerange, timeframe_ns
+from qtsim.data.timeframes import (
+    format_ts,
+    grid_anchor_ns,
+    normalize_timeframe,
+    parse_timerange,
+    timeframe_ns,
+)
 from qtsim.errors import DataError, UsageError
+
+SOME_ALONE = "only some were asked for (qtsim data download --ambiguous)"
+OUTSIDE = "lie outside what was asked for (qtsim data download --ambiguous)"
 
 
 @dataclass(frozen=True)
@@ -202,9 +213,11 @@ def _compare_timeframes(
         if timeframe in (None, detail.timeframe, coarse.timeframe)
     ]
     found = []
+    ledger = Ledger(store.folder / FOLDER / FILE)
     for done, (coarse, detail) in enumerate(pairs):
         stage(f"comparing {coarse.key} with {detail.timeframe}", done, len(pairs))
-        one = _compare(store, coarse, detail, period, table.get(coarse.symbol))
+        is_chosen = bool(ledger.chosen(str(detail.key)))
+        one = _compare(store, coarse, detail, period, table.get(coarse.symbol), is_chosen=is_chosen)
         found += [one] if one else []
     return found
 
@@ -215,10 +228,13 @@ def _compare(
     detail: StoredSeries,
     period: tuple[int | None, int | None],
     instrument: Instrument | None,
+    *,
+    is_chosen: bool,
 ) -> Comparison | None:
     """Compare the coarse bars of the time in which there are finer ones; None where there is nothing to compare.
 
-    Without known rules of the symbol every difference above rounding counts.
+    Without known rules of the symbol every difference above rounding counts. is_chosen: single finer bars were asked
+    for.
     """
     coarse_ns, detail_ns = timeframe_ns(coarse.timeframe), timeframe_ns(detail.timeframe)
     anchor = grid_anchor_ns(coarse_ns)
@@ -245,7 +261,7 @@ def _compare(
         compared=found.compared,
         differing=int(found.differing.index.nunique()),
         incomplete=len(found.incomplete),
-        text=found.describe(),
+        text=found.describe() + (f": {SOME_ALONE}" if is_chosen and len(found.incomplete) else ""),
     )
 
 
@@ -262,13 +278,19 @@ def _describe_bars(
     problems: list[str] = []
     absent: list[UsageError] = []
     table = load_instruments(settings.data.venue, store.folder)
+    ledger = Ledger(store.folder / FOLDER / FILE)
     for done, (symbol, bars) in enumerate(wanted):
         stage(f"checking {symbol} {bars}", done, len(wanted))
         try:
             found = data_passport(store, [symbol], bars, *period, table)
             for passport in found:
                 if passport["kind"] in ("bars", "mark"):
-                    passport["gap_list"] = _gaps(store, symbol, bars, passport["kind"], *period)
+                    gaps = _gaps(store, symbol, bars, passport["kind"], *period)
+                    passport["gap_list"] = [
+                        {"from": format_ts(start), "to": format_ts(end), "missing": missing}
+                        for start, end, missing in gaps
+                    ]
+                    _add_chosen(passport, [(start, end) for start, end, _ in gaps], ledger)
             # funding is the same beside every timeframe of its symbol
             passports += [passport for passport in found if passport not in passports]
         except DataError as error:
@@ -278,6 +300,17 @@ def _describe_bars(
                 raise
             absent.append(error)
     return _Described(passports, problems, absent)
+
+
+def _add_chosen(passport: dict[str, Any], gaps: Sequence[Span], ledger: Ledger) -> None:
+    """Say of a series of which single bars were asked for how much of what is missing nobody wanted."""
+    key = SeriesKey(passport["kind"], passport["symbol"], passport["timeframe"])
+    spans = ledger.chosen(str(key))
+    if not spans or not gaps:
+        return
+    unwanted = sum(end - start for start, end in without(gaps, spans)) // timeframe_ns(key.timeframe)
+    passport["missing_not_asked_for"] = unwanted
+    passport["longest_gap"] += f"; {unwanted:,} of the missing {OUTSIDE}"
 
 
 def _describe_alone(store: Store, entry: StoredSeries) -> dict[str, Any]:
@@ -317,8 +350,7 @@ def _wanted(
 
 def _gaps(
     store: Store, symbol: str, timeframe: str, kind: str, start: int | None, end: int | None
-) -> list[dict[str, Any]]:
+) -> Sequence[tuple[int, int, int]]:
     """Each gap: first missing bar, next bar there is, bars missing."""
     frame = store.read_bars(symbol, timeframe, start, end, kind)
-    report = check_bars(frame, timeframe_ns(timeframe), symbol=symbol)[1]
-    return [{"from": format_ts(a), "to": format_ts(b), "missing": n} for a, b, n in report.gaps]
+    return check_bars(frame, timeframe_ns(timeframe), symbol=symbol)[1].gaps

@@ -49,8 +49,12 @@ def download(
         bool, typer.Option("--archives-only", help="Archives alone: nothing over REST, up to about yesterday.")
     ] = False,
     rules: Annotated[
-        bool, typer.Option("--instruments/--no-instruments", help="Refresh ticks, lots, minimums and brackets.")
-    ] = True,
+        bool | None, typer.Option("--instruments/--no-instruments", help="Refresh ticks, lots, minimums and brackets.")
+    ] = None,
+    ambiguous: Annotated[
+        str | None,
+        typer.Option("--ambiguous", metavar="RUN", help="Only what a run's ambiguous bars need, of shorter bars: 1m."),
+    ] = None,
     config: options.Config = None,
     sets: options.Set = None,
     as_json: options.Json = False,
@@ -60,7 +64,14 @@ def download(
     What is stored already is not fetched again; gaps are filled, an earlier start is filled in, and the end is brought
     up to the last closed bar.
 
-    Example:  qtsim data download -p BTCUSDT,ETHUSDT -i 1h --timerange 2023-
+    With --ambiguous, finer bars of those hours alone whose path decides a run's exits; the run and its symbols stay as
+    they are.
+
+    Examples:
+
+      qtsim data download -p BTCUSDT,ETHUSDT -i 1h --timerange 2023-
+
+      qtsim data download -i 1m --ambiguous last
     """
     from qtsim.app.download import Wanted, download_data
     from qtsim.app.workspace import find_workspace, settings_of
@@ -79,6 +90,7 @@ def download(
         recheck=recheck,
         archives_only=archives_only,
         rules=rules,
+        ambiguous=ambiguous,
     )
     failure: DownloadError | None = None
     with progress_or_lines() as stage:
@@ -95,7 +107,8 @@ def download(
             say(report.describe_trades())
         for change in report.instruments:
             say(f"instrument {change}")
-        say(f"{report.files:,} archives fetched, {report.bytes / 1e6:,.1f} MB")
+        if report.series or report.files or report.trade_days:
+            say(f"{report.files:,} archives fetched, {report.bytes / 1e6:,.1f} MB")
     for text in report.notes:
         note(text)
     if failure is not None:

@@ -132,9 +132,16 @@ def _path_parts(result: Result, detail: str) -> Iterator[str]:
     ask = coarser_than(found, detail or FINEST)
     fine = len(found) - len(ask)
     run = result.run_id or "RUN"
-    if len(ask):
+    untried = int((ask["why"] == UNTRIED).sum())
+    if len(ask) > untried:
         now = " now, as what was settled changed what came after" if settled.get("settled") else ""
-        yield f"{_bars(len(ask))} ambiguous{now}"
+        yield f"{_bars(len(ask) - untried)} ambiguous{now}"
+    if untried:
+        yield (
+            f"the orders of {untried:,} held bars were not tried, since another symbol has finer bars in their time: "
+            "the range leaves them out"
+        )
+    if len(ask):
         can_download = not result.info.is_synthetic and result.info.from_store
         again = "repeat " if settled else ""
         yield (

@@ -415,7 +415,7 @@ def verdict_text(result: Result) -> str:
     share = path_share(result)
     if share > 0.0:
         text += f"; {_share(share)} of exits depend on the path, which finer bars would settle"
-    elif len(returns) > 1 and min(returns) == max(returns):
+    elif len(returns) > 1 and min(returns) == max(returns) and not len(result.ambiguous):
         text += "; no exit depends on the path"
     if tight := tight_trails(result):
         text += f"; {tight:,} exit{'s' if tight > 1 else ''} by a trail tighter than one ATR of a bar: use finer bars"

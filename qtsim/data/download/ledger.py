@@ -15,10 +15,13 @@ import numpy as np
 
 from qtsim.data.atomic import write_atomically
 from qtsim.data.download.archive import Archive
-from qtsim.data.download.plan import Span
+from qtsim.data.download.plan import Span, union
 from qtsim.data.frames import Times
 from qtsim.errors import DataError
 
+FOLDER = "download"
+"""Below the venue's folder: verified archives that wait to be merged, and the ledger."""
+FILE = "ledger.json"
 _FORMAT = 1
 
 
@@ -41,6 +44,7 @@ class Ledger:
         self.path = path
         self._archives: dict[str, dict[str, Any]] = {}
         self._holes: dict[str, list[Span]] = {}
+        self._chosen: dict[str, list[Span]] = {}
         if not path.is_file():
             return
         try:
@@ -48,7 +52,8 @@ class Ledger:
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']} is of another version")
             self._archives = {str(name): dict(entry) for name, entry in content["archives"].items()}
-            self._holes = {str(key): [(int(a), int(b)) for a, b in spans] for key, spans in content["holes"].items()}
+            self._holes = _read_spans(content["holes"])
+            self._chosen = _read_spans(content.get("chosen", {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path} cannot be read ({error}); delete it: stored data stay, and what is missing is looked for again"
@@ -60,6 +65,7 @@ class Ledger:
             "format": _FORMAT,
             "archives": dict(sorted(self._archives.items())),
             "holes": {key: [list(span) for span in spans] for key, spans in sorted(self._holes.items())},
+            "chosen": {key: [list(span) for span in spans] for key, spans in sorted(self._chosen.items())},
         }
         text = json.dumps(content, indent=1)
         write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
@@ -98,7 +104,19 @@ class Ledger:
         """Note further spans of a series for which the exchange has nothing."""
         self._holes[series] = sorted({*self._holes.get(series, []), *spans})
 
+    def chosen(self, series: str) -> Sequence[Span]:
+        """Return the spans for which single bars of a series were asked for; empty: the series was asked for whole."""
+        return self._chosen.get(series, [])
+
+    def note_chosen(self, series: str, spans: Sequence[Span]) -> None:
+        """Note further spans for which single bars of a series were asked for."""
+        self._chosen[series] = union([*self._chosen.get(series, []), *spans])
+
     def forget(self, *, absent_only: bool = False) -> None:
         """Forget what is known not to exist; unless `absent_only`, everything."""
         self._holes = {}
         self._archives = {p: e for p, e in self._archives.items() if absent_only and not e.get("absent")}
+
+
+def _read_spans(content: dict[str, Any]) -> dict[str, list[Span]]:
+    return {str(key): [(int(start), int(end)) for start, end in spans] for key, spans in content.items()}

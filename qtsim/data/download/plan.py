@@ -83,6 +83,17 @@ def without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
     return left
 
 
+def union(spans: Iterable[Span]) -> list[Span]:
+    """Return spans with those that touch or overlap as one, ascending."""
+    out: list[Span] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
+
+
 def joined(spans: Sequence[Span], length: int) -> list[Span]:
     """Return spans with neighbours joined as long as a joined one is at most `length` ns: one question for many."""
     out: list[Span] = []

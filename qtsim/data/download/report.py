@@ -31,6 +31,8 @@ class SeriesReport:
     """Spans between its first row and the end of the period that stay without rows."""
     step: int = 0
     """Length of a bar, ns; 0 for events."""
+    chosen: int = 0
+    """Bars that were asked for, where those of some spans alone were; 0: all of the period."""
 
     def describe(self) -> str:
         """Say it in one line."""
@@ -41,6 +43,9 @@ class SeriesReport:
         sources = [f"{_count(self.archives, 'archive')}"] if self.archives else []
         sources += [f"{_count(self.rest_rows, 'row')} over REST"] if self.rest_rows else []
         text = f"{self.key}: {', '.join(parts)}" + (f" ({', '.join(sources)})" if sources else "")
+        if self.chosen:
+            have = self.chosen - sum(end - start for start, end in self.missing) // self.step
+            return f"{text}; {have:,} of the {self.chosen:,} bars asked for, {self.describe_missing()}"
         return f"{text}; {format_ts(self.start)} to {format_ts(self.end)}, {self.describe_missing()}"
 
     def describe_missing(self) -> str:
@@ -71,6 +76,7 @@ class SeriesReport:
             "end": format_ts(self.end) if self.rows else "",
             "archives": self.archives,
             "rest_rows": self.rest_rows,
+            "asked_for": self.chosen or None,
             "missing": [{"from": format_ts(start), "to": format_ts(end)} for start, end in self.missing],
         }
 

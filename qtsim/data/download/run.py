@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ import pandas as pd
 from qtsim.data.download import plan
 from qtsim.data.download.archive import FIRST_NS, Archive, daily, month_start
 from qtsim.data.download.fetch import Fetcher, OfflineError, remove_parts
-from qtsim.data.download.ledger import Ledger
+from qtsim.data.download.ledger import FILE, FOLDER, Ledger
 from qtsim.data.download.parse import parse_archive
 from qtsim.data.download.plan import Span
 from qtsim.data.download.report import DownloadError, DownloadReport, SeriesReport
@@ -42,8 +42,6 @@ if sys.platform != "win32":
     import fcntl
 
 SERIES_KINDS = ("bars", "mark", "funding")
-FOLDER = "download"
-"""Below the venue's folder: verified archives that wait to be merged, and the ledger."""
 MERGE_EVERY = 24
 """Archives per write: a series is one file, and writing it again for every month would take longer than fetching."""
 SURELY_ABSENT = 30 * DAY
@@ -80,6 +78,8 @@ class Request:
     """Ask again for what was not there, and fetch again archives that the exchange has replaced."""
     rules: bool = True
     """Refresh the rules of the symbols."""
+    spans: Mapping[str, Sequence[Span]] | None = None
+    """Of bars: by symbol, the spans that are wanted, ascending and apart; None: all from start to end."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class _Series:
     report: SeriesReport
     failed: list[Span] = field(default_factory=list)
     """Periods of archives that could not be had: no other source hides the failure."""
+    chosen: Sequence[Span] | None = None
+    """The spans that are wanted of it; None: all of it."""
 
     @property
     def step(self) -> int:
@@ -112,6 +114,8 @@ class _Series:
 
     def lacks(self, times: Times) -> list[Span]:
         """What is missing of the period."""
+        if self.chosen is not None:
+            return [gap for a, b in self.chosen for gap in plan.missing_bars(times, self.step, a, b)]
         if self.step:
             return plan.missing_bars(times, self.step, self.start, self.end)
         return plan.missing_events(times, self.start, self.end)
@@ -193,8 +197,9 @@ class _Run:
         series = self._series()
         with self._only_one():
             remove_parts(self.folder)
-            self.ledger = Ledger(self.folder / "ledger.json")
+            self.ledger = Ledger(self.folder / FILE)
             try:
+                self._note_chosen(series)
                 self._archives(series)
                 self._rest(series)
                 self._trades()
@@ -222,6 +227,9 @@ class _Run:
             starts = [self.store.entry(symbol, k.timeframe, k.kind).start for k in keys if self._has(k)]
             if not keys:
                 continue
+            if self.request.spans is not None:
+                found += [self._chosen_bars(key, self.request.spans.get(symbol, ())) for key in keys]
+                continue
             if not starts and self.request.start is None:
                 raise UsageError(
                     f"{keys[0]} is not stored yet, so say from when on: --timerange 2023- (or {FIRST_DAY}-, "
@@ -234,6 +242,22 @@ class _Run:
                 end = self.now - step + 1 if self.request.end is None else min(self.request.end, self.now - step + 1)
                 found.append(_Series(key, start, end, SeriesReport(key, step=step)))
         return found
+
+    def _chosen_bars(self, key: SeriesKey, spans: Sequence[Span]) -> _Series:
+        """A series of which some spans are wanted."""
+        step = timeframe_ns(key.timeframe)
+        # of a span that is not over, the bars that have closed
+        ends = [min(end, start + (self.now - start) // step * step) for start, end in spans]
+        closed = [(start, end) for (start, _), end in zip(spans, ends, strict=True) if start < end]
+        start, end = (closed[0][0], closed[-1][1]) if closed else (0, 0)
+        return _Series(key, start, end, SeriesReport(key, step=step), chosen=closed)
+
+    def _note_chosen(self, series: Sequence[_Series]) -> None:
+        """Note what of a series was asked for, so that its gaps can be told from what nobody wanted."""
+        for one in series:
+            if one.chosen:
+                self.ledger.note_chosen(str(one.key), one.chosen)
+        self.ledger.save()
 
     def _has(self, key: SeriesKey) -> bool:
         return self.store.has(key.symbol, key.timeframe, key.kind)
@@ -268,6 +292,8 @@ class _Run:
     def _monthly_jobs(self, series: Sequence[_Series]) -> list[Archive]:
         jobs = []
         for one in series:
+            if one.chosen is not None:
+                continue  # a month for some of its bars: their days hold them too
             times = self._times(one.key)
             spans = self._lacks(one, times)
             months = plan.monthly_archives(one.key.kind, one.key.symbol, one.key.timeframe, spans, self.now)
@@ -281,15 +307,17 @@ class _Run:
             if not one.step:
                 continue  # funding has no daily archives
             times = self._times(one.key)
-            begin = int(times[0]) if len(times) else one.end - DAYS_WITHOUT_A_MONTH * DAY
-            spans = plan.without(self._lacks(one, times), [(0, begin)])
+            spans = self._lacks(one, times)
+            if one.chosen is None:
+                begin = int(times[0]) if len(times) else one.end - DAYS_WITHOUT_A_MONTH * DAY
+                spans = plan.without(spans, [(0, begin)])
             days = plan.daily_archives(one.key.kind, one.key.symbol, one.key.timeframe, spans, self.now)
             jobs += [archive for archive in days if not self._is_done(archive, times)]
         return jobs
 
     def _walk_back(self, series: Sequence[_Series], one: _Series) -> None:
         """Fetch days before the first row as long as there are any: nobody says when a symbol was listed."""
-        while one.step:
+        while one.step and one.chosen is None:
             times = self._times(one.key)
             if not len(times):
                 return
@@ -419,7 +447,9 @@ class _Run:
 
     def _archives_of(self, one: _Series) -> list[Archive]:
         """All archives that there could be of a series in the period."""
-        what = (one.key.kind, one.key.symbol, one.key.timeframe, [(one.start, one.end)], self.now)
+        what = (one.key.kind, one.key.symbol, one.key.timeframe, one.chosen or [(one.start, one.end)], self.now)
+        if one.chosen is not None:
+            return plan.daily_archives(*what)
         return plan.monthly_archives(*what) + (plan.daily_archives(*what) if one.step else [])
 
     def _clear_cache(self, series: Sequence[_Series]) -> None:
@@ -625,6 +655,10 @@ class _Run:
             report.rows = len(times)
             if len(times):
                 report.start, report.end = int(times[0]), int(times[-1])
+                if one.chosen is not None:
+                    report.missing, report.chosen = one.lacks(times), sum(b - a for a, b in one.chosen) // one.step
+                    self.report.series.append(report)
+                    continue
                 begin = max(one.start, report.start)
                 inside = times[times >= one.start]
                 found = (

@@ -117,6 +117,45 @@ def test_everything_is_there_up_to_the_last_closed_bar(exchange: Exchange, store
     assert cached(store) == []
 
 
+def test_some_spans_alone(exchange: Exchange, store: Store) -> None:
+    """Their days' archives; of today, which has none, the closed bars of the span over REST."""
+    day, today = parse_time("2023-02-03"), parse_time("2023-04-10")
+    spans = [
+        (day + 5 * HOUR, day + 6 * HOUR),
+        (day + 20 * HOUR, day + 22 * HOUR),
+        (today + 8 * HOUR, today + 12 * HOUR),
+    ]
+    report = get(exchange, store, None, spans={BTC: spans})
+    assert zips(exchange) == ["BTCUSDT-1h-2023-02-03.zip"]
+    times = times_of(store.read_bars(BTC, "1h"))
+    assert list(times[times >= today]) == [today + 8 * HOUR, today + 9 * HOUR], "it is half past ten"
+    assert (len(times), report.series[0].rest_rows, report.series[0].missing) == (24 + 2, 2, [])
+    assert report.series[0].describe().endswith("5 of the 5 bars asked for, no gaps")
+    exchange.asked.clear()
+    get(exchange, store, None, spans={BTC: spans})
+    assert not exchange.asked
+
+
+def test_what_a_chosen_day_lacks_is_named(exchange: Exchange, store: Store) -> None:
+    day = parse_time("2023-02-03")
+    exchange.holes["BTCUSDT-1h-2023-02-03.zip"] = (day + 5 * HOUR, day + 6 * HOUR)
+    report = get(exchange, store, None, rest=False, spans={BTC: [(day + 5 * HOUR, day + 8 * HOUR)]})
+    assert report.series[0].missing == [(day + 5 * HOUR, day + 6 * HOUR)]
+    assert "2 of the 3 bars asked for, bars missing: 1 from 2023-02-03 05:00 UTC" in report.series[0].describe()
+
+
+def test_an_interrupted_choice_goes_on(exchange: Exchange, store: Store) -> None:
+    """A day that fails is named, and the next run fetches that one alone."""
+    days = [parse_time(f"2023-02-0{k}") for k in (3, 5)]
+    spans = {BTC: [(day, day + HOUR) for day in days]}
+    exchange.faults["BTCUSDT-1h-2023-02-05.zip"] = ["500"] * 3
+    with pytest.raises(DownloadError, match="2023-02-05"):
+        get(exchange, store, None, rest=False, spans=spans)
+    exchange.asked.clear()
+    get(exchange, store, None, rest=False, spans=spans)
+    assert zips(exchange) == ["BTCUSDT-1h-2023-02-05.zip"]
+
+
 def test_nothing_is_fetched_twice(exchange: Exchange, store: Store) -> None:
     get(exchange, store, kinds=ALL)
     assert max(count for path, count in exchange.paths.items() if path.endswith(".zip")) == 1
