@@ -474,7 +474,7 @@ def _describe(
             for item in items
             if item.instrument is not None and item.symbol in {*map(normalize_symbol, given), *own}
         },
-        passport=passports(inputs),
+        passport=passports(inputs, prepared.covers),
         bracket_date=next((i.instrument.bracket_date for i in items if i.instrument and i.instrument.bracket_date), ""),
         funding=prepared.funding,
         mark=prepared.mark,

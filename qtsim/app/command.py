@@ -17,7 +17,7 @@ from qtsim.config.layers import Resolved
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
 from qtsim.results.ablation import HOW_TO_READ
-from qtsim.results.ambiguity import ambiguous_as_dicts
+from qtsim.results.ambiguity import ambiguous_as_dicts, path_text
 from qtsim.results.reach import NORMAL, Span, denied_by_gate, reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import LEGS, flow, gates_are_on, governor_text, money, optimism_gains, verdict_text
@@ -85,7 +85,7 @@ def check_opened(opened: Opened, *, stage: Stage) -> CheckReport:
 
 UNITS = {
     "metrics": "ratios are decimals (0.01 is 1 %), durations days, holds hours, amounts the quote currency",
-    "range": "as metrics, per intrabar path",
+    "range": "as metrics, per intrabar path; empty on trades, which come in one order, and with --fast",
     "ambiguous": "opens of the bars whose path decides what exits leave, UTC",
     "optimism": "Total Return without the assumption, a decimal ratio",
     "optimism_gains_pp": "what lifting the assumption adds to Total Return, percentage points",
@@ -122,6 +122,7 @@ def result_as_dict(result: Result, workspace: Workspace) -> dict[str, Any]:
         "range": result.ranges,
         "optimism": result.optimism,
         "optimism_gains_pp": {name: 100.0 * gain for name, gain in optimism_gains(result)},
+        "path_text": path_text(result) or None,
         "ambiguous": {"settled": info.settled or None, "bars": ambiguous_as_dicts(result)},
         "ablation": ablation_as_dict(result),
         "money": {**dict(money(result).terms), "net": money(result).net, "unit": info.quote},

@@ -25,6 +25,8 @@ from qtsim.data.sectors import read_sectors, sectors_fingerprint
 from qtsim.data.store import Store
 from qtsim.data.symbols import normalize_symbol
 from qtsim.data.ticks import TickStore
+from qtsim.data.ticks.passport import recorded_passport
+from qtsim.data.ticks.store import KINDS as TICK_KINDS
 from qtsim.data.timeframes import format_ts, parse_timerange, timeframe_name, timeframe_ns
 from qtsim.errors import DataError, UsageError
 from qtsim.signals.strategy import Strategy
@@ -48,8 +50,10 @@ class SymbolData:
     detail: pd.DataFrame | None = None  # finer bars of the period, in detail mode
     detail_mark: pd.DataFrame | None = None
     detail_source: str = ""
+    detail_mark_source: str = ""
     mark: pd.DataFrame | None = None
     mark_source: str = ""
+    other_marks: Sequence[str] = ()  # timeframes of stored mark bars of which the run's cannot be made
     funding: pd.DataFrame | None = None
     funding_source: str = ""
     instrument: Instrument | None = None
@@ -173,6 +177,8 @@ def add_stored_history(inputs: RunInputs, store: Store, settings: Settings) -> N
         if item.mark is None and store.find(symbol, inputs.timeframe, "mark") is not None:
             bars = store.read_bars(symbol, inputs.timeframe, kind="mark")
             set_mark(inputs, item, bars, source_of_bars(bars), settings)
+        if item.mark is None:
+            item.other_marks = store.timeframes(symbol, "mark")
         if item.funding is None and store.has(symbol, kind="funding"):
             # an event at the very end meets positions that are still open then
             events = store.read_funding(symbol, None, None if end is None else end + 1)
@@ -207,7 +213,7 @@ def set_detail(
         if kind == "bars":
             item.detail, item.detail_source = within, _source_of(frame)
         else:
-            item.detail_mark = within
+            item.detail_mark, item.detail_mark_source = within, _source_of(frame)
         _tell_dropped(inputs, what, quality)
 
 
@@ -474,7 +480,8 @@ def bar_rows(item: SymbolData, settings: Settings, warnings: list[str]) -> tuple
             f"mark price, the first at {format_ts(int(rows['ts_open'][~found][0]))}; import mark bars or set it to auto"
         )
     if not found.any():
-        warnings.append(f"{item.symbol}: no mark history; the last price stands in")
+        other = f" of this timeframe (of {', '.join(item.other_marks)} there is)" if item.other_marks else ""
+        warnings.append(f"{item.symbol}: no mark history{other}; the last price stands in")
         return rows, False
     if not found.all():
         warnings.append(
@@ -537,8 +544,8 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def passports(inputs: RunInputs) -> dict[str, dict[str, Any]]:
-    """What a run keeps about its data, by symbol and kind."""
+def passports(inputs: RunInputs, covers: Mapping[str, DetailCover]) -> dict[str, dict[str, Any]]:
+    """What a run keeps about its data, by symbol and kind. covers: in detail mode, which bars have finer ones."""
     found: dict[str, dict[str, Any]] = {}
     for symbol, item in inputs.symbols.items():
         bars = item.traded
@@ -555,6 +562,33 @@ def passports(inputs: RunInputs) -> dict[str, dict[str, Any]]:
             )
         if item.funding is not None and len(item.funding):
             found[f"{symbol} funding"] = funding_passport(symbol, item.funding, source=item.funding_source)
+        if symbol in covers:
+            found |= _detail_passports(inputs, item, covers[symbol])
+        if inputs.ticks is not None:
+            for kind in TICK_KINDS:
+                recorded = recorded_passport(inputs.ticks, symbol, kind, inputs.start_ns, inputs.end_ns)
+                if recorded is not None:
+                    found[f"{symbol} {kind}"] = recorded
+    return found
+
+
+def _detail_passports(inputs: RunInputs, item: SymbolData, cover: DetailCover) -> dict[str, dict[str, Any]]:
+    """Finer bars and mark bars: how many bars have them, and what is missing inside those; no gap lies between them."""
+    found = {}
+    name, pieces = timeframe_name(inputs.detail_ns), inputs.timeframe_ns // inputs.detail_ns
+    for kind, frame, source in (
+        ("detail", item.detail, item.detail_source),
+        ("detail mark", item.detail_mark, item.detail_mark_source),
+    ):
+        if frame is None or not len(frame):
+            continue
+        passport = bars_passport(item.symbol, name, frame, kind=kind, source=source)
+        if kind == "detail":
+            passport["covers"] = f"{cover.covered:,} of {cover.bars:,} {inputs.timeframe} bars"
+            passport["missing"] = cover.covered * pieces - cover.rows
+        else:
+            del passport["missing"]
+        found[f"{item.symbol} {kind}"] = {k: v for k, v in passport.items() if k not in ("gaps", "longest_gap")}
     return found
 
 
@@ -575,7 +609,7 @@ def fingerprints(inputs: RunInputs) -> dict[str, str]:
             prints[f"funding {symbol}"] = fingerprint(until(item.funding, end + 1))
     if inputs.ticks is not None:
         for symbol in inputs.symbols:
-            for kind in ("trades", "quotes"):
+            for kind in TICK_KINDS:
                 if inputs.ticks.days_between(symbol, inputs.start_ns, end, kind):
                     prints[f"{kind} {symbol}"] = inputs.ticks.fingerprint(symbol, inputs.start_ns, end, kind)
     for key, frame in inputs.others.items():

@@ -22,6 +22,7 @@ class DetailCover:
     bars: int
     have: Times  # opens of those with at least one finer bar, ns
     whole: Times  # of those with all of them
+    rows: int  # finer bars in them
     cut: Times  # of those without any that are cut into pieces, since another symbol has finer bars there
 
     @property
@@ -113,7 +114,7 @@ def _refined_rows(
             rows[f"mark_{name}"][known] = mark[name].to_numpy(dtype=np.float64)[at[known]]
     opens = bars["ts_open"].astype(np.int64)
     whole = found.reshape(-1, pieces).all(axis=1)
-    return rows[kept], DetailCover(len(bars), opens[covered], opens[whole], opens[~covered])
+    return rows[kept], DetailCover(len(bars), opens[covered], opens[whole], int(found.sum()), opens[~covered])
 
 
 def _rows_at(frame: pd.DataFrame, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from qtsim.app.api import open_store
 from qtsim.app.inputs import closed_by, until
 from qtsim.app.workspace import Workspace, settings_of
@@ -13,7 +15,7 @@ from qtsim.data.sectors import sectors_fingerprint
 from qtsim.data.store import Store
 from qtsim.data.ticks.store import KINDS as TICK_KINDS
 from qtsim.data.ticks.store import TickStore
-from qtsim.data.timeframes import timeframe_ns
+from qtsim.data.timeframes import parse_timerange, timeframe_ns
 from qtsim.errors import QtsimError
 from qtsim.results.result import RunInfo
 
@@ -63,11 +65,20 @@ def _now(store: Store, name: str, info: RunInfo) -> str:
             return fingerprint(until(store.read_funding(words[0]), end + 1))
         if kind == "column":
             return fingerprint(until(store.read_column(words[0], None if words[1] == "all" else words[1]), end))
-        is_detail = words[1] == info.settings.get("data.detail_timeframe")
-        frame = store.read_bars(words[0], words[1], info.start_ns if is_detail else None, kind=kind)
+        frame = _bars_now(store, kind, words[0], words[1], info)
         length = timeframe_ns(words[1])
         drop = str(info.settings.get("data.on_bad_rows", "error"))
         frame, _ = check_bars(frame, length, symbol=words[0], on_bad_rows=drop)
         return fingerprint(closed_by(frame, length, end))
     except QtsimError:
         return ""
+
+
+def _bars_now(store: Store, kind: str, symbol: str, timeframe: str, info: RunInfo) -> pd.DataFrame:
+    """The bars as a run like that would read them: finer ones from its start on, those that trades make where none
+    are stored."""
+    if info.settings.get("sim.mode") == "ticks" and store.find(symbol, timeframe, kind) is None:
+        period = parse_timerange(str(info.settings.get("run.timerange", "")))
+        return TickStore.beside(store).bars(symbol, timeframe, *period)
+    is_detail = timeframe == info.settings.get("data.detail_timeframe")
+    return store.read_bars(symbol, timeframe, info.start_ns if is_detail else None, kind=kind)

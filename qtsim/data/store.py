@@ -40,7 +40,7 @@ from qtsim.data.frames import (
 from qtsim.data.quality import check_bars, check_events
 from qtsim.data.resample import divides, resample_bars
 from qtsim.data.symbols import normalize_symbol
-from qtsim.data.timeframes import format_ts, normalize_timeframe, timeframe_ns
+from qtsim.data.timeframes import format_ts, normalize_timeframe, timeframe_name, timeframe_ns
 from qtsim.errors import DataError, UsageError
 
 KINDS = ("bars", "mark", "funding", "column")
@@ -323,6 +323,11 @@ class Store:
             return False
         wanted = normalize_timeframe(timeframe) if kind in ("bars", "mark") else ""
         return _is_there(self._path(SeriesKey(kind, normalize_symbol(symbol), wanted)))
+
+    def timeframes(self, symbol: str, kind: str = "bars") -> list[str]:
+        """Return the stored timeframes of a symbol's bars or mark bars, the shortest first; no file is opened."""
+        folder = self._path(SeriesKey(kind, normalize_symbol(symbol), "1h")).parent
+        return [timeframe_name(length) for length in sorted(_by_timeframe(folder))]
 
     def find(self, symbol: str, timeframe: str, kind: str = "bars") -> StoredSeries | None:
         """Return the stored series that `read_bars` would use: the timeframe itself, else the coarsest that divides it.

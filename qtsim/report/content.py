@@ -24,6 +24,7 @@ from qtsim.report.story import trade_story
 from qtsim.report.thinning import SECOND_NS, compact, printed, printed_one, short, thin
 from qtsim.report.timeline import governor_timeline, shutdown_banners
 from qtsim.report.words import METRIC_GROUPS, figure_text, price_text, significant_decimals
+from qtsim.results.ambiguity import listed_text, path_text
 from qtsim.results.reach import debt_headline, moment, reach_of
 from qtsim.results.result import Result
 from qtsim.results.summary import (
@@ -231,7 +232,8 @@ def _range_text(result: Result, name: str, scale: float, unit: str) -> str:
     values = [scale * metrics.get(name, float("nan")) for metrics in result.ranges.values()]
     values = [value for value in [*values, scale * result.metrics[name]] if np.isfinite(value)]
     if len(values) < 2 or not result.ranges:
-        return ""
+        on_trades = result.info.settings.get("sim.mode") == "ticks"
+        return "no range: trades have one order" if on_trades and name == "Total Return" else ""
     return f"{min(values):.2f} to {max(values):.2f}{unit} by path"
 
 
@@ -298,6 +300,9 @@ def _notes(result: Result) -> list[list[str]]:
     if np.isfinite(share) and result.info.settings.get("sim.mode") != "ticks":
         exits = f"{100.0 * share:.1f} % of the exits" if share > 0.0 else "no exit"
         notes.append(["Path", f"{exits} could differ had a bar's high and low come in the other order"])
+    if path := path_text(result):
+        notes.append(["Path", path])
+    notes.extend(["Ambiguous bars", text] for text in listed_text(result))
     return notes
 
 
@@ -463,10 +468,17 @@ def _setting_text(value: Any) -> str:
 
 
 PASSPORT_WORDS = {
+    "covers": "covers",
+    "days": "days",
     "missing": "missing",
+    "missing_days": "missing days",
     "longest_gap": "longest gap",
     "duplicates": "duplicates",
+    "unsorted": "rows put in order",
     "dropped": "rows dropped",
+    "dropped_because": "because",
+    "crossed": "crossed quotes left out",
+    "times_of_receipt": "times of receipt",
     "outliers": "outliers",
     "zero_volume": "bars without volume",
     "intervals_hours": "hours between payments",
@@ -511,7 +523,7 @@ def _series_row(name: str, known: Mapping[str, Any]) -> list[str]:
     facts = [
         f"{words}: {_passport_text(key, known[key])}"
         for key, words in PASSPORT_WORDS.items()
-        if known.get(key) not in (None, "", {})
+        if known.get(key) not in (None, "", {}, [])
     ]
     if known.get("kind") == "mark" and (distance := _divergence_text(known)):
         facts.append(distance)
@@ -545,6 +557,8 @@ def _divergence_text(known: Mapping[str, Any]) -> str:
 def _passport_text(key: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} ({count:,} ×)" for name, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{100.0 * value:.4f} %" if key == "mean_rate" else f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

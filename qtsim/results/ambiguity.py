@@ -107,6 +107,14 @@ def coarser_than(ambiguous: pd.DataFrame, timeframe: str) -> pd.DataFrame:
     return kept
 
 
+def what_settles(result: Result) -> str:
+    """What would tell the way that prices took through the ambiguous bars."""
+    settings = result.info.settings
+    mode, finest = settings.get("sim.mode", "bars"), settings.get("data.detail_timeframe", FINEST)
+    longer = coarser_than(result.ambiguous, FINEST if mode == "bars" else str(finest))
+    return "finer bars" if len(longer) or not len(result.ambiguous) else "only trades"
+
+
 def path_text(result: Result) -> str:
     """What is in doubt of the way that prices took, and what settles it; empty where nothing is to be said."""
     settings = result.info.settings
@@ -118,8 +126,8 @@ def path_text(result: Result) -> str:
 
 
 def _looks(settings: Mapping[str, Any]) -> str:
-    monitoring = settings.get("exit.monitoring", "interval")
-    if monitoring == "interval":
+    monitoring = settings.get("exit.monitoring", "auto")
+    if monitoring in ("auto", "interval"):
         return f"every {float(settings.get('exit.check_interval_s', 0)):g} s at the last trade (exit.monitoring)"
     return f"here at every trade (exit.monitoring = {monitoring}), live every exit.check_interval_s seconds"
 

@@ -15,7 +15,7 @@ from qtsim.core.enums import CAPPED_BY_TEXT, GATE_TEXT, RULE_TEXT, CappedBy, Gat
 from qtsim.core.exit_policies import trail_style_nb
 from qtsim.core.records import NO_ACTION
 from qtsim.core.rl_sizing import action_trail_nb
-from qtsim.results.ambiguity import path_text
+from qtsim.results.ambiguity import path_text, what_settles
 from qtsim.results.reach import (
     SHUTDOWN,
     Reach,
@@ -414,7 +414,7 @@ def verdict_text(result: Result) -> str:
         text += f"; holding returned {percent(held)}"
     share = path_share(result)
     if share > 0.0:
-        text += f"; {_share(share)} of exits depend on the path, which finer bars would settle"
+        text += f"; {_share(share)} of exits depend on the path, which {what_settles(result)} would settle"
     elif len(returns) > 1 and min(returns) == max(returns) and not len(result.ambiguous):
         text += "; no exit depends on the path"
     if tight := tight_trails(result):

@@ -91,6 +91,26 @@ def ticks_passport(
     return _passport(sound, totals, missing), problems
 
 
+def recorded_passport(
+    store: TickStore, symbol: str, kind: str = TRADES, start_ns: int | None = None, end_ns: int | None = None
+) -> dict[str, Any] | None:
+    """Describe a symbol's stored days that touch [start_ns, end_ns) by what was recorded when they were stored.
+
+    No row is read, so what only the rows tell is left out: missing ids, and times that go back. None where no day is
+    stored in the range.
+
+    Raises
+    ------
+    DataError
+        A damaged file.
+    """
+    name = normalize_symbol(symbol)
+    days = store.entries(name, start_ns, end_ns, kind)
+    if not days:
+        return None
+    return _recorded(days, store.missing_days(name, start_ns, end_ns, kind))
+
+
 def _add_day(totals: _Totals, entry: StoredDay, columns: Any, before: StoredDay | None) -> None:
     """Count one day's missing ids, from the day before on, and times that go back."""
     totals.rows += entry.rows
@@ -130,6 +150,15 @@ def _ranges(days: Sequence[int]) -> list[str]:
 
 
 def _passport(days: Sequence[StoredDay], totals: _Totals, missing: Sequence[int]) -> dict[str, Any]:
+    """What was recorded and what the rows tell."""
+    passport = _recorded(days, missing)
+    if days[0].kind == TRADES:
+        passport |= {"missing_ids": totals.missing, "id_gaps": totals.gaps, "longest_id_gap": totals.longest}
+    return passport | {"times_back": totals.back, "furthest_back_ms": totals.furthest / 1e6}
+
+
+def _recorded(days: Sequence[StoredDay], missing: Sequence[int]) -> dict[str, Any]:
+    """What the store knows of days without reading them."""
     found: Counter[str] = Counter()
     for day in days:
         found.update(day.found)
@@ -140,7 +169,7 @@ def _passport(days: Sequence[StoredDay], totals: _Totals, missing: Sequence[int]
         "timeframe": "",
         "source": series.source,
         "fingerprint": fingerprint_days(days),
-        "rows": totals.rows,
+        "rows": series.rows,
         "days": len(days),
         "start": format_ts(series.start),
         "end": format_ts(series.end),
@@ -148,17 +177,15 @@ def _passport(days: Sequence[StoredDay], totals: _Totals, missing: Sequence[int]
         "missing_days": _ranges(missing),
         "ids": ", ".join(sorted({day.numbering for day in days})),
     }
-    if series.kind == TRADES:
-        passport |= {"missing_ids": totals.missing, "id_gaps": totals.gaps, "longest_id_gap": totals.longest}
-    else:
+    if series.kind != TRADES:
         passport["crossed"] = found[CROSSED]
-    dropped = {reason: n for reason, n in found.items() if reason not in (CROSSED, DUPLICATE, UNSORTED, RECEIVED)}
+    counted = (CROSSED, DUPLICATE, UNSORTED, RECEIVED)
+    dropped = {reason: n for reason, n in sorted(found.items()) if n and reason not in counted}
     return passport | {
         "duplicates": found[DUPLICATE],
         "unsorted": found[UNSORTED],
         "dropped": sum(dropped.values()),
-        "times_back": totals.back,
-        "furthest_back_ms": totals.furthest / 1e6,
+        "dropped_because": dropped,
         "times_of_receipt": found[RECEIVED],
     }
 

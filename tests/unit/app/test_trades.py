@@ -10,14 +10,19 @@ import pandas as pd
 import pytest
 
 import qtsim as qt
-from qtsim.app.command import _gather, open_run
+from qtsim.app.command import _gather, open_run, result_as_dict
 from qtsim.app.inputs import gather_store
+from qtsim.app.stale import changed_since
 from qtsim.app.trades import half_spreads, marks_at, traded_span
 from qtsim.app.workspace import find_workspace, settings_of
 from qtsim.core.records import bar_dt
+from qtsim.data.importer import import_path
 from qtsim.data.store import Store
 from qtsim.data.ticks import Quotes, TickStore
+from qtsim.data.ticks.passport import recorded_passport
 from qtsim.errors import DataError, UsageError
+from qtsim.report.content import report_content
+from qtsim.results.run_folder import load_run
 
 DAY = 86_400_000_000_000
 SECOND = 1_000_000_000
@@ -86,6 +91,75 @@ def test_a_run_on_three_days_of_trades(store: Store, monitoring: str) -> None:
     for time, price in zip(entries["time"].astype("int64"), entries["price"], strict=True):
         assert (int(time), round(price / 1.0002, 1)) in known
     assert not (entries["time"].dt.floor("h") == entries["time"]).any(), "no trade happened exactly at an hour"
+
+
+def test_the_run_keeps_the_passport_of_its_trades_and_quotes_and_is_stale_once_they_change(store: Store) -> None:
+    (store.folder / "trades" / "BTCUSDT" / "2024-08-08.parquet").unlink()
+    quotes = made_trades(2, 2)[["time", "id"]].assign(bid=2.0, bid_qty=1.0, ask=3.0, ask_qty=1.0)
+    quotes.loc[[1, 5], "ask"] = 1.0
+    quotes = pd.concat([quotes, quotes.iloc[:3]])
+    ticks = TickStore.beside(store)
+    ticks.write_quotes_day("BTCUSDT", START + 2 * DAY, quotes, source="made again")
+    settings = {**TICKS, **QUIET}
+    result = qt.backtest(EachHour, symbols="BTCUSDT", timeframe="1h", settings=settings, check=False, save=True)
+    kept = load_run(str(result.path)).info
+    of_trades, of_quotes = kept.passport["BTCUSDT trades"], kept.passport["BTCUSDT quotes"]
+    assert (of_trades["days"], of_trades["missing_days"]) == (2, ["2024-08-08"])
+    assert (of_trades["source"], of_trades["rows"]) == ("made for the test", 12_000)
+    assert of_trades["fingerprint"] == kept.fingerprints["trades BTCUSDT"]
+    assert (of_quotes["days"], of_quotes["crossed"], of_quotes["duplicates"]) == (2, 3, 2)
+    report = (Path(str(result.path)) / "report.html").read_text(encoding="utf-8")
+    assert "missing days: 2024-08-08" in report
+    assert "crossed quotes left out: 3" in report
+
+    assert changed_since(kept, find_workspace()) == []
+    ticks.write_quotes_day("BTCUSDT", START + 2 * DAY, quotes.iloc[:100], source="made again")
+    assert changed_since(kept, find_workspace()) == ["quotes BTCUSDT"]
+    ticks.write_trades_day("BTCUSDT", START, made_trades(0, 99), source="made again")
+    assert changed_since(kept, find_workspace()) == ["bars BTCUSDT 1h", "trades BTCUSDT", "quotes BTCUSDT"]
+
+
+def test_trades_have_one_order_and_so_no_range(store: Store) -> None:
+    """The optimism meter and the ablation are made all the same; what is in doubt is when the program looks."""
+    settings = {"sim.diagnostics.range": True, "sim.diagnostics.optimism": "on"}
+    by_clock = run(**{name.replace(".", "__"): value for name, value in settings.items()})
+    assert by_clock.ranges == {}
+    assert "one order, so there is no range; in doubt is when the program looks: every 10 s at the last trade" in str(
+        by_clock.summary()
+    )
+    assert {"no slippage", "maker fees"} <= set(by_clock.optimism)
+    assert "favourable path" not in by_clock.optimism
+    at_each = run(exit__monitoring="points")
+    assert "here at every trade (exit.monitoring = points)" in str(at_each.summary())
+    ablated = qt.backtest(
+        EachHour, symbols="BTCUSDT", timeframe="1h", settings={**TICKS, **QUIET}, check=False, ablate=True
+    )
+    assert len(ablated.ablation) > 5
+    content = report_content(by_clock)
+    assert content["tiles"][0]["note"] == "no range: trades have one order"
+    assert any(name == "Path" and "no range" in text for name, text in content["notes"])
+    answer = result_as_dict(by_clock, find_workspace())
+    assert (answer["range"], answer["ambiguous"]["bars"]) == ({}, [])
+    assert "no range" in answer["path_text"]
+
+
+def test_mark_bars_of_another_timeframe_are_named(store: Store) -> None:
+    hours = TickStore.beside(store).bars("BTCUSDT", "1h").drop(columns="volume")
+    store.write_bars("BTCUSDT", "1h", hours, kind="mark", source="made for the test")
+    settings = {**TICKS, **QUIET, "run.timerange": "20240807T0000-20240807T0300"}
+    result = qt.backtest(EachHour, symbols="BTCUSDT", timeframe="1m", settings=settings, check=False)
+    assert "BTCUSDT: no mark history of this timeframe (of 1h there is); the last price stands in" in result.warnings
+
+
+def test_zero_quantities_that_were_dropped_are_in_the_passport(store: Store) -> None:
+    trades = made_trades(3, 3)
+    trades.loc[[3, 4], "qty"] = 0.0
+    file = store.folder.parent / "BTCUSDT-trades.csv"
+    trades.to_csv(file, index=False)
+    import_path(store, file, symbol="BTCUSDT", kind="trades", on_bad_rows="drop")
+    passport = recorded_passport(TickStore.beside(store), "BTCUSDT", "trades", START + 3 * DAY, START + 4 * DAY)
+    assert passport is not None
+    assert (passport["dropped"], passport["dropped_because"]) == (2, {"qty not above 0": 2})
 
 
 def test_the_spread_that_was_quoted_is_paid(store: Store) -> None:

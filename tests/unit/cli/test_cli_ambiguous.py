@@ -186,6 +186,28 @@ def test_detail_outside_the_period_is_none_where_another_symbol_has_some(qtsim: 
     assert_refused(alone, 1, "no 1m bars of ETHUSDT in the period", "--ambiguous")
 
 
+def test_the_run_keeps_the_passport_of_its_detail_and_is_stale_once_it_changes(
+    qtsim: Run, exchange: Exchange, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "data")
+    minutes = exchange.bars["BTCUSDT", "1m"]
+    some = minutes.iloc[: 3 * 24 * 60].drop(minutes.index[[100, 101]])
+    store.write_bars("BTCUSDT", "1m", some, source="made for the test")
+    assert qtsim(*BACKTEST, "--detail", "1m").code == 0
+    info = last(tmp_path).info
+    passport = info.passport["BTCUSDT detail"]
+    assert (passport["covers"], passport["missing"]) == ("72 of 240 1h bars", 2)
+    assert (passport["source"], passport["timeframe"]) == ("made for the test", "1m")
+    assert passport["fingerprint"] == info.fingerprints["bars BTCUSDT 1m"]
+    assert "ETHUSDT detail" not in info.passport
+    report = next((tmp_path / "runs").glob("*/report.html")).read_text(encoding="utf-8")
+    assert "covers: 72 of 240 1h bars" in report
+    assert "STALE" not in qtsim("runs", "list").said
+    store.write_bars("BTCUSDT", "1m", minutes, source="made for the test")
+    assert "STALE, its data have changed since" in qtsim("runs", "list").err
+    assert "STALE: the data have changed since this run: bars BTCUSDT 1m" in qtsim("runs", "show").out
+
+
 REFUSED = [
     ("--ambiguous last --trades", ["gets finer bars (--kinds bars,mark)", "not trades"]),
     ("--ambiguous last --kinds funding", ["not funding"]),
