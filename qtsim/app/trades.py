@@ -134,14 +134,21 @@ class StoredTrades:
     def _rows_of_day(self, symbol: str, day: int, quoted: dict[str, float]) -> Records:
         """One day's trades of a symbol as rows of a path. quoted: the last spread known, by symbol."""
         if day not in self.store.days(symbol):
+            if self.store.has(symbol, day, "quotes"):
+                self._remember_spread(symbol, self.store.read_day(symbol, day).quotes, quoted)
             return trade_rows(*(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(4))))
         ticks = self.store.read_day(symbol, day)
         trades = _within(ticks.trades, self.start, self.end)
         spread = half_spreads(trades.time, ticks.quotes, quoted[symbol])
-        if ticks.quotes.rows:
-            quoted[symbol] = float(_half(ticks.quotes)[-1])
+        self._remember_spread(symbol, ticks.quotes, quoted)
         marks = marks_at(trades.time, trades.price, self.bars[symbol], self.market.timeframe_ns)
         return trade_rows(trades.time, trades.price, trades.qty, marks, spread)
+
+    @staticmethod
+    def _remember_spread(symbol: str, quotes: Quotes, quoted: dict[str, float]) -> None:
+        """The last spread of a day is in force until the next quote."""
+        if quotes.rows:
+            quoted[symbol] = float(_half(quotes)[-1])
 
 
 def first_spread(store: TickStore, symbol: str, start: int, end: int) -> float:

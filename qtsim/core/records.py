@@ -348,6 +348,7 @@ governor_dt = np.dtype(
         ("base_equity", "f8"),  # the session's base
         ("equity", "f8"),  # at the last evaluation
         ("losing_streak", "i8"),  # account-wide, reset at the UTC day
+        ("streak_day", "i8"),  # the UTC day whose trades it counts
         ("paused_until", "i8"),  # ns; NEVER: not active
         ("paused_by", "f8"),  # share lost within the hour when it fired
         ("defensive_until", "i8"),

@@ -56,6 +56,7 @@ def reset_governor_nb(governor: Record) -> None:
     """A governor before its first evaluation."""
     governor["started"] = 0
     governor["losing_streak"] = 0
+    governor["streak_day"] = 0
     governor["paused_until"] = NEVER
     governor["defensive_until"] = NEVER
     governor["half_size"] = 0
@@ -131,6 +132,17 @@ def end_states_nb(governor: Record, events: Records, ts: int, equity: float) -> 
 
 
 @kernel
+def begin_streak_day_nb(governor: Record, day: int) -> None:
+    """The losing streak starts anew with a UTC day, unless it counts that day's trades already.
+
+    It does where the exchange closed some while the program did not run: they count on the day of their own time.
+    """
+    if day != governor["streak_day"]:
+        governor["losing_streak"] = 0
+        governor["streak_day"] = day
+
+
+@kernel
 def roll_day_nb(governor: Record, events: Records, ts: int, equity: float) -> None:
     """A new UTC day: its equity is the drawdown's base, the losing streak starts anew, the drawdown halts no more."""
     day = ts // DAY_NS
@@ -143,7 +155,7 @@ def roll_day_nb(governor: Record, events: Records, ts: int, equity: float) -> No
             note_end_nb(governor, events, (governor["day"] + 1) * DAY_NS, GovernorDecision.NO_NEW_TRADES.value)
     governor["day"] = day
     governor["day_equity"] = equity
-    governor["losing_streak"] = 0
+    begin_streak_day_nb(governor, day)
 
 
 @kernel
@@ -194,6 +206,7 @@ def evaluate_governor_nb(
     if governor["started"] == 0:
         governor["started"] = 1
         governor["day"] = ts // DAY_NS
+        governor["streak_day"] = ts // DAY_NS
         governor["day_equity"] = equity
         governor["base_equity"] = equity
     end_states_nb(governor, events, ts, equity)

@@ -347,8 +347,9 @@ def instrument_for(
         return _plain(name)
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(name, table, n=1, cutoff=0.8)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = difflib.get_close_matches(name, table, n=1, cutoff=0.85)
+    nearest = difflib.get_close_matches(name, table, n=3, cutoff=0.0)
+    hint = f"did you mean {near[0]}? " if near else f"the nearest are {', '.join(nearest)}; " if nearest else ""
     raise UsageError(
         f"{name} is not in the instrument table ({len(table)} symbols); {hint}give its rules: "
         f"--instrument {name}:tick=0.001,lot=1,min_qty=1,min_notional=5"

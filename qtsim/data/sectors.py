@@ -25,8 +25,9 @@ MULTIPLES = ("1000000", "1000")
 
 
 def base_asset(symbol: str) -> str:
-    """Return the base asset of a symbol: `1000PEPEUSDT` is PEPE."""
-    base = next((symbol.removesuffix(quote) for quote in QUOTES if symbol.endswith(quote)), symbol)
+    """Return the base asset of a symbol: `1000PEPEUSDT` is PEPE. The name of an asset is that asset: `USDC`."""
+    quotes = [quote for quote in QUOTES if symbol.endswith(quote) and symbol != quote]
+    base = symbol.removesuffix(quotes[0]) if quotes else symbol
     return next((base.removeprefix(count) for count in MULTIPLES if base.startswith(count)), base)
 
 
@@ -94,6 +95,8 @@ def _sector_row(row: Mapping[str, str | None], where: str, assets: Collection[st
     if base not in assets:
         near = difflib.get_close_matches(base, sorted(assets), n=1)
         hint = f"; did you mean {near[0]}?" if near else "; qtsim data instruments lists what there is"
+        if base in QUOTES:
+            hint = f": contracts are quoted in it, and of none that is known it is the base, as in {base}USDT"
         raise DataError(f"{where}: asset {asset!r} is unknown{hint}")
     if not sector:
         raise DataError(f"{where}: {asset} has no sector; write its name, or leave the row out")

@@ -142,6 +142,7 @@ def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Rec
     """Step 4: bars that ended become visible; their signals become pending. Entry orders end that may not go on."""
     sim = params["sim"]
     for i in range(len(book.slots)):
+        has_closed = book.slots[i]["bar"] != NO_BAR
         book.slots[i]["bar"] = NO_BAR
         if has_entry_order_nb(book.positions[i]):
             judge_order_nb(book, journal, i, ts, params)
@@ -154,6 +155,11 @@ def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Rec
             row = closed_signal_nb(tape, book, i, ts)
         if has_ended_nb(book, i) and sim["end_of_data"] != EndOfData.OPEN:
             drop_pending_nb(tape, book, journal, i, ts, Rule.END_OF_DATA.value)
+        if sim["fill_at"] == FillAt.CLOSE:
+            # it has acted at its bar's own close, or there was no price at that time
+            if has_closed:
+                book.slots[i]["pending"] = NO_BAR
+            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
 
 
 @kernel
@@ -613,9 +619,6 @@ def run_nb(
         if at_close:
             act_at_close_nb(tape, book, journal, trial_book, trial_journal, ts, params)
         close_bars_nb(tape, book, journal, ts, params)
-        if at_close:
-            for i in range(n):
-                book.slots[i]["pending"] = NO_BAR
         # 5. the open point
         open_bars_nb(tape, book, ts, params)
         expire_signals_nb(tape, book, journal, ts)

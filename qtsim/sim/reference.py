@@ -248,6 +248,7 @@ class ReferenceBacktest:
         self._decide(rows, ts)
 
     def _close_bars(self, ts: int) -> None:
+        closed = set(self.paths)
         self.paths.clear()
         for i in range(self.n):
             ends = self._has_ended(i) and self.end_of_data != EndOfData.OPEN
@@ -260,8 +261,11 @@ class ReferenceBacktest:
                 self.pending[i] = row
             if ends:
                 self._drop_pending(i, Rule.END_OF_DATA, ts)
-        if self.fill_at == FillAt.CLOSE:
-            self.pending.clear()
+            if self.fill_at == FillAt.CLOSE:
+                # it has acted at its bar's own close, or there was no price at that time
+                if i in closed:
+                    self.pending.pop(i, None)
+                self._drop_pending(i, Rule.EXPIRED, ts)
 
     def _closed_signals(self, i: int, ts: int) -> list[int]:
         """Rows of the signals, not yet known, whose bars have closed by `ts`."""

@@ -43,6 +43,8 @@ from qtsim.core.orders import (
 from qtsim.core.records import NOT_YET, Record
 from qtsim.core.rl_sizing import note_entry_nb, note_reward_nb
 from qtsim.core.safety_governor import (
+    DAY_NS,
+    begin_streak_day_nb,
     evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
@@ -168,6 +170,8 @@ def tell_governor_nb(
     if lost and governor["blind"] == 0:
         note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
     if is_flat:
+        if governor["blind"] == 1:
+            begin_streak_day_nb(governor, ts // DAY_NS)
         if note_trade_nb(governor, book.events, ts, pnl, params):
             order_positions_nb(book.positions, GovernorOrder.REDUCE.value, ts)
         note_symbol_trade_nb(book.stats[book.slots[i]["symbol"]], ts, pnl, params["orchestrator"])

@@ -60,6 +60,8 @@ from qtsim.core.records import (
     symbol_stats_dt,
 )
 from qtsim.core.safety_governor import (
+    DAY_NS,
+    begin_streak_day_nb,
     evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
@@ -242,6 +244,8 @@ class Session:
         if lost and not self.is_blind:
             note_losing_fill_nb(governor, self.history, self.events, ts, float(governor["equity"]), self.params)
         if is_flat:
+            if self.is_blind:
+                begin_streak_day_nb(governor, ts // DAY_NS)
             if note_trade_nb(governor, self.events, ts, pnl, self.params):
                 order_positions_nb(self.positions, GovernorOrder.REDUCE.value, ts)
             note_symbol_trade_nb(self.stats[self.symbol_of(i)], ts, pnl, self.params["orchestrator"])

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qtsim.app.path import detail_rows
-from qtsim.core.enums import ExitPolicy
+from qtsim.core.enums import ExitPolicy, FillKind, Rule
 from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, signal_dt
 from qtsim.sim.market import SymbolInput, build_market
 from qtsim.sim.run import first_difference
-from tests.generated import HOUR, Case, cases, instrument
+from tests.generated import HOUR, START, Case, case_of, cases, empty_signals, instrument
+from tests.scenarios.candles import CLEAN, symbol
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 COARSE = 4 * HOUR
@@ -71,6 +72,23 @@ def partly_refined(case: Case, keeps: int) -> Case:
 def test_both_drivers_agree_where_some_bars_are_finer(case: Case, keeps: int) -> None:
     mixed = partly_refined(case, keeps)
     assert first_difference(mixed.compiled(), mixed.reference()) is None
+
+
+@pytest.mark.parametrize(("missing", "denied"), [([3], ["expired"]), ([2], []), ([3, 4], ["expired"])])
+def test_a_signal_whose_own_close_has_no_price_is_counted(missing: list[int], denied: list[str]) -> None:
+    """fill_at = close: the first bar of four hours asks at 04:00; without its last hour there is no price then."""
+    hours = np.setdiff1d(np.arange(12), missing)
+    item = symbol([(100.0, 100.5, 99.5, 100.0)] * len(hours), at=[int(hour) for hour in hours])
+    signals = empty_signals(3)
+    signals["ts_close"] = START + COARSE * np.arange(1, 4)
+    signals["long"][0] = 1
+    case = case_of([item], {**CLEAN, "sim.fill_at": "close"}, 10_000.0)
+    item = replace(item, signals=signals)
+    case = replace(case, market=build_market([item], COARSE, path_ns=HOUR), inputs=[item])
+    run = case.compiled()
+    assert first_difference(run, case.reference()) is None
+    assert [Rule(int(row["rule"])).name.lower() for row in run.denials] == denied
+    assert len(run.denials) + int((run.fills["kind"] == FillKind.ENTRY).sum()) == 1
 
 
 def test_a_bar_that_opens_inside_another_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qtsim.core.enums import Action, Reason
+from qtsim.core.enums import Action, GovernorDecision, Reason
 from qtsim.core.records import Records, outage_dt
 from qtsim.sim.run import first_difference
 from tests.generated import HOUR, START, Case, case_of, cases
@@ -73,6 +73,30 @@ def test_signals_meanwhile_are_missed_and_counted() -> None:
     story = play(symbol([FLAT] * 8, long=[2, 5]), blind(3.0, 4.0))
     assert story.denials[0] == "not_running"
     assert story.hours[0] == 6.0
+
+
+STREAK_OF_TWO: dict[str, Any] = {
+    "gates__enabled": True,
+    "governor__hourly__loss": "inf",
+    "governor__streak__losses": 1,
+    "limits__exposure__max": "inf",
+    "limits__sector_share": "inf",
+}
+"""Gates on; DEFENSIVE_EXIT fires with the second loss of a UTC day in a row."""
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "fires"),
+    [(29, True), (22, False)],
+    ids=["on_the_day_of_the_return", "on_the_day_before"],
+)
+def test_what_the_exchange_closed_meanwhile_counts_on_its_own_day(stopped_at: int, fires: bool) -> None:
+    """The hard stop acts at 98 while the program is away from 21:00 to 06:00; the next loss is at 10:00."""
+    rows = [FLAT] * stopped_at + [(100, 100, 97, 97)] + [(97, 97, 97, 97)] * (33 - stopped_at) + [(97, 97, 90, 90)] * 3
+    story = play(symbol(rows, long=[15, 31]), blind(21.0, 30.0), **STREAK_OF_TWO)
+    assert story.reasons == ["hard_stop", "stop"]
+    events = [GovernorDecision(int(row["decision"])) for row in story.journals.governor if row["begins"]]
+    assert (GovernorDecision.DEFENSIVE_EXIT in events) is fires
 
 
 @pytest.mark.parametrize(("end_of_data", "hour"), [("close", 6.0), ("last_open", 5.0)])

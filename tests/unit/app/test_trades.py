@@ -172,6 +172,25 @@ def test_the_spread_that_was_quoted_is_paid(store: Store) -> None:
     assert "slippage half the quoted spread" in str(result.summary())
 
 
+def test_quotes_of_a_day_without_trades_renew_the_spread(store: Store) -> None:
+    """The second day has quotes alone, ten times as wide; the third day's first quote comes at noon."""
+    ticks = TickStore.beside(store)
+    (store.folder / "trades" / "BTCUSDT" / "2024-08-08.parquet").unlink()
+    for day, half in ((0, 0.5), (1, 5.0), (2, 0.5)):
+        times = made_trades(day, day)[["time", "id"]]
+        times = times[times["time"] >= START + 2 * DAY + DAY // 2] if day == 2 else times
+        quotes = times.assign(bid=60_000 - half, bid_qty=1.0, ask=60_000 + half, ask_qty=1.0)
+        ticks.write_quotes_day("BTCUSDT", START + day * DAY, quotes, source="made for the test")
+    fills = run(costs__slippage__model="spread").fills
+    fills = fills[fills["reason"] != "liquidation"]
+    ratio = (fills["slippage"] / (fills["qty"] * fills["price"])).to_numpy()
+    at = fills["time"].astype("int64").to_numpy() - START
+    third, noon = at >= 2 * DAY, at >= 2 * DAY + DAY // 2
+    assert (third & ~noon).any()
+    np.testing.assert_allclose(ratio[third & ~noon], 5.0 / 60_000, rtol=0.01)
+    np.testing.assert_allclose(ratio[~third | (at >= 2 * DAY + DAY * 13 // 24)], 0.5 / 60_000, rtol=0.01)
+
+
 def test_a_spread_without_quotes_is_an_error(store: Store) -> None:
     for file in (store.folder / "quotes").rglob("*.parquet"):
         file.unlink()

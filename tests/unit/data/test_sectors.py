@@ -27,6 +27,15 @@ def test_sector_of_a_symbol(symbol: str, base: str, sector: str) -> None:
     assert (base_asset(symbol), sector_of(symbol)) == (base, sector)
 
 
+def test_an_asset_that_others_are_quoted_in(tmp_path: Path) -> None:
+    """It may have a sector where a contract on it is known; elsewhere the row would say nothing."""
+    assert base_asset("USDC") == base_asset("USDCUSDT") == "USDC"
+    folder = written(tmp_path, "asset,sector\nUSDC,Stable\n")
+    assert read_sectors(folder, [*KNOWN, "USDCUSDT"]) == {"USDC": "Stable"}
+    with pytest.raises(DataError, match="line 2: asset 'USDC' is unknown: contracts are quoted in it"):
+        read_sectors(folder, KNOWN)
+
+
 def test_symbols_of_one_sector_have_one_number() -> None:
     numbers = sector_numbers(["BTCUSDT", "ETHUSDT", "APTUSDT", "OPUSDT"])
     assert numbers["BTCUSDT"] == numbers["ETHUSDT"]
