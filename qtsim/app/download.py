@@ -71,12 +71,12 @@ def download_data(
     settings = resolved.settings.data
     store = open_store(workspace, resolved)
     request = (
-        _request_for_ambiguous(workspace, wanted, moment)
+        _request_for_ambiguous(workspace, wanted)
         if wanted.ambiguous is not None
         else _request(resolved, wanted, store, moment)
     )
-    if request is None:
-        return DownloadReport(notes=[f"{wanted.ambiguous} has no ambiguous bars: there is nothing to download"])
+    if isinstance(request, str):
+        return DownloadReport(notes=[request])
     credentials = Credentials() if wanted.archives_only or not request.rules else read_credentials()
     rest_url = check_url("data.rest_url", settings.rest_url or rest_ccxt.VENUE_URL)
 
@@ -114,8 +114,8 @@ def _request(resolved: Resolved, wanted: Wanted, store: Store, now: int) -> Requ
     )
 
 
-def _request_for_ambiguous(workspace: Workspace, wanted: Wanted, now: int) -> Request | None:
-    """The finer bars of a run's ambiguous bars; None where it has none of the symbols and the period asked for.
+def _request_for_ambiguous(workspace: Workspace, wanted: Wanted) -> Request | str:
+    """The finer bars of a run's ambiguous bars; why there is nothing to download where none of them need any.
 
     Errors: UsageError where finer bars are not what they need.
     """
@@ -133,13 +133,17 @@ def _request_for_ambiguous(workspace: Workspace, wanted: Wanted, now: int) -> Re
         raise UsageError(f"{flag} gets finer bars (--kinds bars,mark), not {', '.join(dict.fromkeys(others))}")
     kept = _asked_for(ambiguous, wanted, flag)
     if not len(kept):
-        return None
+        return f"{folder.name} has no ambiguous bars: there is nothing to download"
     timeframes = _timeframes(wanted.timeframes or [FINEST])
     for timeframe in timeframes:
         if not len(coarser_than(kept, timeframe)):
             held = ", ".join(sorted(set(kept["timeframe"])))
-            shorter = "leave it out" if timeframe != FINEST else "only trades settle those: --set sim.mode=ticks"
-            raise UsageError(f"{flag}: its ambiguous bars are {held} and do not consist of {timeframe} bars; {shorter}")
+            if set(timeframes) == {FINEST}:
+                return f"{folder.name}: its ambiguous bars are {held}, which only trades settle (sim.mode = ticks)"
+            raise UsageError(
+                f"{flag} -i {timeframe}: its ambiguous bars are {held} and do not consist of {timeframe} bars; give a "
+                f"shorter timeframe: -i {FINEST}"
+            )
     coarse = pd.concat([coarser_than(kept, timeframe) for timeframe in timeframes]).drop_duplicates()
     return Request(
         symbols=tuple(sorted(set(coarse["symbol"]))),

@@ -136,7 +136,7 @@ def _path_parts(result: Result, detail: str) -> Iterator[str]:
     """detail: timeframe of the finer bars; empty on bars alone."""
     settled, found = result.info.settled, result.ambiguous
     if settled:
-        yield _settled_text(settled)
+        yield _settled_text(settled, result.info.timeframe)
     ask = coarser_than(found, detail or FINEST)
     fine = len(found) - len(ask)
     run = result.run_id or "RUN"
@@ -165,9 +165,9 @@ def _path_parts(result: Result, detail: str) -> Iterator[str]:
         yield "no ambiguous bar is left"
 
 
-def _settled_text(settled: Mapping[str, Any]) -> str:
+def _settled_text(settled: Mapping[str, Any], timeframe: str) -> str:
     if not settled["bars"]:
-        return f"{settled['run']} had no ambiguous bar"
+        return f"{settled['run']} had no ambiguous {timeframe} bar"
     return f"{settled['settled']:,} of the {settled['bars']:,} ambiguous bars of {settled['run']} are settled"
 
 

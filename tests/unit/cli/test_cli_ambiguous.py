@@ -127,6 +127,9 @@ def test_round_by_round_to_a_run_without_doubt(qtsim: Run, exchange: Exchange, t
         assert "until none is left" in answer.out
         assert qtsim(*DOWNLOAD, "last").code == 0
     assert "no ambiguous bar is left" in answer.out
+    done = qtsim(*DOWNLOAD, "last")
+    assert done.code == 0
+    assert f"{result.run_id} has no ambiguous bars: there is nothing to download" in done.err
 
     whole = Store(tmp_path / "data")
     for symbol in ("BTCUSDT", "ETHUSDT"):
