@@ -131,15 +131,16 @@ def _request_for_ambiguous(workspace: Workspace, wanted: Wanted) -> Request | st
     others = [*(["trades"] if wanted.trades else []), *(kind for kind in kinds if kind not in ("bars", "mark"))]
     if others:
         raise UsageError(f"{flag} gets finer bars (--kinds bars,mark), not {', '.join(dict.fromkeys(others))}")
-    kept = _asked_for(ambiguous, wanted, flag)
+    kept = _asked_for(ambiguous, wanted, info, flag)
     if not len(kept):
-        return f"{folder.name} has no ambiguous bars: there is nothing to download"
+        within = " of these symbols in this period" if len(ambiguous) else ""
+        return f"{folder.name} has no ambiguous bars{within}: there is nothing to download"
+    if not len(coarser_than(kept, FINEST)):
+        return f"{folder.name}: its ambiguous bars are {FINEST}, which only trades settle (sim.mode = ticks)"
     timeframes = _timeframes(wanted.timeframes or [FINEST])
     for timeframe in timeframes:
         if not len(coarser_than(kept, timeframe)):
             held = ", ".join(sorted(set(kept["timeframe"])))
-            if set(timeframes) == {FINEST}:
-                return f"{folder.name}: its ambiguous bars are {held}, which only trades settle (sim.mode = ticks)"
             raise UsageError(
                 f"{flag} -i {timeframe}: its ambiguous bars are {held} and do not consist of {timeframe} bars; give a "
                 f"shorter timeframe: -i {FINEST}"
@@ -155,10 +156,16 @@ def _request_for_ambiguous(workspace: Workspace, wanted: Wanted) -> Request | st
     )
 
 
-def _asked_for(ambiguous: pd.DataFrame, wanted: Wanted, flag: str) -> pd.DataFrame:
+def _asked_for(ambiguous: pd.DataFrame, wanted: Wanted, info: RunInfo, flag: str) -> pd.DataFrame:
     """The ambiguous bars of the symbols and the period that the command line names."""
     if wanted.symbols and list(wanted.symbols) != ["all"]:
-        ambiguous = ambiguous[ambiguous["symbol"].isin([normalize_symbol(name) for name in wanted.symbols])]
+        named = [normalize_symbol(name) for name in wanted.symbols]
+        unknown = next((name for name in named if name not in info.symbols), None)
+        if unknown is not None:
+            raise UsageError(
+                f"{flag} --symbols {unknown}: it is not among the run's symbols ({', '.join(info.symbols)})"
+            )
+        ambiguous = ambiguous[ambiguous["symbol"].isin(named)]
     if not wanted.timerange:
         return ambiguous
     try:

@@ -156,7 +156,7 @@ def _path_parts(result: Result, detail: str) -> Iterator[str]:
             f"{again}qtsim data download -i {detail or FINEST} --ambiguous {run}, then qtsim backtest --from {run} "
             f"--detail {detail or FINEST}{', until none is left' if settled else ''}"
             if can_download
-            else f"finer bars (--detail {detail or FINEST}) settle them"
+            else f"finer bars (--detail {detail or FINEST}) would settle them"
         )
     if fine:
         length = detail or result.info.timeframe

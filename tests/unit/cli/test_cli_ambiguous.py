@@ -216,6 +216,7 @@ REFUSED = [
     ("--ambiguous last --kinds funding", ["not funding"]),
     ("--ambiguous last -i 1h", ["are 1h and do not consist of 1h bars"]),
     ("--ambiguous nothing", ["no run 'nothing'"]),
+    ("--ambiguous last -p XRPUSDT", ["--symbols XRPUSDT", "not among the run's symbols (BTCUSDT, ETHUSDT)"]),
     ("--ambiguous last --timerange 2023-99", ["--timerange"]),
 ]
 
@@ -226,7 +227,7 @@ def test_what_cannot_be_asked_is_refused(qtsim: Run, exchange: Exchange) -> None
         assert_refused(qtsim("data", "download", *words.split()), 2, *said)
     nothing = qtsim(*DOWNLOAD, "last", "--timerange", "2022-2023")
     assert nothing.code == 0
-    assert "has no ambiguous bars" in nothing.err
+    assert "has no ambiguous bars of these symbols in this period" in nothing.err
     assert not exchange.asked
 
 
