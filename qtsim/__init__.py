@@ -1,7 +1,7 @@
 """Backtest-first trading framework for Binance USDT-M futures.
 
 Data flows one way, and the folder names are the stations: data → signals → core (decide) → trading (session) → sim
-(execute) → results → report. `core` decides and never acts; `sim` acts and never decides; `app` composes.
+(execute) → results → research, report. `core` decides and never acts; `sim` acts and never decides; `app` composes.
 
 The public names are loaded on first use, so that `import qtsim` costs nothing.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtsim.app.api import backtest, levels, liquidation_price, load_bars, load_run
+    from qtsim.app.sweep_api import grid, load_sweep, sweep
     from qtsim.signals.bars import Bars, Market
     from qtsim.signals.strategy import Strategy, param, uses
     from qtsim.signals.table import Signals, crossed_above, crossed_below
@@ -25,11 +26,14 @@ _HOMES = {
     "backtest": "qtsim.app.api",
     "crossed_above": "qtsim.signals.table",
     "crossed_below": "qtsim.signals.table",
+    "grid": "qtsim.app.sweep_api",
     "levels": "qtsim.app.api",
     "liquidation_price": "qtsim.app.api",
     "load_bars": "qtsim.app.api",
     "load_run": "qtsim.app.api",
+    "load_sweep": "qtsim.app.sweep_api",
     "param": "qtsim.signals.strategy",
+    "sweep": "qtsim.app.sweep_api",
     "uses": "qtsim.signals.strategy",
 }
 """Public name → module that defines it."""
@@ -42,11 +46,14 @@ __all__ = [
     "backtest",
     "crossed_above",
     "crossed_below",
+    "grid",
     "levels",
     "liquidation_price",
     "load_bars",
     "load_run",
+    "load_sweep",
     "param",
+    "sweep",
     "uses",
 ]
 

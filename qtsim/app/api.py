@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
+from qtsim.app.experiments import Tried, count_run
 from qtsim.app.injections import Outage, Transfer
 from qtsim.app.inputs import (
     RunInputs,
@@ -133,49 +134,8 @@ def backtest(
     A frame that is cut to the period has no bars before it, so indicators start empty there; a run on the store with
     that `timerange` sees the bars before it. For the same result give the longer frame and a `timerange`.
     """
-    workspace = find_workspace()
-    for what, fields in (("settings", settings), ("instruments", instruments)):
-        if not isinstance(fields, Mapping | None):
-            raise UsageError(f"{what} is a {type(fields).__name__}; a dict is needed")
-    overrides = dict(settings or {})
-    if symbols is not None:
-        overrides["run.symbols"] = _names(symbols)
-    if timerange is not None:
-        overrides["run.timerange"] = timerange
-    if timeframe is not None:
-        overrides["run.timeframe"] = timeframe
-    if detail is not None:
-        overrides["sim.mode"] = "detail"
-        overrides["data.detail_timeframe"] = _detail_timeframe(detail)
-    if isinstance(funding, str) and funding != "auto":
-        overrides["costs.funding.source"] = funding
-    if isinstance(mark, str) and mark != "auto":
-        overrides["data.mark_price"] = mark
-    resolved = settings_of(workspace, profile=profile, overrides=overrides)
-    store = open_store(workspace, resolved)
-    if data is None:
-        for what, given in (("mark", mark), ("funding", funding)):
-            if not isinstance(given, str):
-                raise UsageError(f"{what} frames go with bars: give data too, or {what}='auto' for the store's")
-        if wants_sample(resolved, store):
-            store = open_store(workspace, resolved, sample=True)
-        inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
-        if not isinstance(detail, str | None):
-            raise UsageError("detail frames go with bars: give data too, or name the store's timeframe: detail='1m'")
-    else:
-        frames = _frames_of(data, resolved)
-        inputs = gather_frames(
-            frames,
-            resolved.settings,
-            timeframe=timeframe,
-            mark=_given("mark", mark, frames),
-            funding=_given("funding", funding, frames),
-        )
-        if _are_synthetic(inputs):
-            store = open_store(workspace, resolved, sample=True)
-        if not isinstance(detail, str | None):
-            set_detail(inputs, _given("detail", detail, frames) or {}, resolved.settings)
-        add_stored_history(inputs, store, resolved.settings)
+    asked = Asked(data, symbols, timeframe, timerange, detail, funding, mark, profile, settings, instruments)
+    workspace, resolved, store, inputs = gather_asked(asked)
     loaded = load_strategy(strategy, resolved.settings.strategy, [workspace.strategies])
     return finish_backtest(
         resolved,
@@ -197,6 +157,70 @@ def backtest(
     )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a notebook asks a run to be about; see `backtest`."""
+
+    data: pd.DataFrame | Mapping[str, pd.DataFrame] | None
+    symbols: OneOrMore | None
+    timeframe: str | None
+    timerange: str | None
+    detail: str | Mapping[str, pd.DataFrame] | None
+    funding: str | pd.DataFrame | Mapping[str, pd.DataFrame]
+    mark: str | pd.DataFrame | Mapping[str, pd.DataFrame]
+    profile: str | None
+    settings: Mapping[str, Any] | None
+    instruments: Mapping[str, Any] | None
+
+
+def gather_asked(asked: Asked) -> tuple[Workspace, Resolved, Store, RunInputs]:
+    """Settings, store and data of what was asked. Errors: UsageError, SettingError, DataError."""
+    workspace = find_workspace()
+    for what, fields in (("settings", asked.settings), ("instruments", asked.instruments)):
+        if not isinstance(fields, Mapping | None):
+            raise UsageError(f"{what} is a {type(fields).__name__}; a dict is needed")
+    overrides = dict(asked.settings or {})
+    if asked.symbols is not None:
+        overrides["run.symbols"] = _names(asked.symbols)
+    if asked.timerange is not None:
+        overrides["run.timerange"] = asked.timerange
+    if asked.timeframe is not None:
+        overrides["run.timeframe"] = asked.timeframe
+    if asked.detail is not None:
+        overrides["sim.mode"] = "detail"
+        overrides["data.detail_timeframe"] = _detail_timeframe(asked.detail)
+    if isinstance(asked.funding, str) and asked.funding != "auto":
+        overrides["costs.funding.source"] = asked.funding
+    if isinstance(asked.mark, str) and asked.mark != "auto":
+        overrides["data.mark_price"] = asked.mark
+    resolved = settings_of(workspace, profile=asked.profile, overrides=overrides)
+    store = open_store(workspace, resolved)
+    if asked.data is None:
+        for what, given in (("mark", asked.mark), ("funding", asked.funding)):
+            if not isinstance(given, str):
+                raise UsageError(f"{what} frames go with bars: give data too, or {what}='auto' for the store's")
+        if wants_sample(resolved, store):
+            store = open_store(workspace, resolved, sample=True)
+        inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
+        if not isinstance(asked.detail, str | None):
+            raise UsageError("detail frames go with bars: give data too, or name the store's timeframe: detail='1m'")
+    else:
+        frames = _frames_of(asked.data, resolved)
+        inputs = gather_frames(
+            frames,
+            resolved.settings,
+            timeframe=asked.timeframe,
+            mark=_given("mark", asked.mark, frames),
+            funding=_given("funding", asked.funding, frames),
+        )
+        if _are_synthetic(inputs):
+            store = open_store(workspace, resolved, sample=True)
+        if not isinstance(asked.detail, str | None):
+            set_detail(inputs, _given("detail", asked.detail, frames) or {}, resolved.settings)
+        add_stored_history(inputs, store, resolved.settings)
+    return workspace, resolved, store, inputs
+
+
 def finish_backtest(
     resolved: Resolved,
     strategy: Strategy,
@@ -207,8 +231,12 @@ def finish_backtest(
     options: BacktestOptions,
     save: bool,
     stage: Stage | None = None,
+    on_tried: Callable[[Tried | str], None] | None = None,
 ) -> Result:
-    """Run, and save the run folder with its report where asked to."""
+    """Run, count the trial, and save the run folder with its report where asked to.
+
+    on_tried: called with how often this has been tried, or with why that is not known.
+    """
     if save:
         check_writable(workspace.runs)
     result = run_backtest(resolved, strategy, inputs, store=store, options=options, stage=stage)
@@ -220,6 +248,9 @@ def finish_backtest(
             result.report(folder / "report.html")
 
         save_run(result, workspace.runs, finish=add_report)
+    tried = count_run(workspace, result)
+    if on_tried is not None:
+        on_tried(tried)
     return result
 
 

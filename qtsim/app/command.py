@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from qtsim.app.api import chosen_symbols, finish_backtest, open_store, wants_sample
 from qtsim.app.backtest import BacktestOptions, Stage
+from qtsim.app.experiments import Tried
 from qtsim.app.inputs import RunInputs, add_strategy_needs, gather_store
 from qtsim.app.workspace import Workspace, settings_of
 from qtsim.config.layers import Resolved
@@ -51,24 +52,32 @@ def open_run(
     return Opened(workspace, resolved, strategy, _pick_store(workspace, resolved, sample=sample))
 
 
-def backtest_opened(opened: Opened, *, options: BacktestOptions, save: bool, stage: Stage) -> Result:
-    """Backtest. Errors name what is wrong; nothing is half-written."""
+def backtest_opened(
+    opened: Opened,
+    *,
+    options: BacktestOptions,
+    save: bool,
+    stage: Stage,
+    on_tried: Callable[[Tried | str], None] | None = None,
+) -> Result:
+    """Backtest. Errors name what is wrong; nothing is half-written. on_tried: see `finish_backtest`."""
     return finish_backtest(
         opened.resolved,
         opened.strategy,
-        _gather(opened),
+        gather_opened(opened),
         opened.workspace,
         store=opened.store,
         options=options,
         save=save,
         stage=stage,
+        on_tried=on_tried,
     )
 
 
 def check_opened(opened: Opened, *, stage: Stage) -> CheckReport:
     """The full causality check. Errors: StrategyError names the first difference."""
     settings = opened.resolved.settings
-    inputs = _gather(opened)
+    inputs = gather_opened(opened)
     add_strategy_needs(inputs, opened.strategy, opened.store, settings)
     return check_strategy(
         opened.strategy,
@@ -224,7 +233,7 @@ def _pick_store(workspace: Workspace, resolved: Resolved, *, sample: bool) -> St
     return open_store(workspace, resolved, sample=True) if wants_sample(resolved, store) else store
 
 
-def _gather(opened: Opened) -> RunInputs:
+def gather_opened(opened: Opened) -> RunInputs:
     """Read the data; where a symbol's bars are missing, say what a user can do about it."""
     store, settings = opened.store, opened.resolved.settings
     symbols = chosen_symbols(opened.resolved, store)

@@ -10,7 +10,7 @@ import typer
 
 from qtsim.cli import options
 from qtsim.cli.ablation import print_ablation
-from qtsim.cli.screen import Stage, note, print_json, print_lines, progress, say, say_place
+from qtsim.cli.screen import Stage, note, print_json, print_lines, print_tried, progress, say, say_place
 from qtsim.errors import QtsimError
 
 
@@ -90,6 +90,7 @@ def backtest(
         detail=detail,
         sets=sets,
     )
+    tried: list[Any] = []
     rules: dict[str, Any] = repeated.instruments_for(options.split_symbols(symbols)) if repeated else {}
     with progress() as stage:
         opened = open_run(
@@ -116,12 +117,15 @@ def backtest(
             ),
             save=not no_save,
             stage=_telling_of_compilation(stage),
+            on_tried=tried.append,
         )
     compared = repeated.compare(result) if repeated else None
     if as_json:
-        print_json(result_as_dict(result, workspace) | ({"repeats": compared} if compared else {}))
+        counted = {} if isinstance(tried[0], str) else {"tried": tried[0].to_dict()}
+        print_json(result_as_dict(result, workspace) | counted | ({"repeats": compared} if compared else {}))
     else:
         print_lines(result.summary())
+        print_tried(tried[0])
         print_ablation(result)
         if compared is not None:
             say(repeat_text(compared))

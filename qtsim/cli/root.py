@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from qtsim.cli import backtest, config, data, runs, start, strategies
+from qtsim.cli import sweep as sweeps
 from qtsim.cli.screen import note, say
 from qtsim.errors import QtsimError
 
@@ -28,6 +29,8 @@ app.command(rich_help_panel="Research")(strategies.check)
 app.command(rich_help_panel="Research")(start.levels)
 app.command(rich_help_panel="Research")(backtest.backtest)
 app.command(name="backtesting", hidden=True)(backtest.backtest)
+app.command(rich_help_panel="Research")(sweeps.sweep)
+app.command(name="hyperopt", hidden=True)(sweeps.sweep)
 app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
@@ -37,8 +40,6 @@ _SWEEPS = "part 4, sweeps"
 _MODELS = "a later part, models"
 _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
-    ("sweep",): _SWEEPS,
-    ("hyperopt",): _SWEEPS,
     ("walkforward",): _SWEEPS,
     ("runs", "compare"): _SWEEPS,
     ("models",): _MODELS,

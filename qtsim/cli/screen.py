@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import typer
 
@@ -144,6 +144,21 @@ def print_lines(lines: Iterable[LabelledLine]) -> None:
             say(part)
 
 
+def print_tried(tried: Any) -> None:
+    """How often this has been tried; where that is not known, why, beside the answer."""
+    if isinstance(tried, str):
+        note(f"not counted as a trial: {tried}")
+    else:
+        print_lines([_Labelled("Tried", tried.text)])
+
+
+class _Labelled(NamedTuple):
+    """A line of the first screen."""
+
+    label: str
+    text: str
+
+
 def fold_line(label: str, text: str, width: int) -> list[str]:
     """A line of the first screen as lines of at most `width` columns, continued below where its text begins.
 
@@ -198,7 +213,10 @@ def progress() -> Iterator[Stage]:
 
 @contextmanager
 def progress_or_lines() -> Iterator[Stage]:
-    """A stage callback for what takes minutes: a live bar on a terminal, a line per tenth elsewhere."""
+    """A stage callback for what takes minutes: a live bar on a terminal, a line per tenth elsewhere.
+
+    What is being done is a phase, and after a colon or ` · ` what changes while it lasts.
+    """
     if sys.stderr.isatty():
         with progress() as stage:
             yield stage
@@ -206,13 +224,14 @@ def progress_or_lines() -> Iterator[Stage]:
     told: dict[str, int] = {}
 
     def stage_in_lines(what: str, done: int, total: int) -> None:
-        phase = what.partition(":")[0]
+        head, _, aside = what.partition(" · ")
+        phase = head.partition(":")[0]
         if done <= 1 or total <= 1:
             told.pop(phase, None)
         tenth = done * 10 // max(total, 1)
         if total > 1 and tenth > told.get(phase, 0):
             told[phase] = tenth
-            note(f"{phase}: {done:,} of {total:,}")
+            note(f"{phase}: {done:,} of {total:,}" + (f" · {aside}" if aside else ""))
 
     yield stage_in_lines
 

@@ -40,8 +40,10 @@ def kernel_digest() -> str:
 
 
 DIGEST = kernel_digest()
-OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "python", "_nrt": False}
-"""Without numba's runtime (_nrt) an allocation in a kernel does not compile, and nothing counts references."""
+OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "python", "_nrt": False, "nogil": True}
+"""Without numba's runtime (_nrt) an allocation in a kernel does not compile, and nothing counts references.
+
+Whoever calls a kernel from Python holds no lock meanwhile (nogil): runs on arrays of their own go side by side."""
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,320 @@
+"""Run a sweep: plan it, make its trials, keep them, and say what they prove."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
+from qtsim.app.inputs import RunInputs
+from qtsim.app.sweep_plan import (
+    Plan,
+    SweepOptions,
+    fresh_inputs,
+    plan_sweep,
+    settings_and_strategy,
+    with_values,
+)
+from qtsim.app.workspace import Workspace
+from qtsim.config.layers import Resolved
+from qtsim.core.records import Records
+from qtsim.data.store import Store
+from qtsim.errors import UsageError
+from qtsim.research.engine import Group, MakeMarket, run_local
+from qtsim.research.experiments import SWEEP, Entry, Experiments, TrialCount, open_experiments
+from qtsim.research.folder import find_identical, new_folder, read_conclusion, save_conclusion, trials_file
+from qtsim.research.sweep import Sweep
+from qtsim.research.trials import TrialSink, TrialsInMemory, done_of, open_trials
+from qtsim.results.result import Result
+from qtsim.results.run_folder import check_writable
+from qtsim.signals.strategy import Strategy
+from qtsim.sim.measure import measure_dt
+from qtsim.sim.trials import TrialRunner
+
+COUNT_SECONDS = 1.0
+"""How often the experiment store is told of the trials made."""
+ENGINES = ("local", "dask")
+
+
+@dataclass
+class Outcome:
+    """A sweep, and whether it was interrupted."""
+
+    sweep: Sweep
+    interrupted: bool = False
+
+
+def run_sweep(
+    resolved: Resolved,
+    strategy: Strategy,
+    inputs: RunInputs,
+    workspace: Workspace,
+    *,
+    store: Store | None,
+    options: SweepOptions,
+    save: bool,
+    stage: Stage | None = None,
+) -> Outcome:
+    """Make the trials of a sweep that have not been made, and judge them all.
+
+    With `save` they are kept in the workspace, and the same sweep goes on where it was left. After a KeyboardInterrupt
+    the outcome has the trials so far. Errors: UsageError, SettingError, StrategyError, DataError, QtsimError.
+    """
+    tell = stage or (lambda what, done, total: None)
+    if options.engine not in ENGINES:
+        raise UsageError(f"--engine {options.engine}: choose {' or '.join(ENGINES)}")
+    with _experiments(workspace) as experiments:
+        tell("preparing the market", 0, 1)
+        plan = plan_sweep(resolved, strategy, inputs, store, options)
+        with _sink(workspace, plan, save=save) as (sink, folder):
+            plan.info = replace(plan.info, name=folder.name if folder else "")
+            done = sink.rows()
+            counting = _Counting(sink, plan, experiments, done)
+            began = time.perf_counter()
+            interrupted = _make_trials(plan, counting, done_of(done), tell)
+            elapsed = time.perf_counter() - began
+            rows = sink.rows()
+        sweep = Sweep(
+            plan.info,
+            rows,
+            others=_others(experiments, plan),
+            run_cell=cell_runner(plan.resolved, plan.strategy, plan.inputs, store, options),
+            daily_returns=_daily_returns(plan),
+            path=folder,
+            verdict=read_conclusion(folder) if folder and len(done) >= plan.info.planned else None,
+        )
+        sweep.made_now = len(rows) - len(done)
+        sweep.elapsed_s = elapsed
+        if not interrupted:
+            tell("judging", 0, 1)
+            counting.settle(sweep)
+            _keep(sweep, experiments, folder)
+    return Outcome(sweep, interrupted)
+
+
+def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: Stage) -> bool:
+    """Make what is missing. Returns whether a person interrupted it."""
+    groups = _missing(plan.groups, done)
+    total = sum(len(group.cells) for group in groups)
+    if not total:
+        return False
+    told = _progress(tell, len(done), plan.info.planned)
+    told(0)
+    engine = _engine(plan)
+    try:
+        engine(groups, plan.make_market, told, sink)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _engine(plan: Plan) -> Callable[[list[Group], MakeMarket, Callable[[int], None], TrialSink], None]:
+    options = plan.options
+
+    def local(groups: list[Group], make: MakeMarket, told: Callable[[int], None], sink: TrialSink) -> None:
+        run_local(groups, make, plan.job, sink, told, jobs=options.jobs)
+
+    def dask(groups: list[Group], make: MakeMarket, told: Callable[[int], None], sink: TrialSink) -> None:
+        from qtsim.research.cluster import run_dask  # needs the extra `sweep`
+
+        run_dask(groups, make, plan.job, sink, told, scheduler=options.scheduler, workers=options.jobs)
+
+    return dask if options.engine == "dask" else local
+
+
+def _missing(groups: list[Group], done: set[tuple[int, int]]) -> list[Group]:
+    """The groups without the trials that have been made."""
+    left = []
+    for group in groups:
+        cells = np.array([cell for cell in group.cells.tolist() if (cell, group.symbol) not in done], dtype=np.int64)
+        if len(cells):
+            left.append(replace(group, cells=cells))
+    return left
+
+
+def _progress(tell: Stage, before: int, planned: int) -> Callable[[int], None]:
+    """Tells of the trials made, their rate, and the time left."""
+    began = time.monotonic()
+
+    def told(done: int) -> None:
+        seconds = max(time.monotonic() - began, 1e-9)
+        rate = done / seconds
+        words = "sweeping"
+        if done and seconds > 0.5:
+            left = (planned - before - done) / rate
+            words = f"sweeping · {rate:,.1f} trials/s, {duration_text(left)} left"
+        tell(words, before + done, planned)
+
+    return told
+
+
+def duration_text(seconds: float) -> str:
+    """42 s, 3 min 20 s, 2 h 05 min"""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class _Counting:
+    """A sink that tells the experiment store, now and then, how many trials have been made."""
+
+    def __init__(self, sink: TrialSink, plan: Plan, experiments: Experiments | None, done: Records) -> None:
+        self._sink, self._info, self._experiments = sink, plan.info, experiments
+        self._seen: set[bytes] = set()
+        self._made, self._sum, self._squares = 0, 0.0, 0.0
+        self._told = time.monotonic()
+        self._note(done)
+
+    def append(self, rows: Records) -> None:
+        """Take rows."""
+        self._sink.append(rows)
+        self._note(rows)
+        if time.monotonic() - self._told > COUNT_SECONDS:
+            self._tell()
+
+    def flush(self) -> None:
+        """Make what was appended durable, and counted."""
+        self._sink.flush()
+        self._tell()
+
+    def rows(self) -> Records:
+        """All rows so far."""
+        return self._sink.rows()
+
+    def settle(self, sweep: Sweep) -> None:
+        """Count the finished sweep as it is judged."""
+        if self._experiments is not None:
+            self._experiments.count(
+                _source(self._info.identity), self._info.data_set, self._info.strategy, sweep.trial_count
+            )
+
+    def _note(self, rows: Records) -> None:
+        for digest, sharpe in zip(rows["measures"]["digest"], rows["measures"]["sharpe"].tolist(), strict=True):
+            self._made += 1
+            key = digest.tobytes()
+            if key not in self._seen:
+                self._seen.add(key)
+                known = 0.0 if sharpe != sharpe else sharpe
+                self._sum += known
+                self._squares += known * known
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        if self._experiments is not None and self._made:
+            count = TrialCount(self._made, len(self._seen), self._sum, self._squares)
+            self._experiments.count(_source(self._info.identity), self._info.data_set, self._info.strategy, count)
+
+
+def _source(identity: str) -> str:
+    return f"sweep {identity}"
+
+
+def _others(experiments: Experiments | None, plan: Plan) -> TrialCount:
+    """Trials of the family on the data set that this sweep has not made."""
+    if experiments is None:
+        return TrialCount()
+    info = plan.info
+    every = experiments.trials(info.data_set, info.strategy)
+    return every.without(experiments.trials(info.data_set, info.strategy, _source(info.identity)))
+
+
+@contextlib.contextmanager
+def _experiments(workspace: Workspace) -> Iterator[Experiments | None]:
+    check_writable(workspace.root)
+    with open_experiments(workspace.root) as experiments:
+        yield experiments
+
+
+@contextlib.contextmanager
+def _sink(workspace: Workspace, plan: Plan, *, save: bool) -> Iterator[tuple[TrialSink, Path | None]]:
+    """Where the trials go: the folder of the same sweep where there is one, a new one, or memory."""
+    if not save:
+        yield TrialsInMemory(), None
+        return
+    folder = find_identical(workspace.root, plan.info.identity)
+    if folder is None:
+        folder = new_folder(workspace.root, plan.info)
+    with open_trials(trials_file(folder), bytes.fromhex(plan.info.identity)) as trials:
+        yield trials, folder
+
+
+def _keep(sweep: Sweep, experiments: Experiments | None, folder: Path | None) -> None:
+    """Judge, and write the conclusion, the report and the entry of the store."""
+    verdict = sweep.verdict
+    if folder is None:
+        return
+    save_conclusion(folder, verdict)
+    sweep.report(folder / "report.html")
+    if experiments is None:
+        return
+    info, best = sweep.info, sweep.recommended
+    experiments.record(
+        Entry(
+            id=folder.name,
+            kind=SWEEP,
+            started_at=info.started_at,
+            strategy=info.strategy,
+            symbols=tuple(info.symbols),
+            timeframe=info.timeframe,
+            profile=info.profile,
+            data_set=info.data_set,
+            digest=info.identity,
+            settings=info.settings,
+            passport=info.passport,
+            metrics={} if best is None else best.metrics,
+        )
+    )
+
+
+def _daily_returns(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
+    """Makes trials again for their daily returns."""
+
+    def of(cells: np.ndarray) -> np.ndarray:
+        found: list[np.ndarray | None] = [None] * len(cells)
+        out = np.zeros(1, measure_dt)
+        for group in plan.groups:
+            own = np.flatnonzero(np.isin(cells, group.cells))
+            if not len(own):
+                continue
+            market = plan.make_market(group)
+            runner = TrialRunner(market.market, market.draws)
+            for k, at in zip(own, plan.space.indices(cells[own]), strict=True):
+                params, balance = plan.job.params.of(at)
+                runner.run(params, balance, out)
+                found[k] = runner.returns.copy()
+        return np.column_stack([one for one in found if one is not None])
+
+    return of
+
+
+def cell_runner(
+    resolved: Resolved, strategy: Strategy, inputs: RunInputs, store: Store | None, options: SweepOptions
+) -> Callable[[Mapping[str, Any]], Result]:
+    """Backtests one cell in full, on the search's data."""
+
+    def run(values: Mapping[str, Any]) -> Result:
+        _, own_strategy = settings_and_strategy(resolved, strategy, values)
+        return run_backtest(
+            with_values(resolved, values),
+            own_strategy,
+            fresh_inputs(inputs),
+            store=store,
+            options=BacktestOptions(check=False, instruments=options.instruments),
+        )
+
+    return run
+
+
+def utc_now() -> str:
+    """The time, ISO UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,103 @@
+"""Sweeps from Python: what a notebook calls. It builds the same objects as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from qtsim.app.api import Asked, OneOrMore, gather_asked
+from qtsim.app.sweep import run_sweep
+from qtsim.app.sweep_plan import SweepOptions, search_period
+from qtsim.app.sweep_results import open_sweep
+from qtsim.app.workspace import find_workspace, settings_of
+from qtsim.errors import UsageError
+from qtsim.research.space import grid as spaced
+from qtsim.research.sweep import Sweep
+from qtsim.signals.loading import load_strategy
+
+
+def sweep(
+    strategy: Any,
+    data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+    *,
+    grid: Mapping[str, str | Sequence[Any]],
+    symbols: OneOrMore | None = None,
+    timeframe: str | None = None,
+    timerange: str | None = None,
+    detail: str | Mapping[str, pd.DataFrame] | None = None,
+    funding: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    mark: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    instruments: Mapping[str, Any] | None = None,
+    random: int | None = None,
+    each: bool = False,
+    holdout: str = "",
+    metric: str = "Sharpe",
+    many: bool = False,
+    engine: str = "local",
+    scheduler: str = "",
+    jobs: int | None = None,
+    check: bool = True,
+    save: bool = False,
+) -> Sweep:
+    """Run many trials over a grid and return a Sweep.
+
+    strategy, data, symbols to instruments: as for `backtest`. grid: path of a setting, or `strategy.NAME`, → its
+    values: a list, `grid(lo, hi, count)`, or text as on the command line. random: draw so many cells of the grid.
+    each: each symbol alone. holdout: a period that the search does not see, "20250101-". metric: what to look for.
+    many: more than 20,000 trials are meant. engine: "local" or "dask", with `scheduler` the address of one. jobs:
+    threads, or processes of a local cluster. save: keep the trials in the workspace; the same sweep goes on where it
+    was left. After Ctrl-C the sweep has the trials so far. Errors: UsageError, DataError, StrategyError, QtsimError.
+    """
+    if not isinstance(grid, Mapping):
+        raise UsageError(f"grid is a {type(grid).__name__}; a dict of path → values is needed")
+    asked = Asked(data, symbols, timeframe, timerange, detail, funding, mark, profile, settings, instruments)
+    if holdout:
+        whole = timerange
+        if whole is None:
+            resolved = settings_of(find_workspace(), profile=profile, overrides=settings)
+            whole = str(resolved.settings.run.timerange)
+        asked = replace(asked, timerange=search_period(whole, holdout))
+    workspace, resolved, store, inputs = gather_asked(asked)
+    outcome = run_sweep(
+        resolved,
+        load_strategy(strategy, resolved.settings.strategy, [workspace.strategies]),
+        inputs,
+        workspace,
+        store=store,
+        options=SweepOptions(
+            grids=grid,
+            random=random,
+            each=each,
+            holdout=holdout,
+            metric=metric,
+            many=many,
+            engine=engine,
+            scheduler=scheduler,
+            jobs=jobs,
+            check=check,
+            instruments=instruments or {},
+        ),
+        save=save,
+    )
+    return outcome.sweep
+
+
+def grid(low: float, high: float, count: int, *, log: bool = False) -> list[float]:
+    """`count` values from `low` to `high`, both among them: evenly spaced, or with `log` by a constant ratio.
+
+    Errors: UsageError where that is no range.
+    """
+    return spaced(low, high, count, log=log)
+
+
+def load_sweep(name: str = "last") -> Sweep:
+    """A kept sweep: an id, a unique prefix, a path, or "last". Errors: UsageError, DataError."""
+    return open_sweep(find_workspace(), name)
+
+
+__all__ = ["grid", "load_sweep", "sweep"]

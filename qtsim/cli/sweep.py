@@ -1,0 +1,170 @@
+"""qtsim sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qtsim.cli import options
+from qtsim.cli.screen import note, print_json, print_lines, progress_or_lines, say, say_place
+from qtsim.errors import QtsimError, UsageError
+
+
+def sweep(
+    grids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=GRID...", help="What varies: KEY=a,b,c, KEY=lo:hi:step, KEY=lo:hi:x20, :log20."),
+    ] = None,
+    more_grids: Annotated[
+        list[str] | None, typer.Option("--grid", metavar="KEY=GRID", help="The same as an option. Repeatable.")
+    ] = None,
+    random: Annotated[
+        int | None, typer.Option("--random", metavar="N", help="Draw N cells of the grid (run.seed says which).")
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Each symbol alone; metrics are the median over symbols.")
+    ] = False,
+    holdout: Annotated[
+        str, typer.Option("--holdout", metavar="PERIOD", help="Keep a period from the search: 20250101-.")
+    ] = "",
+    open_holdout: Annotated[
+        str | None,
+        typer.Option(
+            "--open-holdout",
+            metavar="SWEEP",
+            help="Backtest a sweep's recommended trial on its holdout; it is counted.",
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="What to look for.")] = "Sharpe",
+    many: Annotated[bool, typer.Option("--yes", "-y", help="More than 20,000 trials are meant.")] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="local, or dask for many machines.")
+    ] = "local",
+    scheduler: Annotated[
+        str,
+        typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, tcp://HOST:PORT; else a local cluster."),
+    ] = "",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Threads, or processes of the local cluster.")
+    ] = None,
+    strategy: options.Strategy = None,
+    symbols: options.Symbols = None,
+    timeframe: options.Timeframe = None,
+    detail: options.Detail = None,
+    timerange: options.Timerange = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+    sets: options.Set = None,
+    instruments: options.Instrument = None,
+    sample: options.Sample = False,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Skip the quick look-ahead check.")] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Keep no folder and no report.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run many trials over a grid of settings and strategy parameters, and judge them together.
+
+    Finished trials are kept: after Ctrl-C, a crash or a full disk the same command goes on where it was left. The exit
+    code is 1 where the sweep was interrupted.
+
+    Examples:
+
+      qtsim sweep -s ema_cross -p BTCUSDT -i 1h exit.base_tp=0.5%:5%:x10 exit.base_sl=0.3%:1.2%:x10
+
+      qtsim sweep -p BTCUSDT -i 1h strategy.fast=8:20:2 strategy.slow=20:60:x9 --holdout 20250101-
+
+      qtsim sweep -p all -i 1h --each --random 200 exit.base_tp=0.5%:5%:x40 exit.base_sl=0.3%:1.2%:x40
+    """
+    from qtsim.app.command import gather_opened, open_run
+    from qtsim.app.holdout import opened_as_dict, print_opening
+    from qtsim.app.sweep import run_sweep
+    from qtsim.app.sweep_plan import SweepOptions, search_period
+    from qtsim.app.sweep_results import sweep_as_dict
+    from qtsim.app.workspace import find_workspace
+    from qtsim.research.space import split_grid
+
+    workspace = find_workspace()
+    say_place(workspace.root)
+    if open_holdout is not None:
+        _open_holdout(workspace, open_holdout, as_json=as_json, write=(opened_as_dict, print_opening))
+        return
+    overrides = options.gather_overrides(
+        strategy=strategy, symbols=symbols, timeframe=timeframe, timerange=timerange, detail=detail, sets=sets
+    )
+    varied: dict[str, Any] = {}
+    for path, given in map(split_grid, [*(grids or ()), *(more_grids or ())]):
+        if path in varied:
+            raise UsageError(f"{path} is given twice")
+        varied[path] = given
+    with progress_or_lines() as stage:
+        opened = open_run(workspace, profile=profile, files=config or (), overrides=overrides, sample=sample)
+        if holdout:
+            overrides["run.timerange"] = search_period(opened.resolved.settings.run.timerange, holdout)
+            opened = open_run(workspace, profile=profile, files=config or (), overrides=overrides, sample=sample)
+        note(f"data {opened.store.folder}")
+        outcome = run_sweep(
+            opened.resolved,
+            opened.strategy,
+            gather_opened(opened),
+            workspace,
+            store=opened.store,
+            options=SweepOptions(
+                grids=varied,
+                random=random,
+                each=each,
+                holdout=holdout,
+                metric=metric,
+                many=many,
+                jobs=jobs,
+                engine=engine,
+                scheduler=scheduler,
+                check=not no_check,
+                instruments=options.read_instruments(instruments, opened.store),
+            ),
+            save=not no_save,
+            stage=stage,
+        )
+    found = outcome.sweep
+    if as_json:
+        print_json(sweep_as_dict(found, workspace) | {"interrupted": outcome.interrupted})
+    else:
+        print_lines(found.summary())
+        for text in _next_steps(found, interrupted=outcome.interrupted):
+            say(text)
+    if outcome.interrupted:
+        kept = f"; kept in {found.path}, the same command goes on from there" if found.path else ""
+        raise QtsimError(f"interrupted after {found.trials:,} of {found.info.planned:,} trials{kept}")
+
+
+def _next_steps(found: Any, *, interrupted: bool) -> list[str]:
+    """Where it is kept, and what to do with it."""
+    if found.path is None:
+        return []
+    lines = [f" Sweep {found.info.name} · report: {_shown(found.path / 'report.html')}"] if not interrupted else []
+    best = found.recommended
+    if best is not None and not interrupted:
+        sets = " ".join(f"--set {path}={value}" for path, value in best.values.items())
+        lines.append(f" next: qtsim backtest {sets}")
+        if found.info.holdout:
+            lines.append(f"       qtsim sweep --open-holdout {found.info.name}")
+    return lines
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _open_holdout(workspace: Any, name: str, *, as_json: bool, write: Any) -> None:
+    from qtsim.app.holdout import open_holdout
+
+    as_dict, print_text = write
+    with progress_or_lines() as stage:
+        opening = open_holdout(workspace, name, stage=stage)
+    if as_json:
+        print_json(as_dict(opening))
+    else:
+        print_lines(print_text(opening))

@@ -1,0 +1,185 @@
+"""Trials: one market run again and again with other parameters, each leaving one row of fixed size.
+
+A `TrialRunner` owns what one thread needs, and uses it again for each trial, so that memory does not grow with their
+number. Denials are counted and not kept; the other journals are as long as the longest trial needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qtsim.core.records import Records
+from qtsim.core.slots import slots_per_symbol_nb
+from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
+from qtsim.sim.market import (
+    ADVANCE,
+    CURSOR,
+    DECISIONS,
+    DENIALS,
+    EQUITIES,
+    FILLS,
+    GOVERNOR,
+    TRADES,
+    Book,
+    Floats,
+    Ints,
+    Journal,
+    Market,
+    new_book,
+    new_journal,
+    tape_of,
+)
+from qtsim.sim.measure import BLOCKS, DAY_NS, MEASURES, TAIL, measure_dt, measure_run_nb, tally_denials_nb
+
+STRIDE = 50_000
+"""Boundaries between two looks at whether the sweep is to end."""
+FIRST_ROWS = 256
+SEEDS = (0x243F6A8885A308D3, 0x13198A2E03707344)
+"""Where the two lanes of a digest start: any two numbers do."""
+GROWING = ("trades", "fills", "decisions", "governor")
+
+
+class Interrupted(Exception):
+    """The sweep is to end before the trial has."""
+
+
+def day_rows_of(market: Market) -> Ints:
+    """Row of the equity at the end of each UTC day; 0: the account still stands at its start.
+
+    A mark at 00:00 belongs to the day it ends; a day without one keeps the last. As `qtsim.results.metrics`.
+    """
+    ts = market.boundaries[market.marked == 1]
+    if len(ts) < 2:
+        return np.zeros(0, np.int64)
+    days = (ts - 1) // DAY_NS
+    wanted = np.arange(int(ts[0] // DAY_NS), int(days[-1]) + 1, dtype=np.int64)
+    return np.maximum(np.searchsorted(days, wanted, side="right") - 1, 0).astype(np.int64)
+
+
+def new_rows(count: int) -> Records:
+    """Rows of trials that have not been measured, measure_dt of shape (count,)."""
+    rows = np.zeros(count, measure_dt)
+    for name in MEASURES:
+        rows[name] = np.nan
+    rows["denials"] = 0.0
+    rows["digest"] = np.array(SEEDS, np.uint64)
+    return rows
+
+
+@dataclass
+class _Scratch:
+    """What a run writes into, for one number of slots per symbol."""
+
+    width: int
+    fresh: Book
+    book: Book
+    journal: Journal
+    path_book: Book
+    path_journal: Journal
+
+
+class TrialRunner:
+    """Runs trials of one market in one thread.
+
+    draws: uniforms for an agent that learns (sizing model rl), the same for every trial.
+    """
+
+    def __init__(self, market: Market, draws: Floats | None = None) -> None:
+        self.market = market
+        self.draws = draws
+        self.day_rows = day_rows_of(market)
+        days = len(self.day_rows)
+        self.returns = np.zeros(days)
+        self._worst = np.zeros(min(int(max(days - 1, 0) * TAIL) + 2, max(days, 1)))
+        self._scratch: dict[int, _Scratch] = {}
+
+    def run(self, params: Records, balance: float, out: Records, ends: Callable[[], bool] | None = None) -> None:
+        """Run one trial and measure it; afterwards `returns` holds its daily returns.
+
+        params: params_dt[1]; balance: starting wallet; out: measure_dt[1], written. Raises Interrupted where `ends`
+        says so on the way.
+        """
+        scratch = self._reset(int(slots_per_symbol_nb(params[0])), balance)
+        out[:] = new_rows(1)
+        tape = tape_of(self.market, scratch.width)
+        stop_at, status = STRIDE, -1
+        while status != DONE:
+            status = run_nb(
+                tape, scratch.book, scratch.journal, scratch.path_book, scratch.path_journal, params, False, stop_at
+            )
+            if status == JOURNAL_FULL:
+                self._make_room(scratch, out)
+                continue
+            stop_at = int(scratch.book.counters[CURSOR]) + STRIDE
+            if ends is not None and ends():
+                raise Interrupted
+        self._measure(scratch, out)
+
+    def _measure(self, scratch: _Scratch, out: Records) -> None:
+        journal, counts = scratch.journal, scratch.journal.counts
+        out["shutdowns"] = scratch.book.governor["shutdowns"]
+        with np.errstate(over="ignore"):  # interpreted, the digest's multiplication tells of its overflow
+            measure_run_nb(
+                journal,
+                _words(journal.fills, int(counts[FILLS])),
+                _words(journal.decisions, int(counts[DECISIONS])),
+                scratch.book.account[0],
+                scratch.book.positions,
+                self.day_rows,
+                self.returns,
+                self._worst,
+                out[0],
+            )
+
+    def _reset(self, width: int, balance: float) -> _Scratch:
+        """Everything as before the first boundary."""
+        scratch = self._scratch.get(width)
+        if scratch is None:
+            scratch = self._scratch[width] = self._new_scratch(width)
+        for mine, fresh in zip(scratch.book, scratch.fresh, strict=True):
+            if mine is not fresh:
+                mine[...] = fresh
+        scratch.book.account["wallet"] = balance
+        scratch.book.account["initial_balance"] = balance
+        counts = scratch.journal.counts
+        for name, kind in (("trades", TRADES), ("fills", FILLS), ("decisions", DECISIONS)):
+            _words(getattr(scratch.journal, name), int(counts[kind]))[...] = 0
+        counts[:ADVANCE] = 0
+        return scratch
+
+    def _new_scratch(self, width: int) -> _Scratch:
+        room = ROOM_PER_SYMBOL * len(self.market.instruments) * width
+        return _Scratch(
+            width,
+            new_book(self.market, 0.0, width, draws=self.draws),
+            new_book(self.market, 0.0, width, draws=self.draws),
+            new_journal(self.market, FIRST_ROWS + room, width=width),
+            new_book(self.market, 0.0, width),
+            new_journal(self.market, 1, keep=False),
+        )
+
+    def _make_room(self, scratch: _Scratch, out: Records) -> None:
+        """Count the denials; double those of the other journals that are nearly full."""
+        journal = scratch.journal
+        room = ROOM_PER_SYMBOL * len(self.market.instruments) * scratch.width
+        if journal.counts[DENIALS] + room > len(journal.denials):
+            tally_denials_nb(journal, out[0])
+        if journal.counts[EQUITIES] >= len(journal.equity):
+            raise RuntimeError("the equity has more rows than the market has boundaries")
+        grown = {}
+        for name, kind in zip(GROWING, (TRADES, FILLS, DECISIONS, GOVERNOR), strict=True):
+            rows = getattr(journal, name)
+            if journal.counts[kind] + room > len(rows):
+                grown[name] = np.concatenate([rows, np.zeros(len(rows), rows.dtype)])
+        scratch.journal = journal._replace(**grown)
+
+
+def _words(rows: Records, count: int) -> Records:
+    """The first `count` rows as 64-bit words, without a copy."""
+    return rows[:count].view(np.uint64)
+
+
+__all__ = ["BLOCKS", "Interrupted", "TrialRunner", "day_rows_of", "measure_dt", "new_rows"]
