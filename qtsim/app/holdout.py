@@ -52,7 +52,7 @@ def open_holdout(workspace: Workspace, reference: str, *, stage: Stage | None = 
     period = holdout_period("", info.holdout)
     result = run_again(workspace, info, best.values, period)
     with open_experiments(workspace.root) as experiments:
-        times = experiments.log_opening(info.identity, utc_now(), period, cell_text(best.values), result.metrics)
+        times = experiments.log_opening(info.trial_source, utc_now(), period, cell_text(best.values), result.metrics)
     return Opening(sweep, result, period, times)
 
 

@@ -24,6 +24,7 @@ from qtsim.app.sweep_plan import (
 )
 from qtsim.app.workspace import Workspace
 from qtsim.config.layers import Resolved
+from qtsim.core._jit import is_warm
 from qtsim.core.records import Records
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
@@ -32,6 +33,7 @@ from qtsim.research.experiments import SWEEP, Entry, Experiments, TrialCount, op
 from qtsim.research.folder import find_identical, new_folder, read_conclusion, save_conclusion, trials_file
 from qtsim.research.sweep import Sweep
 from qtsim.research.trials import TrialSink, TrialsInMemory, done_of, open_trials
+from qtsim.research.warming import run_smallest_trial
 from qtsim.results.result import Result
 from qtsim.results.run_folder import check_writable
 from qtsim.signals.strategy import Strategy
@@ -77,6 +79,7 @@ def run_sweep(
             plan.info = replace(plan.info, name=folder.name if folder else "")
             done = sink.rows()
             counting = _Counting(sink, plan, experiments, done)
+            warm(tell)
             began = time.perf_counter()
             interrupted = _make_trials(plan, counting, done_of(done), tell)
             elapsed = time.perf_counter() - began
@@ -113,6 +116,14 @@ def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: 
     except KeyboardInterrupt:
         return True
     return False
+
+
+def warm(tell: Stage) -> None:
+    """Load the compiled code, or compile it, before the clock of the trials runs."""
+    tell(
+        "loading the simulator" if is_warm() else "compiling the simulator, one to two minutes, once per version", 0, 1
+    )
+    run_smallest_trial()
 
 
 def _engine(plan: Plan) -> Callable[[list[Group], MakeMarket, Callable[[int], None], TrialSink], None]:
@@ -195,7 +206,7 @@ class _Counting:
         """Count the finished sweep as it is judged."""
         if self._experiments is not None:
             self._experiments.count(
-                _source(self._info.identity), self._info.data_set, self._info.strategy, sweep.trial_count
+                self._info.trial_source, self._info.data_set, self._info.strategy, sweep.trial_count
             )
 
     def _note(self, rows: Records) -> None:
@@ -212,11 +223,7 @@ class _Counting:
         self._told = time.monotonic()
         if self._experiments is not None and self._made:
             count = TrialCount(self._made, len(self._seen), self._sum, self._squares)
-            self._experiments.count(_source(self._info.identity), self._info.data_set, self._info.strategy, count)
-
-
-def _source(identity: str) -> str:
-    return f"sweep {identity}"
+            self._experiments.count(self._info.trial_source, self._info.data_set, self._info.strategy, count)
 
 
 def _others(experiments: Experiments | None, plan: Plan) -> TrialCount:
@@ -225,7 +232,7 @@ def _others(experiments: Experiments | None, plan: Plan) -> TrialCount:
         return TrialCount()
     info = plan.info
     every = experiments.trials(info.data_set, info.strategy)
-    return every.without(experiments.trials(info.data_set, info.strategy, _source(info.identity)))
+    return every.without(experiments.trials(info.data_set, info.strategy, info.trial_source))
 
 
 @contextlib.contextmanager

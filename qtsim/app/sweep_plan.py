@@ -236,7 +236,9 @@ def plan_sweep(
         seed=settings.run.seed,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    info = replace(info, identity=_identity(info, settings, cells))
+    hypotheses = _hypotheses(info, settings, cells)
+    identity = hashlib.sha256(f"{hypotheses} {info.core_digest} {info.strategy_digest}".encode()).hexdigest()
+    info = replace(info, identity=identity, trial_source=f"sweep {hypotheses}")
     return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base)
 
 
@@ -321,12 +323,12 @@ def _draws(settings: Settings, signals: int) -> Any:
     return training_draws(settings.run.seed, signals) if settings.sizing.model == "rl" else None
 
 
-def _identity(info: SweepInfo, settings: Settings, cells: np.ndarray) -> str:
-    """sha256 of everything that a trial of the sweep depends on: equal sweeps go on where one was left."""
+def _hypotheses(info: SweepInfo, settings: Settings, cells: np.ndarray) -> str:
+    """sha256 of what is tried on what. With the same code it is the same sweep, which goes on where it was left."""
     swept = {axis["path"] for axis in info.axes}
     parts = {
         "settings": settings_digest(settings, leave_out=(*NOT_IN_DIGEST, *swept)),
-        "strategy": [info.strategy, info.strategy_digest, encode(info.params)],
+        "strategy": [info.strategy, encode(info.params)],
         "axes": encode(info.axes),
         "cells": hashlib.sha256(np.ascontiguousarray(cells).tobytes()).hexdigest(),
         "search": info.search,
@@ -335,7 +337,6 @@ def _identity(info: SweepInfo, settings: Settings, cells: np.ndarray) -> str:
         "period": [info.start_ns, info.end_ns, info.timeframe],
         "instruments": encode(info.instruments),
         "holdout": info.holdout,
-        "engine": info.core_digest,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -37,7 +37,7 @@ def open_sweep(workspace: Workspace, reference: str) -> Sweep:
     others = TrialCount()
     with open_experiments(workspace.root) as experiments:
         every = experiments.trials(info.data_set, info.strategy)
-        others = every.without(experiments.trials(info.data_set, info.strategy, f"sweep {info.identity}"))
+        others = every.without(experiments.trials(info.data_set, info.strategy, info.trial_source))
     return Sweep(info, load_rows(folder), others=others, run_cell=run, path=folder, verdict=read_conclusion(folder))
 
 

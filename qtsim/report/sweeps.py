@@ -16,9 +16,11 @@ from qtsim.data.atomic import write_atomically
 from qtsim.errors import UsageError
 from qtsim.report.page import json_in_script
 from qtsim.research.metrics import AS_PERCENT, NAMES, NO_AIM, read_metric, show_metric, sign_of
+from qtsim.research.summary import is_map_row
 from qtsim.research.sweep import Sweep
 from qtsim.research.text_map import MapGrid, main_pair, map_grid
 from qtsim.research.words import cell_text, copy_text, short_path, value_text
+from qtsim.results.summary import Summary
 
 PAIRS_MOST = 10
 """Heat maps in the report; of more pairs those of the longest axes."""
@@ -29,6 +31,8 @@ METRICS_IN_REPORT = (
 LINES_MOST = 2_000
 """Trials drawn as lines or listed: the best ones of more."""
 TABLE_MOST = 100
+HATCHED_FINELY = 3_000
+"""Copies up to which each cell gets three lines."""
 GOOD_SCALE = [[0.0, "#b2182b"], [0.25, "#ef8a62"], [0.5, "#f7f7f7"], [0.75, "#67a9cf"], [1.0, "#2166ac"]]
 PLATEAU_COLOUR, CENTRE_COLOUR, PEAK_COLOUR, HATCH_COLOUR = "#1a7f37", "#1a7f37", "#111111", "rgba(40,40,40,0.55)"
 
@@ -163,12 +167,14 @@ def _map_traces(graph: Any, sweep: Sweep, grid: MapGrid, name: str) -> list[Any]
 
 
 def _hatches(cells: np.ndarray) -> dict[str, list[float | None]]:
-    """Diagonals through cells, one polyline with gaps."""
+    """Diagonals through cells, three in each where there are not too many, one polyline with gaps."""
     x: list[float | None] = []
     y: list[float | None] = []
+    shifts = (-0.5, 0.0, 0.5) if len(cells) <= HATCHED_FINELY else (0.0,)
     for row, column in cells.tolist():
-        x += [column - 0.5, column + 0.5, None]
-        y += [row - 0.5, row + 0.5, None]
+        for shift in shifts:
+            x += [column - 0.5 + max(shift, 0.0), column + 0.5 + min(shift, 0.0), None]
+            y += [row - 0.5 - min(shift, 0.0), row + 0.5 - max(shift, 0.0), None]
     return {"x": x, "y": y}
 
 
@@ -348,7 +354,7 @@ def report_pairs(sweep: Sweep) -> list[tuple[int, int]]:
 def _body(sweep: Sweep) -> str:
     """The page's markup."""
     escape = html.escape
-    summary = sweep.summary()
+    summary = Summary(line for line in sweep.summary() if line.label != "Heat map" and not is_map_row(line))
     verdict = sweep.verdict
     tone = {"ROBUST": "good", "FRAGILE": "warn"}.get(verdict.word, "bad")
     parts = [

@@ -22,6 +22,15 @@ SHOWN_REASONS = 3
 INDENT = " " * 14
 
 
+class MapRow(Line):
+    """A row of the heat map in text."""
+
+
+def is_map_row(line: Line) -> bool:
+    """Whether a line draws the heat map, which a page does better."""
+    return isinstance(line, MapRow)
+
+
 def summarize_sweep(sweep: Sweep) -> Summary:
     """The first screen."""
     return Summary(tuple(_lines(sweep)))
@@ -40,7 +49,7 @@ def _lines(sweep: Sweep) -> Iterator[Line]:
     drawn = text_map(sweep)
     if drawn is not None:
         yield Line("Heat map", drawn[0])
-        yield from (Line("", f"{INDENT}{row}") for row in drawn[1])
+        yield from (MapRow("", f"{INDENT}{row}") for row in drawn[1])
     best = sweep.recommended
     if best is not None and sweep.peak is not None:
         yield Line("Peak", f"{cell_text(sweep.space.values(sweep.peak))}: {shown_metrics(sweep, sweep.peak)}")

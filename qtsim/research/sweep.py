@@ -70,6 +70,7 @@ class SweepInfo:
     from_store: bool = False
     data_set: str = ""
     identity: str = ""
+    trial_source: str = ""  # under which its trials are counted; the same for every version of the engine
     funding: str = ""
     mark: str = ""
     causality: str = "not checked"
