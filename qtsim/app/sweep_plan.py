@@ -39,6 +39,7 @@ from qtsim.results.agents import training_draws
 from qtsim.results.plain_json import encode
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
 from qtsim.signals.strategy import Strategy, read_params
+from qtsim.signals.table import SignalTable
 
 UNASKED_MOST = 20_000
 """Trials beyond which a sweep wants to be asked for (--yes)."""
@@ -79,7 +80,8 @@ class Plan:
     job: Job
     groups: list[Group]
     info: SweepInfo
-    base: TrialMarket | None  # the market of a sweep whose axes do not change it
+    base: TrialMarket  # the market of the first group, of all symbols
+    base_values: dict[str, Any]
 
     def market_values(self, group: Group) -> dict[str, Any]:
         """The values of a group that make its market."""
@@ -92,7 +94,7 @@ class Plan:
     def make_market(self, group: Group) -> TrialMarket:
         """Ask the strategy and build the market of a group."""
         values = self.market_values(group)
-        if self.base is not None and not values and group.symbol == ALL_SYMBOLS:
+        if values == self.base_values and group.symbol == ALL_SYMBOLS:
             return self.base
         inputs = fresh_inputs(self.inputs, None if group.symbol == ALL_SYMBOLS else group.symbol)
         settings, strategy = settings_and_strategy(self.resolved, self.strategy, values)
@@ -193,7 +195,7 @@ def plan_sweep(
     own = fresh_inputs(inputs)
     add_strategy_needs(own, base_strategy, store, base_settings)
     prepared = prepare(own, base_strategy, base_settings, check=options.check)
-    base = TrialMarket(prepared.market, _draws(settings, len(prepared.market.signals)))
+    base = TrialMarket(prepared.market, _draws(base_settings, len(prepared.market.signals)))
     job = Job(space, planned.params)
     info = SweepInfo(
         name="",
@@ -209,6 +211,7 @@ def plan_sweep(
         axes=[{"path": axis.path, "values": list(axis.values)} for axis in space.axes],
         planned=sum(len(group.cells) for group in groups),
         metric=metric,
+        strategy_file=_file_of(strategy),
         search=_search_words(options, space),
         each=options.each,
         holdout=options.holdout,
@@ -239,7 +242,7 @@ def plan_sweep(
     hypotheses = _hypotheses(info, settings, cells)
     identity = hashlib.sha256(f"{hypotheses} {info.core_digest} {info.strategy_digest}".encode()).hexdigest()
     info = replace(info, identity=identity, trial_source=f"sweep {hypotheses}")
-    return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base)
+    return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base, values)
 
 
 def _grids(options: SweepOptions) -> Mapping[str, Any]:
@@ -347,6 +350,13 @@ def _search_words(options: SweepOptions, space: Space) -> str:
     if options.random is not None:
         return f"random {min(options.random, space.size)}"
     return "grid"
+
+
+def _file_of(strategy: Strategy) -> str:
+    """FILE:Class, or the file of a ready table; empty where there is none."""
+    if strategy.source is None:
+        return ""
+    return str(strategy.source) if isinstance(strategy, SignalTable) else f"{strategy.source}:{type(strategy).__name__}"
 
 
 def _gaps(times: np.ndarray, timeframe: int) -> int:

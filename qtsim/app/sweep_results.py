@@ -54,6 +54,9 @@ def open_again(workspace: Workspace, info: SweepInfo, timerange: str | None = No
         if path not in NOT_REPEATED
         and info.setting_sources.get(path, "default") not in ("default", f"profile {info.profile}")
     }
+    if not info.strategy_file:
+        raise UsageError(f"the strategy of sweep {info.name} has no file that it could be loaded from again")
+    overrides["run.strategy"] = info.strategy_file
     overrides["run.symbols"] = list(info.symbols)
     overrides["run.timeframe"] = info.timeframe
     overrides |= {f"strategy.{name}": value for name, value in info.params.items()}

@@ -41,7 +41,6 @@ _MODELS = "a later part, models"
 _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
     ("walkforward",): _SWEEPS,
-    ("runs", "compare"): _SWEEPS,
     ("models",): _MODELS,
     **{
         (name,): _LIVE

@@ -31,6 +31,10 @@ METRICS_IN_REPORT = (
 LINES_MOST = 2_000
 """Trials drawn as lines or listed: the best ones of more."""
 TABLE_MOST = 100
+NAVIGATION = (
+    '<a href="#overview">Overview</a><a href="#maps">Heat maps</a><a href="#slices-section">Along each axis</a>'
+    '<a href="#parallel-section">Parallel coordinates</a><a href="#trials-section">Best trials</a>'
+)
 HATCHED_FINELY = 3_000
 """Copies up to which each cell gets three lines."""
 GOOD_SCALE = [[0.0, "#b2182b"], [0.25, "#ef8a62"], [0.5, "#f7f7f7"], [0.75, "#67a9cf"], [1.0, "#2166ac"]]
@@ -302,14 +306,16 @@ def sweep_html(sweep: Sweep) -> str:
     """The whole page: markup, style, script, plotly.js and the figures' values."""
     content = {"figures": _figures(sweep), "metrics": list(_metrics_shown(sweep))}
     parts = {
-        "title": html.escape(f"Sweep of {sweep.info.strategy} on {sweep.info.data_set} · qtsim"),
+        "title": html.escape(f"Sweep of {sweep.info.strategy} on {sweep.info.data_set}"),
+        "kind": "sweep",
+        "nav": NAVIGATION,
         "css": _asset("report.css"),
-        "js": _asset("sweep.js"),
+        "js": _asset("figures.js"),
         "plotly": importlib.import_module("plotly.offline").get_plotlyjs(),
         "content": json_in_script(content),
         "body": _body(sweep),
     }
-    pieces = re.split(r"\{\{(\w+)\}\}", _asset("sweep.html"))
+    pieces = re.split(r"\{\{(\w+)\}\}", _asset("figures.html"))
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
 
 

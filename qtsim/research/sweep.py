@@ -55,6 +55,7 @@ class SweepInfo:
     axes: list[dict[str, Any]]  # path and values
     planned: int  # trials
     metric: str
+    strategy_file: str = ""  # FILE:Class; empty for a class that has no file
     search: str = "grid"  # grid, random N, optuna N
     each: bool = False
     holdout: str = ""
