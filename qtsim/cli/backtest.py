@@ -10,7 +10,7 @@ import typer
 
 from qtsim.cli import options
 from qtsim.cli.ablation import print_ablation
-from qtsim.cli.screen import Stage, note, print_json, print_lines, print_tried, progress, say, say_place
+from qtsim.cli.screen import Stage, note, print_first_screen, print_json, progress, say, say_place
 from qtsim.errors import QtsimError
 
 
@@ -124,8 +124,7 @@ def backtest(
         counted = {} if isinstance(tried[0], str) else {"tried": tried[0].to_dict()}
         print_json(result_as_dict(result, workspace) | counted | ({"repeats": compared} if compared else {}))
     else:
-        print_lines(result.summary())
-        print_tried(tried[0])
+        print_first_screen(result.summary(), tried[0])
         print_ablation(result)
         if compared is not None:
             say(repeat_text(compared))

@@ -11,7 +11,7 @@ import typer
 
 from qtsim.cli import options
 from qtsim.cli.ablation import print_ablation
-from qtsim.cli.screen import note, print_json, print_lines, print_table, print_tried, say, say_place
+from qtsim.cli.screen import note, print_first_screen, print_json, print_lines, print_table, say, say_place
 
 app = typer.Typer(no_args_is_help=True, help="Saved runs and sweeps: list, show, compare, note, tag, remove.")
 HEADER = ("run", "strategy", "symbols", "bars", "period", "profile", "return", "drawdown", "trades", "")
@@ -118,13 +118,12 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
         more = {"stale": list(stale), "info": result.info.to_dict(), **remarks.of(result.run_id)}
         print_json(result_as_dict(result, workspace) | counted | more)
         return
-    print_lines(result.summary())
+    print_first_screen(result.summary(), tried)
     print_ablation(result)
     if len(result.ambiguous):
         say("ambiguous bars:")
     for line in listed_text(result):
         say(f"  {line}")
-    print_tried(tried)
     _say_remarks(remarks, result.run_id)
     if stale:
         say(f"STALE: the data have changed since this run: {', '.join(stale)}; qtsim backtest --from {result.run_id}")

@@ -144,12 +144,13 @@ def print_lines(lines: Iterable[LabelledLine]) -> None:
             say(part)
 
 
-def print_tried(tried: Any) -> None:
-    """How often this has been tried; where that is not known, why, beside the answer."""
+def print_first_screen(lines: Sequence[LabelledLine], tried: Any) -> None:
+    """The first screen of a run, before its last line how often this has been tried; where that is not known, why."""
     if isinstance(tried, str):
         note(f"not counted as a trial: {tried}")
+        print_lines(lines)
     else:
-        print_lines([_Labelled("Tried", tried.text)])
+        print_lines([*lines[:-1], _Labelled("Tried", tried.text), lines[-1]])
 
 
 class _Labelled(NamedTuple):

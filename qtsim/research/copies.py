@@ -11,21 +11,21 @@ from qtsim.core.enums import PlanFlag
 from qtsim.research.space import Space
 
 CLAMPS: Mapping[PlanFlag, tuple[str, str]] = {
-    PlanFlag.SL_MIN: ("exit.levels.sl.min", "the smallest stop"),
-    PlanFlag.SL_MAX: ("exit.levels.sl.max", "the largest stop"),
-    PlanFlag.TP_MIN: ("exit.levels.tp.min", "the smallest target"),
+    PlanFlag.SL_MARGIN_LOSS: ("exit.levels.sl_safety.max_margin_loss", "the largest loss of the margin"),
     PlanFlag.SL_HARD_SHARE: ("exit.levels.sl_safety.max_hard_share", "the stop's share of the hard stop"),
+    PlanFlag.SL_MAX: ("exit.levels.sl.max", "the largest stop"),
+    PlanFlag.SL_MIN: ("exit.levels.sl.min", "the smallest stop"),
     PlanFlag.HARD_LIQUIDATION_SHARE: (
         "exit.levels.sl_safety.max_liquidation_share",
         "the hard stop's share of the distance to liquidation",
     ),
-    PlanFlag.SL_MARGIN_LOSS: ("exit.levels.sl_safety.max_margin_loss", "the largest loss of the margin"),
+    PlanFlag.TP_MIN: ("exit.levels.tp.min", "the smallest target"),
     PlanFlag.LEVERAGE_CAPPED: ("limits.per_trade.leverage", "the leverage cap"),
     PlanFlag.SIGNAL_TP: ("exit.base_tp", "the signal's own target"),
     PlanFlag.SIGNAL_SL: ("exit.base_sl", "the signal's own stop"),
     PlanFlag.SIGNAL_TRAIL: ("exit.stops.trail.mode", "the signal's own trail"),
 }
-"""Flags of a plan that take the place of what was asked for: (setting, in words)."""
+"""Flags of a plan that take the place of what was asked for: (setting, in words). Those applied last come first."""
 
 
 def groups_of(digests: np.ndarray) -> np.ndarray:

@@ -476,7 +476,9 @@ COMMANDS = commands(typer.main.get_command(app))
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
 def test_every_command_has_an_example(name: str, command: Any) -> None:
     assert re.search(r"Examples?:\s+qtsim ", command.help), f"{name} --help has no example"
-    wanted = name.replace("backtesting", "backtest").replace("download-data", "data download")
+    wanted = (
+        name.replace("backtesting", "backtest").replace("download-data", "data download").replace("hyperopt", "sweep")
+    )
     examples = re.findall(r"(qtsim [a-z].*)", command.help.split("Example", 1)[1])
     assert any(example.startswith(wanted) for example in examples)
 

@@ -43,7 +43,9 @@ def test_copies_at_the_low_end_are_stood_for_by_their_upper_edge() -> None:
 
 
 def test_a_clamp_that_acted_on_every_trade_is_named() -> None:
-    flags = np.where(SPACE.indices(CELLS)[:, 1] >= 2, int(PlanFlag.SL_HARD_SHARE | PlanFlag.TP_MIN), 0)
+    flags = np.where(
+        SPACE.indices(CELLS)[:, 1] >= 2, int(PlanFlag.SL_HARD_SHARE | PlanFlag.SL_MAX | PlanFlag.TP_MIN), 0
+    )
     (copy,) = explain_copies(SPACE, CELLS, groups_of(clamped_groups(2)), flags, np.ones(len(CELLS), bool))
     assert (copy.path, copy.low, copy.high, copy.copies) == ("exit.base_sl", 0.012, 0.02, 6)
     assert copy.setting == "exit.levels.sl_safety.max_hard_share"
