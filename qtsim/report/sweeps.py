@@ -6,6 +6,7 @@ import html
 import importlib
 import itertools
 import re
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ NAVIGATION = (
 HATCHED_FINELY = 3_000
 """Copies up to which each cell gets three lines."""
 GOOD_SCALE = [[0.0, "#b2182b"], [0.25, "#ef8a62"], [0.5, "#f7f7f7"], [0.75, "#67a9cf"], [1.0, "#2166ac"]]
+RANK_COLOURS = ("#2166ac", "#67a9cf", "#b8b8b8", "#ef8a62", "#b2182b")
+"""Of fifths of the trials, the best first."""
+BESIDE = ("Total Return", "Max Drawdown", "Trades")
+"""Metrics beside the one that trials are ranked by."""
 PLATEAU_COLOUR, CENTRE_COLOUR, PEAK_COLOUR, HATCH_COLOUR = "#1a7f37", "#1a7f37", "#111111", "rgba(40,40,40,0.55)"
 
 
@@ -87,24 +92,87 @@ def slices_figure(sweep: Sweep, metric: str | None = None) -> Any:
 
 
 def parallel_figure(sweep: Sweep, metric: str | None = None) -> Any:
-    """Parallel coordinates: a line per trial over the axes and the metric; of many trials the best ones."""
+    """Parallel coordinates: a line per trial that counts, over the axes and some metrics, coloured by the metric.
+
+    Of many trials the best ones. Drawn as plain lines, which every browser can.
+    """
     graph = importlib.import_module("plotly.graph_objects")
     name = read_metric(metric or sweep.info.metric)
-    values = sweep.values_of(name)
     rows = _best_rows(sweep, name, LINES_MOST)
-    at = sweep.space.indices(sweep.cells[rows])
-    shown = _scaled(name, values[rows])
-    dimensions = []
-    for k, axis in enumerate(sweep.space.axes):
-        ticks, texts = _ticks(axis.path, axis.values)
-        dimensions.append({"label": short_path(axis.path), "values": at[:, k], "tickvals": ticks, "ticktext": texts})
-    for other in dict.fromkeys((name, "Total Return", "Max Drawdown", "Trades")):
-        column = _scaled(other, sweep.values_of(other)[rows])
-        dimensions.append({"label": _metric_title(other), "values": np.nan_to_num(column)})
-    line = {"color": shown, "colorscale": GOOD_SCALE, "reversescale": sign_of(name) < 0, "showscale": True}
-    figure = graph.Figure(graph.Parcoords(dimensions=dimensions, line=line))
-    figure.update_layout(width=1000, height=480, title=f"Trials by {name}", margin={"t": 110})
+    rails = [*_axis_rails(sweep, rows), *_metric_rails(sweep, rows, name)]
+    figure = graph.Figure(_parallel_lines(graph, rails, len(rows)))
+    for x, rail in enumerate(rails):
+        line = {"color": "#64707f", "width": 1}
+        figure.add_shape(type="line", x0=x, x1=x, y0=0.0, y1=1.0, line=line, layer="above")
+        figure.add_annotation(x=x, y=1.09, text=f"<b>{html.escape(rail.title)}</b>", showarrow=False)
+        for place, text in rail.ticks:
+            figure.add_annotation(
+                x=x, y=place, text=html.escape(text), showarrow=False, xanchor="right", xshift=-4, font={"size": 10},
+                bgcolor="rgba(255,255,255,0.75)", font_color="#1c2430",
+            )  # fmt: skip
+    figure.update_xaxes(visible=False, range=[-0.45, len(rails) - 0.8])
+    figure.update_yaxes(visible=False, range=[-0.06, 1.15])
+    figure.update_layout(width=1000, height=480, title=f"Trials by {name}", hovermode=False, showlegend=True)
     return figure
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One vertical of the parallel coordinates: where each trial crosses it (0 to 1, NaN unknown), and its labels."""
+
+    title: str
+    heights: np.ndarray
+    ticks: list[tuple[float, str]]
+
+
+def _axis_rails(sweep: Sweep, rows: np.ndarray) -> list[Rail]:
+    at = sweep.space.indices(sweep.cells[rows])
+    rails = []
+    for k, axis in enumerate(sweep.space.axes):
+        last = max(len(axis.values) - 1, 1)
+        ticks, texts = _ticks(axis.path, axis.values)
+        labels = [(tick / last, text) for tick, text in zip(ticks, texts, strict=True)]
+        rails.append(Rail(short_path(axis.path), at[:, k] / last, labels))
+    return rails
+
+
+def _metric_rails(sweep: Sweep, rows: np.ndarray, name: str) -> list[Rail]:
+    """The metric, last, and a few beside it."""
+    rails = []
+    for one in dict.fromkeys((*(x for x in BESIDE if x != name), name)):
+        values = sweep.values_of(one)[rows]
+        known = values[np.isfinite(values)]
+        if not len(known):
+            continue
+        low, high = float(known.min()), float(known.max())
+        heights = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, np.nan)
+        ends = (
+            [(0.0, show_metric(one, low)), (1.0, show_metric(one, high))]
+            if high > low
+            else [(0.5, show_metric(one, low))]
+        )
+        rails.append(Rail(one, heights, ends))
+    return rails
+
+
+def _parallel_lines(graph: Any, rails: list[Rail], count: int) -> list[Any]:
+    """The trials as polylines in a few colours: rows are the best first, so a colour is a share of the ranks."""
+    heights = np.column_stack([rail.heights for rail in rails])
+    traces = []
+    for part in range(len(RANK_COLOURS) - 1, -1, -1):  # the best are drawn last, above the others
+        own = np.arange(count) * len(RANK_COLOURS) // max(count, 1) == part
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for line in heights[own].tolist():
+            x += [*range(len(rails)), None]
+            y += [*(None if value != value else value for value in line), None]
+        label = f"rank {int(np.flatnonzero(own)[0]) + 1} to {int(np.flatnonzero(own)[-1]) + 1}" if own.any() else ""
+        line_style = {"color": RANK_COLOURS[part], "width": 1.6 if part == 0 else 0.8}
+        opacity = 0.9 if part == 0 else 0.35
+        traces.append(
+            graph.Scatter(x=x, y=y, mode="lines", line=line_style, opacity=opacity, name=label, hoverinfo="skip")
+        )
+    return [trace for trace in traces if trace.name]
 
 
 def _pair(sweep: Sweep, x: str | None, y: str | None) -> tuple[int, int]:
@@ -384,7 +452,7 @@ def _body(sweep: Sweep) -> str:
         'recommended trial; behind it are all trials.</p><div class="card"><div class="chart tall" id="slices"></div>'
         "</div></section>"
         '<section id="parallel-section"><h2>Parallel coordinates</h2><p class="lead">One line per trial that counts, '
-        f"of more than {LINES_MOST:,} the best. Drag along an axis to choose.</p>"
+        f"of more than {LINES_MOST:,} the best; coloured by rank, the best fifth above the others.</p>"
         '<div class="card"><div class="chart tall" id="parallel"></div></div></section>'
     )
     if sweep.copies:
