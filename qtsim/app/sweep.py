@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from qtsim.core._jit import is_warm
 from qtsim.core.records import Records
 from qtsim.data.store import Store
 from qtsim.errors import UsageError
-from qtsim.research.engine import Group, MakeMarket, run_local
+from qtsim.research.engine import Group, MakeMarket, cores, run_local
 from qtsim.research.experiments import SWEEP, Entry, Experiments, TrialCount, open_experiments
 from qtsim.research.folder import find_identical, new_folder, read_conclusion, save_conclusion, trials_file
+from qtsim.research.guided import JOURNAL, CellStudy
+from qtsim.research.metrics import FIELDS, sign_of
 from qtsim.research.sweep import Sweep
 from qtsim.research.trials import TrialSink, TrialsInMemory, done_of, open_trials
 from qtsim.research.warming import run_smallest_trial
@@ -40,6 +43,8 @@ from qtsim.signals.strategy import Strategy
 from qtsim.sim.measure import measure_dt
 from qtsim.sim.trials import TrialRunner
 
+SEARCH_BATCH = 4
+"""Proposals per thread that a guided search makes at a time."""
 COUNT_SECONDS = 1.0
 """How often the experiment store is told of the trials made."""
 ENGINES = ("local", "dask")
@@ -81,7 +86,7 @@ def run_sweep(
             counting = _Counting(sink, plan, experiments, done)
             warm(tell)
             began = time.perf_counter()
-            interrupted = _make_trials(plan, counting, done_of(done), tell)
+            interrupted = _make_trials(plan, counting, done_of(done), tell, folder)
             elapsed = time.perf_counter() - began
             rows = sink.rows()
         sweep = Sweep(
@@ -91,8 +96,9 @@ def run_sweep(
             run_cell=cell_runner(plan.resolved, plan.strategy, plan.inputs, store, options),
             daily_returns=_daily_returns(plan),
             path=folder,
-            verdict=read_conclusion(folder) if folder and len(done) >= plan.info.planned else None,
+            verdict=read_conclusion(folder) if folder and len(done) == len(rows) else None,
         )
+        sweep.is_interrupted = interrupted
         sweep.made_now = len(rows) - len(done)
         sweep.elapsed_s = elapsed
         if not interrupted:
@@ -102,8 +108,10 @@ def run_sweep(
     return Outcome(sweep, interrupted)
 
 
-def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: Stage) -> bool:
+def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: Stage, folder: Path | None) -> bool:
     """Make what is missing. Returns whether a person interrupted it."""
+    if plan.options.optuna is not None:
+        return _search(plan, sink, done, tell, folder)
     groups = _missing(plan.groups, done)
     total = sum(len(group.cells) for group in groups)
     if not total:
@@ -116,6 +124,38 @@ def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: 
     except KeyboardInterrupt:
         return True
     return False
+
+
+def _search(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: Stage, folder: Path | None) -> bool:
+    """Let Optuna propose cells until it has had as many as were asked for. Returns whether a person interrupted it."""
+    study = CellStudy(plan.space, plan.info.seed, None if folder is None else folder / JOURNAL)
+    wanted = plan.options.optuna or 0
+    told = _progress(tell, study.finished, wanted)
+    engine, answered = _engine(plan), 0
+    waiting = study.unanswered()
+    try:
+        while waiting or study.finished < wanted:
+            asked = waiting or study.ask(min(SEARCH_BATCH * (plan.options.jobs or cores()), wanted - study.finished))
+            waiting = []
+            cells = np.unique(np.array([cell for _, cell in asked], dtype=np.int64))
+            groups = _missing(plan.groups_of(cells), done)
+            if groups:
+                engine(groups, plan.make_market, partial(_tell_after, told, answered), sink)
+                done |= {(int(cell), group.symbol) for group in groups for cell in group.cells}
+            for number, cell in asked:
+                study.tell(number, sink.value_of(cell))
+            answered += len(asked)
+            told(answered)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        made = np.array(sorted({cell for cell, _ in done}), dtype=np.int64)
+        plan.groups = plan.groups_of(made) if len(made) else plan.groups
+    return False
+
+
+def _tell_after(told: Callable[[int], None], before: int, made: int) -> None:
+    told(before + made)
 
 
 def warm(tell: Stage) -> None:
@@ -184,6 +224,7 @@ class _Counting:
         self._seen: set[bytes] = set()
         self._made, self._sum, self._squares = 0, 0.0, 0.0
         self._told = time.monotonic()
+        self._values: dict[int, list[float]] = {}  # of a guided search: cell → the metric, for each symbol
         self._note(done)
 
     def append(self, rows: Records) -> None:
@@ -209,7 +250,16 @@ class _Counting:
                 self._info.trial_source, self._info.data_set, self._info.strategy, sweep.trial_count
             )
 
+    def value_of(self, cell: int) -> float | None:
+        """How good a cell is, larger being better; over symbols the median; None where it has no trial or value."""
+        values = [value for value in self._values.get(cell, ()) if value == value]
+        return sign_of(self._info.metric) * float(np.median(values)) if values else None
+
     def _note(self, rows: Records) -> None:
+        if self._info.search.startswith("optuna"):
+            values = rows["measures"][FIELDS[self._info.metric]].tolist()
+            for cell, value in zip(rows["cell"].tolist(), values, strict=True):
+                self._values.setdefault(cell, []).append(value)
         for digest, sharpe in zip(rows["measures"]["digest"], rows["measures"]["sharpe"].tolist(), strict=True):
             self._made += 1
             key = digest.tobytes()

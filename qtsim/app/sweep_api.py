@@ -34,6 +34,7 @@ def sweep(
     settings: Mapping[str, Any] | None = None,
     instruments: Mapping[str, Any] | None = None,
     random: int | None = None,
+    optuna: int | None = None,
     each: bool = False,
     holdout: str = "",
     metric: str = "Sharpe",
@@ -48,10 +49,11 @@ def sweep(
 
     strategy, data, symbols to instruments: as for `backtest`. grid: path of a setting, or `strategy.NAME`, → its
     values: a list, `grid(lo, hi, count)`, or text as on the command line. random: draw so many cells of the grid.
-    each: each symbol alone. holdout: a period that the search does not see, "20250101-". metric: what to look for.
-    many: more than 20,000 trials are meant. engine: "local" or "dask", with `scheduler` the address of one. jobs:
-    threads, or processes of a local cluster. save: keep the trials in the workspace; the same sweep goes on where it
-    was left. After Ctrl-C the sweep has the trials so far. Errors: UsageError, DataError, StrategyError, QtsimError.
+    optuna: let Optuna propose so many. each: each symbol alone. holdout: a period that the search does not see,
+    "20250101-". metric: what to look for. many: more than 20,000 trials are meant. engine: "local" or "dask", with
+    `scheduler` the address of one. jobs: threads, or processes of a local cluster. save: keep the trials in the
+    workspace; the same sweep goes on where it was left. After Ctrl-C the sweep has the trials so far. Errors:
+    UsageError, DataError, StrategyError, QtsimError.
     """
     if not isinstance(grid, Mapping):
         raise UsageError(f"grid is a {type(grid).__name__}; a dict of path → values is needed")
@@ -72,6 +74,7 @@ def sweep(
         options=SweepOptions(
             grids=grid,
             random=random,
+            optuna=optuna,
             each=each,
             holdout=holdout,
             metric=metric,

@@ -43,6 +43,8 @@ from qtsim.signals.table import SignalTable
 
 UNASKED_MOST = 20_000
 """Trials beyond which a sweep wants to be asked for (--yes)."""
+FIRST_LOOKS = 100
+"""Cells of a guided search that are looked at for whether any is allowed."""
 STRATEGY = "strategy."
 NOT_SWEPT = ("run.", "data.", "live.", "bus.", "sim.diagnostics.", "sim.mode", "account.max_capital")
 """What a sweep is about, or nothing that a backtest reads."""
@@ -82,6 +84,12 @@ class Plan:
     info: SweepInfo
     base: TrialMarket  # the market of the first group, of all symbols
     base_values: dict[str, Any]
+    refused: Mapping[tuple[int, ...], str] = field(default_factory=dict)  # places on the parameters' axes → why
+
+    def groups_of(self, cells: np.ndarray) -> list[Group]:
+        """Some cells by market, without those that the strategy or the settings refuse."""
+        symbols = len(self.inputs.symbols) if self.options.each else 1
+        return _groups(self.space, cells, self.strategy, self.resolved, self.job.params.axes, self.refused, symbols)[0]
 
     def market_values(self, group: Group) -> dict[str, Any]:
         """The values of a group that make its market."""
@@ -173,8 +181,9 @@ def plan_sweep(
     if options.each and len(inputs.symbols) < 2:
         raise UsageError("--each is for several symbols; name them with -p, or leave it out")
     space = Space(tuple(_axis(path, given, strategy) for path, given in _grids(options).items()))
-    if options.random is not None and options.random < 1:
-        raise UsageError(f"--random {options.random}: 1 trial or more")
+    for name, count in (("random", options.random), ("optuna", options.optuna)):
+        if count is not None and count < 1:
+            raise UsageError(f"--{name} {count}: 1 trial or more")
     wanted = min(options.random or options.optuna or space.size, space.size)
     symbols = len(inputs.symbols) if options.each else 1
     if wanted * symbols > UNASKED_MOST and not options.many:
@@ -182,7 +191,7 @@ def plan_sweep(
             f"{wanted * symbols:,} trials are more than {UNASKED_MOST:,}: confirm them with --yes, take fewer values, "
             "or draw some with --random 1000"
         )
-    cells = space.draw(wanted, settings.run.seed)
+    cells = space.draw(min(wanted, FIRST_LOOKS) if options.optuna else wanted, settings.run.seed)
     planned = plan_params(resolved, space, inputs.timeframe_ns)
     groups, left_out = _groups(space, cells, strategy, resolved, planned.params.axes, planned.refused, symbols)
     if not groups:
@@ -209,13 +218,13 @@ def plan_sweep(
         bars={symbol: len(item.traded) for symbol, item in inputs.symbols.items()},
         gaps={symbol: _gaps(times_of(item.traded), inputs.timeframe_ns) for symbol, item in inputs.symbols.items()},
         axes=[{"path": axis.path, "values": list(axis.values)} for axis in space.axes],
-        planned=sum(len(group.cells) for group in groups),
+        planned=wanted * symbols if options.optuna else sum(len(group.cells) for group in groups),
         metric=metric,
         strategy_file=_file_of(strategy),
         search=_search_words(options, space),
         each=options.each,
         holdout=options.holdout,
-        left_out=left_out,
+        left_out={} if options.optuna else left_out,
         profile=resolved.profile,
         settings={path: _lists(value) for path, value in flatten(settings).items()},
         setting_sources=dict(resolved.sources),
@@ -242,7 +251,7 @@ def plan_sweep(
     hypotheses = _hypotheses(info, settings, cells)
     identity = hashlib.sha256(f"{hypotheses} {info.core_digest} {info.strategy_digest}".encode()).hexdigest()
     info = replace(info, identity=identity, trial_source=f"sweep {hypotheses}")
-    return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base, values)
+    return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base, values, planned.refused)
 
 
 def _grids(options: SweepOptions) -> Mapping[str, Any]:
@@ -251,7 +260,7 @@ def _grids(options: SweepOptions) -> Mapping[str, Any]:
             "nothing to vary: name a setting or a parameter of the strategy with its values, for instance "
             "exit.base_tp=0.5%:5%:x10 or strategy.fast=8,12,16"
         )
-    if sum(x is not None for x in (options.random, options.optuna)) > 1:
+    if options.random is not None and options.optuna is not None:
         raise UsageError("--random and --optuna are two kinds of search: choose one")
     return options.grids
 

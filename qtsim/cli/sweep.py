@@ -23,6 +23,9 @@ def sweep(
     random: Annotated[
         int | None, typer.Option("--random", metavar="N", help="Draw N cells of the grid (run.seed says which).")
     ] = None,
+    optuna: Annotated[
+        int | None, typer.Option("--optuna", metavar="N", help="Let Optuna propose N cells of the grid, one by one.")
+    ] = None,
     each: Annotated[
         bool, typer.Option("--each", help="Each symbol alone; metrics are the median over symbols.")
     ] = False,
@@ -112,6 +115,7 @@ def sweep(
             options=SweepOptions(
                 grids=varied,
                 random=random,
+                optuna=optuna,
                 each=each,
                 holdout=holdout,
                 metric=metric,

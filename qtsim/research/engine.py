@@ -167,11 +167,11 @@ class _Pool:
                 with self._changed:
                     self._ready.append(opened)
                     self._changed.notify_all()
-            with self._changed:
-                self._is_last = True
-                self._changed.notify_all()
         except BaseException as error:
-            self._fail(error)
+            self.error = self.error or error  # told once the markets that are ready have been run
+        with self._changed:
+            self._is_last = True
+            self._changed.notify_all()
 
     def work(self) -> None:
         """Run trials until there are no more."""

@@ -144,6 +144,7 @@ class Sweep:
         self.path = path
         self.elapsed_s = math.nan  # that making the trials took
         self.made_now = 0
+        self.is_interrupted: bool | None = None  # None: it was opened again
         self._others = others or TrialCount()
         self._run_cell, self._daily_returns = run_cell, daily_returns
         self._verdict = verdict
@@ -159,8 +160,11 @@ class Sweep:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every planned trial has been made."""
-        return self.trials >= self.info.planned
+        """Whether the search has ended: every planned trial has been made, or it proposed nothing new."""
+        if self._verdict is not None:
+            return True
+        ended = self.info.search.startswith("optuna") and self.is_interrupted is False
+        return ended or self.trials >= self.info.planned
 
     def values_of(self, metric: str, *, how: str = "median") -> np.ndarray:
         """A metric of every cell, float64; over symbols the median, or the worst of them (how = "worst")."""

@@ -363,3 +363,33 @@ def test_figures_and_report_of_a_sweep(tmp_path: Path) -> None:
     assert sweep.verdict.word in page
     assert "decide and fill as another one does" in page
     assert "http-equiv" in page
+
+
+def test_a_guided_search_proposes_cells_and_goes_on_where_it_was(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    grid = {"exit.base_tp": qt.grid(0.005, 0.05, 30), "exit.base_sl": qt.grid(0.003, 0.012, 30)}
+    interrupt_after(monkeypatch, 5)
+    partial = swept(grid, optuna=24, save=True, jobs=1)
+    assert not partial.is_complete
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
+    whole = swept(grid, optuna=24, save=True, jobs=1)
+    assert whole.is_complete
+    assert partial.trials <= whole.trials <= 24
+    assert whole.made_now == whole.trials - partial.trials
+    assert set(partial.cells) <= set(whole.cells)
+    again = swept(grid, optuna=24, save=True, jobs=1)
+    assert again.made_now == 0
+    assert again.verdict == whole.verdict
+    cell = int(whole.cells[0])
+    assert whole.run(cell).metrics["Sharpe"] == pytest.approx(whole.to_frame()["Sharpe"][cell], rel=1e-9)
+
+
+def test_a_guided_search_tells_optuna_what_is_not_allowed() -> None:
+    pytest.importorskip("optuna")
+    sweep = swept({"strategy.fast": [5, 10, 30], "strategy.slow": [20, 40]}, optuna=12)
+    assert sweep.is_complete
+    assert not ((sweep.to_frame()["strategy.fast"] == 30) & (sweep.to_frame()["strategy.slow"] == 20)).any()
+    assert sweep.verdict.evidence.trials == sweep.trials <= 5

@@ -89,6 +89,14 @@ def test_the_same_command_makes_nothing_twice(walking: Run, tmp_path: Path) -> N
     assert len(list_sweeps(tmp_path)) == 1
 
 
+def test_a_guided_search(walking: Run) -> None:
+    pytest.importorskip("optuna")
+    answer = walking(*asked("--optuna 8", "exit.base_tp=0.5%:5%:x20 exit.base_sl=0.3%:1.2%:x20"))
+    assert answer.code == 0, answer.said
+    assert "optuna 8" in answer.out
+    assert " Verdict " in answer.out
+
+
 def test_each_symbol_alone(walking: Run) -> None:
     answer = walking(*asked("-p BTCUSDT,ETHUSDT --each"))
     assert answer.code == 0, answer.said
