@@ -231,7 +231,7 @@ def plan_sweep(
         params=dict(strategy.params()),
         headlines=list(resolved.headlines),
         fingerprints=fingerprints(inputs),
-        passport=passports(inputs),
+        passport=passports(inputs, prepared.covers),
         instruments={
             symbol: instrument_fields(item.instrument)
             for symbol, item in inputs.symbols.items()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtsim.core.records import Records
+from qtsim.core.records import Records, equity_row_dt
 from qtsim.core.slots import slots_per_symbol_nb
+from qtsim.sim.curve import STRETCHES, Curve, has_curve_room_nb, longer_curve, new_curve, write_whole_nb
 from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
 from qtsim.sim.market import (
     ADVANCE,
@@ -33,6 +34,7 @@ from qtsim.sim.market import (
     tape_of,
 )
 from qtsim.sim.measure import BLOCKS, DAY_NS, MEASURES, TAIL, measure_dt, measure_run_nb, tally_denials_nb
+from qtsim.sim.skip_bars import MOST
 
 STRIDE = 50_000
 """Boundaries between two looks at whether the sweep is to end."""
@@ -77,6 +79,8 @@ class _Scratch:
     fresh: Book
     book: Book
     journal: Journal
+    curve: Curve
+    whole: Records  # equity_row_dt, one row per boundary, written out when the trial is done
     path_book: Book
     path_journal: Journal
 
@@ -108,7 +112,17 @@ class TrialRunner:
         stop_at, status = STRIDE, -1
         while status != DONE:
             status = run_nb(
-                tape, scratch.book, scratch.journal, scratch.path_book, scratch.path_journal, params, False, stop_at
+                tape,
+                self.market.bar_index,
+                scratch.book,
+                scratch.journal,
+                scratch.curve,
+                scratch.path_book,
+                scratch.path_journal,
+                params,
+                False,
+                True,
+                stop_at,
             )
             if status == JOURNAL_FULL:
                 self._make_room(scratch, out)
@@ -119,7 +133,12 @@ class TrialRunner:
         self._measure(scratch, out)
 
     def _measure(self, scratch: _Scratch, out: Records) -> None:
-        journal, counts = scratch.journal, scratch.journal.counts
+        counts = scratch.journal.counts.copy()
+        write_whole_nb(
+            scratch.whole, scratch.journal.equity, counts[EQUITIES], scratch.curve, self.market.bar_index.marks
+        )
+        counts[EQUITIES] += scratch.curve.stretches["n"][: scratch.curve.counts[STRETCHES]].sum()
+        journal = scratch.journal._replace(equity=scratch.whole, counts=counts)
         out["shutdowns"] = scratch.book.governor["shutdowns"]
         with np.errstate(over="ignore"):  # interpreted, the digest's multiplication tells of its overflow
             measure_run_nb(
@@ -148,15 +167,19 @@ class TrialRunner:
         for name, kind in (("trades", TRADES), ("fills", FILLS), ("decisions", DECISIONS)):
             _words(getattr(scratch.journal, name), int(counts[kind]))[...] = 0
         counts[:ADVANCE] = 0
+        scratch.curve.counts[:] = 0
         return scratch
 
     def _new_scratch(self, width: int) -> _Scratch:
-        room = ROOM_PER_SYMBOL * len(self.market.instruments) * width
+        slots = len(self.market.instruments) * width
+        room = ROOM_PER_SYMBOL * slots
         return _Scratch(
             width,
             new_book(self.market, 0.0, width, draws=self.draws),
             new_book(self.market, 0.0, width, draws=self.draws),
             new_journal(self.market, FIRST_ROWS + room, width=width),
+            new_curve(MOST, slots),
+            np.zeros(int(self.market.marked.sum()) + 1, equity_row_dt),
             new_book(self.market, 0.0, width),
             new_journal(self.market, 1, keep=False),
         )
@@ -167,9 +190,11 @@ class TrialRunner:
         room = ROOM_PER_SYMBOL * len(self.market.instruments) * scratch.width
         if journal.counts[DENIALS] + room > len(journal.denials):
             tally_denials_nb(journal, out[0])
-        if journal.counts[EQUITIES] >= len(journal.equity):
-            raise RuntimeError("the equity has more rows than the market has boundaries")
+        if not has_curve_room_nb(scratch.curve, len(scratch.book.slots)):
+            scratch.curve = longer_curve(scratch.curve)
         grown = {}
+        if journal.counts[EQUITIES] >= len(journal.equity):
+            grown["equity"] = np.concatenate([journal.equity, np.zeros(len(journal.equity), equity_row_dt)])
         for name, kind in zip(GROWING, (TRADES, FILLS, DECISIONS, GOVERNOR), strict=True):
             rows = getattr(journal, name)
             if journal.counts[kind] + room > len(rows):
