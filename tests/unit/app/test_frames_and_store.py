@@ -221,7 +221,7 @@ def test_each_series_of_the_passport_has_its_own_source(store: Store) -> None:
     assert passport["BTCUSDT mark"]["kind"] == "mark"
     inputs = gather_frames({"BTCUSDT": BARS}, settings_with(), timeframe=None)
     add_stored_history(inputs, store, settings_with())
-    assert {name: series["source"] for name, series in passports(inputs).items()} == {
+    assert {name: series["source"] for name, series in passports(inputs, {}).items()} == {
         "BTCUSDT": "frame",
         "BTCUSDT mark": "mark.csv",
         "BTCUSDT funding": "funding.csv",
