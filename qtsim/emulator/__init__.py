@@ -7,8 +7,9 @@ reads no clock. `inprocess` puts it behind the ccxt client in virtual time, `soc
 
 from __future__ import annotations
 
+from qtsim.emulator.auth import ApiKey
 from qtsim.emulator.control import Control
-from qtsim.emulator.exchange import ApiKey, Exchange, Response, Rules
+from qtsim.emulator.exchange import Exchange, Response, Rules
 from qtsim.emulator.faults import FaultPlan, RequestFault, Scripted
 from qtsim.emulator.market import Bar, BarsClosed, FundingDue, MarketEvent, Point, Points
 from qtsim.emulator.pricing import FillRule

@@ -132,7 +132,7 @@ class Exchange:
         self.keys = {key.key: key for key in rules.keys}
         self.limiter = Limiter(rules.weight_limit, rules.orders_10s, rules.orders_1m)
         self.streams = Streams(self.faults.of_frame, unrouted=rules.unrouted_streams)
-        account = Account(symbol_rules, exact(rules.balance), hedge=rules.hedge)
+        account = Account(symbol_rules, exact(rules.balance), hedge=rules.hedge, updated_ms=max(1, now_ms))
         for symbol, item in symbol_rules.items():
             account.settings[symbol] = SymbolSettings(min(rules.leverage, item.max_leverage), rules.isolated)
         self.state = State(
@@ -220,7 +220,7 @@ class Exchange:
     def _show(self, event: Points) -> None:
         state = self.state
         trades: list[tuple[str, TradeRow | None]] = [
-            (point.symbol, state.markets[point.symbol].show(state.now_ms, point)) for point in event.points
+            (point.symbol, state.markets[point.symbol].show(event.ts_ns // MS, point)) for point in event.points
         ]
         self.market_streams.points(trades)
         symbols = tuple(point.symbol for point in event.points)
@@ -237,7 +237,7 @@ class Exchange:
         marked = dict(event.marks)
         for symbol, bar in event.bars:
             state.markets[symbol].marks.close(marked.get(symbol, bar._replace(volume=0.0)))
-        self.market_streams.closed_bars([symbol for symbol, _ in event.bars])
+        self.market_streams.closed_bars([symbol for symbol, _ in event.bars], event.ts_ns // MS)
 
     def _act_on_time(self) -> None:
         state = self.state

@@ -214,7 +214,7 @@ class InProcess:
             found.create_connection = _Opener(self.transport, url)
         return found
 
-    def milliseconds(self: Any) -> int:
+    def milliseconds(self) -> int:
         """The client's clock: nonces, timestamps, expiries."""
         return self.transport.client_ms()
 

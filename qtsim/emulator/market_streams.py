@@ -12,6 +12,14 @@ from qtsim.emulator.public_api import PublicApi
 from qtsim.emulator.state import State
 
 
+DAY_FIELDS = {
+    **{"p": "priceChange", "P": "priceChangePercent", "w": "weightedAvgPrice", "c": "lastPrice", "Q": "lastQty"},
+    **{"o": "openPrice", "h": "highPrice", "l": "lowPrice", "v": "volume", "q": "quoteVolume"},
+    **{"O": "openTime", "C": "closeTime", "F": "firstId", "L": "lastId", "n": "count"},
+}
+MINI_FIELDS = ("c", "o", "h", "l", "v", "q")
+
+
 class MarketStreams:
     """Sends what has changed to whoever has subscribed to it."""
 
@@ -38,15 +46,15 @@ class MarketStreams:
             for interval in self.state.streams.kline_intervals(symbol):
                 self._open_bar(symbol, interval)
 
-    def closed_bars(self, symbols: Iterable[str]) -> None:
-        """Bars that have ended now, of every interval that someone hears."""
+    def closed_bars(self, symbols: Iterable[str], end_ms: int) -> None:
+        """Bars that have ended at this time, of every interval that someone hears."""
         state = self.state
         for symbol in symbols:
             series = state.markets[symbol].bars
             for interval in state.streams.kline_intervals(symbol):
                 length = INTERVALS_MS.get(interval, 0)
-                if length and length % series.base_ms == 0 and state.now_ms == bar_start(state.now_ms, length):
-                    start = state.now_ms - length
+                if length and length % series.base_ms == 0 and end_ms == bar_start(end_ms, length):
+                    start = end_ms - length
                     for bar in series.window(length, start, start, 1):
                         self._kline(symbol, interval, bar, closed=True)
 
@@ -112,17 +120,14 @@ class MarketStreams:
             self._send(stream, row)
 
     def _day(self, symbol: str) -> None:
-        stream = f"{symbol.lower()}@ticker"
-        if not self.state.streams.wants(stream):
+        full, mini = f"{symbol.lower()}@ticker", f"{symbol.lower()}@miniTicker"
+        if not self.state.streams.wants(full) and not self.state.streams.wants(mini):
             return
         row = self.public.day_ticker(self.state.markets[symbol])
-        names = {
-            **{"s": "symbol", "p": "priceChange", "P": "priceChangePercent", "w": "weightedAvgPrice"},
-            **{"c": "lastPrice", "Q": "lastQty", "o": "openPrice", "h": "highPrice", "l": "lowPrice", "v": "volume"},
-            **{"q": "quoteVolume", "O": "openTime", "C": "closeTime", "F": "firstId", "L": "lastId", "n": "count"},
-        }
-        body = {short: row[name] for short, name in names.items()}
-        self._send(stream, {"e": "24hrTicker", "E": self.state.now_ms, **body})
+        body = {short: row[name] for short, name in DAY_FIELDS.items()}
+        common = {"E": self.state.now_ms, "s": symbol}
+        self._send(full, {"e": "24hrTicker", **common, **body})
+        self._send(mini, {"e": "24hrMiniTicker", **common, **{name: body[name] for name in MINI_FIELDS}})
 
     def _kline(self, symbol: str, interval: str, bar: Bar, *, closed: bool) -> None:
         step = self.state.rules[symbol].tick

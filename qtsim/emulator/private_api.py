@@ -391,7 +391,7 @@ class PrivateApi:
 
     def _risk(self, params: Params, *, every: bool) -> Any:
         state, symbol = self.state, self._optional_symbol(params)
-        waiting = {order.symbol for order in (*state.open_orders.values(), *state.open_algos.values())}
+        waiting = {order.symbol for order in self._waiting()}
         rows = []
         for name in state.rules:
             if symbol not in (None, name):
@@ -509,8 +509,7 @@ class PrivateApi:
             raise ApiError(-4046)
         if isolated and account.multi_assets:
             raise ApiError(-4168)
-        waiting = (*self.state.open_orders.values(), *self.state.open_algos.values())
-        if any(order.symbol == symbol for order in waiting):
+        if any(order.symbol == symbol for order in self._waiting()):
             raise ApiError(-4047)
         if any(account.open_positions(symbol)):
             raise ApiError(-4048)
@@ -590,6 +589,10 @@ class PrivateApi:
             row for row in rows if (start is None or time_of(row) >= start) and (end is None or time_of(row) <= end)
         ]
         return chosen[:limit] if start is not None else chosen[-limit:]
+
+    def _waiting(self) -> list[Order | AlgoOrder]:
+        """Open orders of both kinds."""
+        return [*self.state.open_orders.values(), *self.state.open_algos.values()]
 
     # looking up ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ LISTEN_KEY_MS = 60 * 60_000
 """How long a listen key lives after it was made or extended."""
 STREAMS_MAX = 1024
 PUBLIC, MARKET, PRIVATE, UNROUTED = "public", "market", "private", "unrouted"
-PUBLIC_STREAMS = ("bookTicker", "depth", "rpiDepth")
+PUBLIC_STREAMS = ("bookTicker", "depth", "rpiDepth", "trade")
+"""Kinds of streams that live under /public; all others live under /market."""
 DISCONNECT = 1006
 GOING_AWAY = 1001
 
@@ -51,8 +52,13 @@ class Connection:
         """Is it subscribed to a market stream, on the base where that stream lives?"""
         if stream not in self.streams or self.closed:
             return False
-        is_public = any(name in stream for name in PUBLIC_STREAMS)
-        return self.base == UNROUTED or self.base == (PUBLIC if is_public else MARKET)
+        return self.base == UNROUTED or self.base == (PUBLIC if is_public_stream(stream) else MARKET)
+
+
+def is_public_stream(stream: str) -> bool:
+    """Does a stream, such as `btcusdt@bookTicker` or `!bookTicker`, live under /public?"""
+    kind = stream.split("@")[1] if "@" in stream else stream.removeprefix("!")
+    return kind == "trade" or any(kind.startswith(name) for name in PUBLIC_STREAMS if name != "trade")
 
 
 class Delivery(NamedTuple):
