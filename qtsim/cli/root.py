@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from qtsim.cli import backtest, config, data, runs, start, strategies
+from qtsim.cli import backtest, config, data, emulator, runs, start, strategies
 from qtsim.cli import sweep as sweeps
 from qtsim.cli.screen import note, say
 from qtsim.errors import QtsimError
@@ -35,6 +35,7 @@ app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.command(name="download-data", hidden=True)(data.download)
+app.command(rich_help_panel="Live")(emulator.emulator)
 
 _SWEEPS = "part 4, sweeps"
 _MODELS = "a later part, models"
@@ -45,7 +46,7 @@ LATER: dict[tuple[str, ...], str] = {
     **{
         (name,): _LIVE
         for name in (
-            *("live", "status", "orders", "resume", "kill", "replay", "diff", "emulator", "serve"),
+            *("live", "status", "orders", "resume", "kill", "replay", "diff", "serve"),
             *("positions", "inspect", "monitor"),
         )
     },

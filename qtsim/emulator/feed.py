@@ -35,6 +35,16 @@ class SymbolFeed:
     """funding_dt, ascending."""
     previous: Decimal | None = field(default=None, compare=False)
 
+    def payments(self) -> Iterator[FundingDue]:
+        """Its funding, each with the time of the next."""
+        events = self.funding if self.funding is not None else ()
+        times = [int(event["ts"]) for event in events]
+        for k, event in enumerate(events):
+            mark = float(event["mark"])
+            recorded = None if np.isnan(mark) else exact(mark)
+            later = times[k + 1] // MS if k + 1 < len(times) else 0
+            yield FundingDue(times[k], self.symbol, exact(float(event["rate"])), recorded, later)
+
 
 def walk_bars(feeds: Sequence[SymbolFeed], base_ns: int) -> Iterator[MarketEvent]:
     """Events of bars of one length that lie on one grid, and funding, ascending.
@@ -45,7 +55,7 @@ def walk_bars(feeds: Sequence[SymbolFeed], base_ns: int) -> Iterator[MarketEvent
     starts = np.unique(np.concatenate([feed.bars["ts_open"] for feed in ordered])) if ordered else np.zeros(0, "i8")
     rows = {feed.symbol: {int(ts): k for k, ts in enumerate(feed.bars["ts_open"])} for feed in ordered}
     paths = (event for ts in starts for event in _bars_at(ordered, rows, int(ts), base_ns))
-    payments = [_payments(feed) for feed in ordered]
+    payments = [((due.ts_ns, FUNDING, due) for due in feed.payments()) for feed in ordered]
     merged = heapq.merge(paths, *payments, key=lambda item: (item[0], item[1]))
     return (event for _, _, event in merged)
 
@@ -87,18 +97,6 @@ def closed_bar(bar: Records, prefix: str = "") -> Bar:
 def closed_bars(rows: Records, prefix: str = "") -> list[Bar]:
     """Rows of bar_dt as history."""
     return [closed_bar(bar, prefix) for bar in rows]
-
-
-def _payments(feed: SymbolFeed) -> Iterator[Ranked]:
-    events = feed.funding if feed.funding is not None else ()
-    times = [int(event["ts"]) for event in events]
-    for k, event in enumerate(events):
-        mark = float(event["mark"])
-        later = times[k + 1] // MS if k + 1 < len(times) else 0
-        due = FundingDue(
-            times[k], feed.symbol, exact(float(event["rate"])), None if np.isnan(mark) else exact(mark), later
-        )
-        yield times[k], FUNDING, due
 
 
 def funding_rows(events: Records) -> list[FundingRow]:

@@ -11,7 +11,6 @@ from qtsim.emulator.payloads import money
 from qtsim.emulator.public_api import PublicApi
 from qtsim.emulator.state import State
 
-
 DAY_FIELDS = {
     **{"p": "priceChange", "P": "priceChangePercent", "w": "weightedAvgPrice", "c": "lastPrice", "Q": "lastQty"},
     **{"o": "openPrice", "h": "highPrice", "l": "lowPrice", "v": "volume", "q": "quoteVolume"},
