@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from qtsim.emulator import oracle
-from qtsim.emulator.accounts import BOTH, LONG, Position
+from qtsim.emulator.accounts import BOTH, LONG, SHORT, Position
 from qtsim.emulator.algo_order import (
     CANCELED,
     CLOSING_TYPES,
@@ -147,7 +147,7 @@ class AlgoService:
             raise ApiError(-4137)
         if "reduceOnly" in params:
             raise not_required("reduceonly")
-        if hedge and (params.get("side") == "BUY") == (params.get("positionSide") == LONG):
+        if hedge and (params.get("side"), params.get("positionSide")) in (("BUY", LONG), ("SELL", SHORT)):
             raise ApiError(-1128)
 
     def _check_closing(self, algo: AlgoOrder) -> None:

@@ -302,7 +302,7 @@ def read_plan(path: Path, seed: int | None = None) -> FaultPlan:
         if seed is not None:
             values["seed"] = seed
         return FaultPlan(**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
