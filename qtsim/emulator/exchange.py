@@ -356,7 +356,7 @@ class Exchange:
         self.limiter.admit(weight_of(method, name, values), wall_ms)
         if fault is not None and not fault.executes:
             raise ApiError(fault.code) if fault.code else ApiError(-1000)
-        route = self._routes.get((method, _unversioned(path))) or self._routes.get((method, path))
+        route = self._routes.get((method, _route_name(path)))
         if route is None:
             raise ApiError(-5000, msg=f"Path {path}, Method {method} is invalid", status=404)
         if route.security != NONE:
@@ -499,16 +499,14 @@ class Exchange:
 
 
 def endpoint_name(path: str) -> str:
-    """`/fapi/v3/positionRisk` → `positionRisk`."""
-    return _unversioned(path).rsplit("/sapi/v1/", 1)[-1]
-
-
-def _unversioned(path: str) -> str:
+    """`/fapi/v3/positionRisk` → `positionRisk`, `/sapi/v1/account/apiRestrictions` → `account/apiRestrictions`."""
     parts = path.split("/", 3)
-    is_futures = len(parts) == 4 and parts[1] == "fapi" and parts[2] in ("v1", "v2", "v3")
-    if is_futures and not (parts[2] == "v3" and parts[3] == "positionRisk"):
-        return parts[3]
-    return path
+    return parts[3] if len(parts) == 4 and parts[1] in ("fapi", "sapi") else path
+
+
+def _route_name(path: str) -> str:
+    """Versions of an endpoint are one route, but of positionRisk; other services keep their path."""
+    return endpoint_name(path) if path.startswith("/fapi/") and path != "/fapi/v3/positionRisk" else path
 
 
 def _name(instrument: Instrument) -> str:

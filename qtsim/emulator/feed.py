@@ -20,7 +20,7 @@ from qtsim.emulator.market import MS, Bar, BarsClosed, FundingDue, FundingRow, M
 from qtsim.sim.paths import is_high_nearer_nb, on_segment_nb, segment_time_nb, unfold_bar_nb
 
 ON_PATH, FUNDING, CLOSED, FIRST = range(4)
-"""What comes first at one instant: points inside bars and their last, payments, closed bars, first points and trades."""
+"""What comes first at one instant: a bar's later points, payments, closed bars, then first points and trades."""
 
 
 @dataclass

@@ -167,3 +167,10 @@ def test_leverage_brackets_are_those_of_the_table() -> None:
         "cum": 0.0,
     }
     assert [row["notionalFloor"] for row in rows[1:]] == [row["notionalCap"] for row in rows[:-1]]
+
+
+def test_weights_are_those_of_the_endpoint_in_every_version() -> None:
+    desk = Desk(weight_limit=2400)
+    desk.send("GET", "/fapi/v3/positionRisk")
+    used = desk.exchange.limiter.headers(START_MS, orders=False)["x-mbx-used-weight-1m"]
+    assert used == "5"
