@@ -157,6 +157,7 @@ class Exchange:
         self._foreign = sorted(self.faults.plan.foreign, key=lambda action: action.at_ms)
         self._key_expiries = sorted(self.faults.plan.listen_key_expires_ms)
         self._was_out = False
+        self._caller = next(iter(self.keys.values()))
         self.down = False
         """Set by tests: the exchange answers nobody."""
 
@@ -360,7 +361,7 @@ class Exchange:
         if route is None:
             raise ApiError(-5000, msg=f"Path {path}, Method {method} is invalid", status=404)
         if route.security != NONE:
-            key = key_of(self.keys, headers)
+            self._caller = key = key_of(self.keys, headers)
             if route.security == SIGNED:
                 check_signed(key, text, values, wall_ms)
             if route.trades and not key.can_trade:
@@ -460,7 +461,7 @@ class Exchange:
         return {}
 
     def _key_permissions(self, params: Mapping[str, str]) -> Any:
-        key = next(iter(self.keys.values()))
+        key = self._caller
         return {
             "ipRestrict": key.restricts_ip,
             "createTime": 1_600_000_000_000,

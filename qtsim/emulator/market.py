@@ -137,35 +137,27 @@ class BarSeries:
 
     def window(self, interval_ms: int, start_ms: int | None, end_ms: int | None, limit: int) -> list[Bar]:
         """Bars that open in [start, end], ascending: the first `limit` with a start, else the last."""
-        known = [*self.rows[-1:], *([self.open_bar] if self.open_bar else [])]
-        if not known:
-            return []
-        last = known[-1].open_ms if end_ms is None else end_ms
+        # so many base rows make at least so many bars; gaps make it more
+        needed = limit * max(1, interval_ms // self.base_ms)
+        last = MUCH_LATER if end_ms is None else bar_start(end_ms, interval_ms) + interval_ms - 1
         if start_ms is not None:
             first = bar_start(start_ms + interval_ms - 1, interval_ms)
-            rows = self._between(first, bar_start(last, interval_ms) + interval_ms, limit * interval_ms)
-            return self._joined(rows, interval_ms)[:limit]
-        end = _position(self.rows, bar_start(last, interval_ms) + interval_ms)
-        # a bar of several is whole where one more of its length is read than is answered
-        begin = max(0, end - (limit + 1) * max(1, interval_ms // self.base_ms))
+            begin = _position(self.rows, first)
+            end = min(_position(self.rows, last + 1), begin + needed)
+        else:
+            first = -MUCH_LATER
+            end = _position(self.rows, last + 1)
+            begin = max(0, end - needed - interval_ms // self.base_ms)  # the first of them may be cut
         rows = self.rows[begin:end]
-        if self.open_bar is not None and self.open_bar.open_ms <= last:
+        if self.open_bar is not None and end == len(self.rows) and first <= self.open_bar.open_ms <= last:
             rows.append(self.open_bar)
-        return self._joined(rows, interval_ms)[-limit:]
+        found = self._joined(rows, interval_ms)
+        return found[:limit] if start_ms is not None else found[-limit:]
 
     def latest(self, interval_ms: int) -> Bar | None:
         """The newest bar of an interval, closed or not."""
         found = self.window(interval_ms, None, None, 1)
         return found[-1] if found else None
-
-    def _between(self, first_ms: int, end_ms: int, longest_ms: int) -> list[Bar]:
-        lo = _position(self.rows, first_ms)
-        if lo < len(self.rows):  # a gap may lie before the first
-            end_ms = min(end_ms, max(first_ms, bar_start(self.rows[lo].open_ms, self.base_ms)) + 2 * longest_ms)
-        found = self.rows[lo : _position(self.rows, end_ms)]
-        if self.open_bar is not None and first_ms <= self.open_bar.open_ms < end_ms:
-            found.append(self.open_bar)
-        return found
 
     def _joined(self, rows: list[Bar], interval_ms: int) -> list[Bar]:
         if interval_ms == self.base_ms:
@@ -174,6 +166,10 @@ class BarSeries:
         for row in rows:
             groups.setdefault(bar_start(row.open_ms, interval_ms), []).append(row)
         return [joined(start, members) for start, members in groups.items()]
+
+
+MUCH_LATER = 1 << 60
+"""Later than any time in milliseconds."""
 
 
 def _position(rows: Sequence[Bar], ms: int) -> int:

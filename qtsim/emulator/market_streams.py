@@ -10,6 +10,7 @@ from qtsim.emulator.market import INTERVALS_MS, Bar, TradeRow, bar_start
 from qtsim.emulator.payloads import money
 from qtsim.emulator.public_api import PublicApi
 from qtsim.emulator.state import State
+from qtsim.emulator.streams import Payload
 
 DAY_FIELDS = {
     **{"p": "priceChange", "P": "priceChangePercent", "w": "weightedAvgPrice", "c": "lastPrice", "Q": "lastQty"},
@@ -35,8 +36,7 @@ class MarketStreams:
             self._send(f"{name}@markPrice", row)
             self._send(f"{name}@markPrice@1s", row)
         for stream in ("!markPrice@arr", "!markPrice@arr@1s"):
-            for row in rows:
-                self._send(stream, row)
+            self._send(stream, rows)
         for symbol, trade in moved:
             if trade is not None:
                 self._trade(symbol, trade)
@@ -65,7 +65,7 @@ class MarketStreams:
             if bar is not None:
                 self._kline(symbol, interval, bar, closed=False)
 
-    def _send(self, stream: str, payload: dict[str, Any]) -> None:
+    def _send(self, stream: str, payload: Payload) -> None:
         self.state.streams.market(stream, payload, self.state.wall_ms)
 
     def _mark(self, symbol: str) -> dict[str, Any]:

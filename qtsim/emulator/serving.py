@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from qtsim.emulator.exchange import Exchange, Response
+from qtsim.emulator.exchange import Exchange, Response, endpoint_name
 from qtsim.emulator.faults import RequestFault
+
+SLOW_ENDPOINTS = ("order", "batchOrders", "algoOrder")
+"""Endpoints to which latency applies: orders and their cancels."""
 
 
 class Clock(Protocol):
@@ -32,7 +35,7 @@ class RequestLostError(Exception):
 class Server:
     """Passes requests to an exchange.
 
-    latency_ms: time of the market's clock that every order takes to arrive; 0: it is executed where it was sent.
+    latency_ms: time of the market's clock that an order or a cancel takes to arrive; 0: it is executed at once.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, *, latency_ms: int = 0) -> None:
@@ -56,7 +59,7 @@ class Server:
         fault = exchange.fault_of(method, path)
         if fault is not None and fault.lost and not fault.executes:
             raise RequestLostError("the request was lost")
-        await self._travel(method, fault)
+        await self._travel(method, path, fault)
         answer = exchange.request(method, path, params, headers, clock.now_ms(), wall_ms=clock.wall_ms(), fault=fault)
         if fault is not None and fault.answer_delay_ms:
             await clock.sleep(fault.answer_delay_ms)
@@ -64,8 +67,8 @@ class Server:
             raise RequestLostError("the answer was lost")
         return answer
 
-    async def _travel(self, method: str, fault: RequestFault | None) -> None:
-        if self.latency_ms and method != "GET":
+    async def _travel(self, method: str, path: str, fault: RequestFault | None) -> None:
+        if self.latency_ms and method != "GET" and endpoint_name(path) in SLOW_ENDPOINTS:
             await self.clock.latency(self.latency_ms)
         if fault is not None and fault.hold_ms:
             await self.clock.sleep(fault.hold_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -70,6 +70,8 @@ class Delivery(NamedTuple):
     disconnects: bool = False
 
 
+Payload = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""An event, or several of one type."""
 Post = Callable[[str, str], Delivery]
 """(base of the connection, event type) → how the frame travels; the fault plan's say."""
 
@@ -172,7 +174,7 @@ class Streams:
 
     # sending ---------------------------------------------------------------------------------------------------------
 
-    def market(self, stream: str, payload: Mapping[str, Any], now_ms: int) -> None:
+    def market(self, stream: str, payload: Payload, now_ms: int) -> None:
         """Send to everyone subscribed to a stream."""
         for connection in list(self.connections.values()):
             if connection.carries(stream) and (self.unrouted or connection.base != UNROUTED):
@@ -202,15 +204,15 @@ class Streams:
             if connection.listen_key == self.listen_key and hears and not connection.closed:
                 self._send(connection, self.listen_key, payload, now_ms)
 
-    def _send(self, connection: Connection, stream: str, payload: Mapping[str, Any], now_ms: int) -> None:
-        kind = str(payload.get("e", ""))
+    def _send(self, connection: Connection, stream: str, payload: Payload, now_ms: int) -> None:
+        kind = str((payload if isinstance(payload, Mapping) else payload[0])["e"])
         delivery = self.deliver(connection.base if connection.listen_key == "" else PRIVATE, kind)
         if delivery.disconnects:
             self.close(connection, DISCONNECT, now_ms)
             return
         if connection.silent:
             return
-        body: Mapping[str, Any] = {"stream": stream, "data": payload} if connection.combined else payload
+        body: Payload = {"stream": stream, "data": payload} if connection.combined else payload
         due = now_ms + delivery.delay_ms
         if delivery.keeps_order:
             due = max(due, connection.last_due.get(kind, 0))

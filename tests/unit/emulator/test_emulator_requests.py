@@ -76,7 +76,7 @@ def test_a_key_that_may_only_read_cannot_trade_and_its_secret_is_not_in_its_text
 
 def test_permissions_are_told() -> None:
     desk = Desk(keys=(ApiKey(KEY, SECRET, can_withdraw=True, restricts_ip=False),))
-    found = desk.send("GET", "/sapi/v1/account/apiRestrictions").body
+    found = desk.send("GET", "/sapi/v1/account/apiRestrictions").body  # of the key that asks
     assert (found["enableWithdrawals"], found["enableFutures"], found["ipRestrict"]) == (True, True, False)
 
 

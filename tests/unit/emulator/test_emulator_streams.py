@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qtsim.emulator.streams import Connection
-from tests.emulator_desk import Desk
+from tests.emulator_desk import Desk, points_at
 
 
 def connected(desk: Desk, path: str, *streams: str) -> Connection:
@@ -160,3 +160,12 @@ def test_a_deleted_or_unknown_key_hears_nothing() -> None:
     desk.order("BUY", "0.01")
     assert desk.events() == []
     assert heard(desk, stranger) == []
+
+
+def test_all_marks_come_in_one_message() -> None:
+    desk = Desk()
+    connection = connected(desk, "/market/ws", "!markPrice@arr")
+    desk.exchange.advance(points_at(desk.now_ms + 1000, {"BTCUSDT": 50_001, "ETHUSDT": 2_501}))
+    desk.now_ms += 1000
+    (rows,) = heard(desk, connection)
+    assert [row["s"] for row in rows] == ["BTCUSDT", "ETHUSDT"]
