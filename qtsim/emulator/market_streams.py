@@ -29,6 +29,8 @@ class MarketStreams:
 
     def points(self, trades: Iterable[tuple[str, TradeRow | None]]) -> None:
         """New prices: mark price first, then trade, quote, and the bars that are still open."""
+        if not self.state.streams.has_subscribers():
+            return
         moved = list(trades)
         rows = [self._mark(symbol) for symbol, _ in moved]
         for row in rows:

@@ -180,6 +180,10 @@ class Streams:
             if connection.carries(stream) and (self.unrouted or connection.base != UNROUTED):
                 self._send(connection, stream, payload, now_ms)
 
+    def has_subscribers(self) -> bool:
+        """Is anyone subscribed to any market stream?"""
+        return any(connection.streams for connection in self.connections.values())
+
     def wants(self, stream: str) -> bool:
         """Is anyone subscribed?"""
         return any(connection.carries(stream) for connection in self.connections.values())

@@ -17,14 +17,22 @@ from qtsim.emulator.market import MS, MarketEvent
 T = TypeVar("T")
 
 
+FILES_EVERY = 64
+"""While there is work, files are looked at in every so many turns of the loop: in virtual time there are hardly any."""
+
+
 class _JumpingSelector(selectors.SelectSelector):
     """Never waits: a wait for the next timer moves the loop's clock instead. Ready files are seen all the same."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._turns += 1
+        if timeout == 0 and self._turns % FILES_EVERY:
+            return []
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
@@ -54,6 +62,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def now_ms(self) -> int:
         """Milliseconds of virtual time."""
         return (self._virtual_ns + MS // 2) // MS
+
+    def has_work(self) -> bool:
+        """Is anything left to run at this instant, beside the caller?"""
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        due = (timer for timer in self._scheduled[:1] if not timer.cancelled())  # type: ignore[attr-defined]
+        return bool(ready) or any(timer.when() <= self.time() for timer in due)
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, start_ms: int = 0) -> T:
@@ -105,15 +119,16 @@ class VirtualClock:
 
 
 async def play(exchange: Exchange, events: Iterable[MarketEvent]) -> None:
-    """Let the market move in virtual time, each event at its own; at one instant clients run between events."""
+    """Let the market move in virtual time, each event at its own time.
+
+    The next event comes when nothing is left to run: clients have done all that they do at this instant.
+    """
     clock = VirtualClock()
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
     for event in events:
-        wait = event.ts_ns / 1e9 - asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, wait))
+        await asyncio.sleep(max(0.0, event.ts_ns / 1e9 - loop.time()))
         exchange.advance(event, max(clock.wall_ms(), event.ts_ns // MS))
-        for _ in range(SETTLE_TURNS):
+        await asyncio.sleep(0)
+        while loop.has_work():
             await asyncio.sleep(0)
-
-
-SETTLE_TURNS = 60
-"""Turns of the loop between two events of one instant: enough for a request and what its answer leads to."""
