@@ -108,6 +108,11 @@ def invalid(name: str) -> ApiError:
     return ApiError(-1130, msg=f"Data sent for parameter '{name}' is not valid.")
 
 
+def illegal(name: str, pattern: str) -> ApiError:
+    """A parameter is not written as it has to be."""
+    return ApiError(-1100, msg=f"Illegal characters found in parameter '{name}'; legal range is '{pattern}'.")
+
+
 def not_required(name: str) -> ApiError:
     """A parameter was sent where it has no place."""
     return ApiError(-1106, msg=f"Parameter '{name}' sent when not required.")

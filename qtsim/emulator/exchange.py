@@ -20,7 +20,7 @@ from qtsim.emulator.algo_orders import AlgoService
 from qtsim.emulator.auth import ApiKey, check_signed, key_of
 from qtsim.emulator.decimals import EXACT, exact
 from qtsim.emulator.errors import ApiError
-from qtsim.emulator.faults import FaultPlan, Faults, ForeignAction, RequestFault
+from qtsim.emulator.faults import FaultPlan, Faults, ForeignAction, RequestFault, since
 from qtsim.emulator.filters import SymbolRules
 from qtsim.emulator.funding import charge_funding
 from qtsim.emulator.limits import FIRST_BAN_MS, ORDER_ENDPOINTS, Limiter, weight_of
@@ -154,8 +154,9 @@ class Exchange:
         self.private = PrivateApi(self.state, self.matching, self.algos, rules.history_ms)
         self.market_streams = MarketStreams(self.state, self.public)
         self._routes = self._make_routes()
-        self._foreign = sorted(self.faults.plan.foreign, key=lambda action: action.at_ms)
-        self._key_expiries = sorted(self.faults.plan.listen_key_expires_ms)
+        foreign = self.faults.plan.foreign
+        self._foreign = sorted(((since(one.at_ms, now_ms), one) for one in foreign), key=lambda item: item[0])
+        self.start_wall(now_ms)
         self._was_out = False
         self._caller = next(iter(self.keys.values()))
         self.down = False
@@ -188,6 +189,11 @@ class Exchange:
             if market.bars.rows:
                 market.price = exact(market.bars.rows[-1].close)
                 market.mark = exact(market.marks.rows[-1].close) if market.marks.rows else market.price
+
+    def start_wall(self, wall_ms: int) -> None:
+        """The wall's clock begins here; without this it begins with the market's."""
+        self.state.wall_ms = self._began_wall_ms = wall_ms
+        self._key_expiries = sorted(since(ms, wall_ms) for ms in self.faults.plan.listen_key_expires_ms)
 
     # the market ------------------------------------------------------------------------------------------------------
 
@@ -248,12 +254,12 @@ class Exchange:
         while self._key_expiries and self._key_expiries[0] <= state.wall_ms:
             self._key_expiries.pop(0)
             self.streams.expire_listen_key(state.now_ms, state.wall_ms)
-        is_out = self.down or self.faults.is_out(state.wall_ms)
+        is_out = self.is_out(state.wall_ms)
         if is_out and not self._was_out:
             self.streams.close_all(state.wall_ms, DISCONNECT)
         self._was_out = is_out
-        while self._foreign and self._foreign[0].at_ms <= state.now_ms:
-            self.act_as_foreign(self._foreign.pop(0))
+        while self._foreign and self._foreign[0][0] <= state.now_ms:
+            self.act_as_foreign(self._foreign.pop(0)[1])
 
     def act_as_foreign(self, action: ForeignAction) -> None:
         """Do what somebody else does on the account; what is refused has no effect."""
@@ -272,7 +278,7 @@ class Exchange:
 
     def is_out(self, wall_ms: int) -> bool:
         """Does the exchange answer nobody at this time?"""
-        return self.down or self.faults.is_out(wall_ms)
+        return self.down or self.faults.is_out(wall_ms, self._began_wall_ms)
 
     def fault_of(self, method: str, path: str) -> RequestFault | None:
         """What the plan does to the next request; asked once per request, before it is executed."""
@@ -520,12 +526,14 @@ def _only_reduces(values: Mapping[str, str]) -> bool:
 
 
 def _order_count(name: str, values: Mapping[str, str]) -> int:
+    """How many new orders a request holds; of a list that is none the endpoint complains."""
     if name != "batchOrders":
         return 1
     try:
-        return max(1, len(json.loads(values.get("batchOrders", "[]"))))
+        items = json.loads(values.get("batchOrders", ""))
     except ValueError:
         return 1
+    return len(items) if isinstance(items, list) else 1
 
 
 def _code(body: Any) -> int:

@@ -44,6 +44,7 @@ REQUEST_KINDS = (
 FRAME_KINDS = ("event_drop", "event_duplicate", "event_delay", "event_reorder", "disconnect")
 OTHER_KINDS = ("stuck_trigger",)
 KINDS = (*REQUEST_KINDS, *FRAME_KINDS, *OTHER_KINDS)
+EARLIEST_ABSOLUTE_MS = 10**12
 WRITES = ("POST", "PUT", "DELETE")
 
 
@@ -117,7 +118,8 @@ class ForeignAction:
 class FaultPlan:
     """Rates per request or frame, a script, and what happens at given times. The empty plan does nothing.
 
-    Times are ms of the market's clock, except outages and the expiry of the listen key, which are ms of the wall.
+    Times are ms of the market's clock, except outages and the expiry of the listen key, which are ms of the wall. A
+    time below 10¹² (the year 2001) counts from the start of the exchange.
     """
 
     seed: int = 0
@@ -188,9 +190,10 @@ class Faults:
         self.injected["stuck_trigger"] += int(stuck)
         return stuck
 
-    def is_out(self, wall_ms: int) -> bool:
-        """Does the exchange not answer at this time?"""
-        return any(start <= wall_ms < end for start, end in self.plan.outages)
+    def is_out(self, wall_ms: int, began_ms: int) -> bool:
+        """Does the exchange, started at `began_ms`, not answer at this time?"""
+        outages = ((since(start, began_ms), since(end, began_ms)) for start, end in self.plan.outages)
+        return any(start <= wall_ms < end for start, end in outages)
 
     def _scripted(self, name: str) -> RequestFault | None:
         for fault in self.plan.script:
@@ -217,6 +220,11 @@ class Faults:
 
     def _rng(self, kind: str, number: int, what: str) -> random.Random:
         return random.Random(f"{self.plan.seed}:{kind}:{number}:{what}")
+
+
+def since(ms: int, began_ms: int) -> int:
+    """A plan's time as an absolute one."""
+    return ms + began_ms if ms < EARLIEST_ABSOLUTE_MS else ms
 
 
 def made_fault(

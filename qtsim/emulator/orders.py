@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from qtsim.emulator.accounts import BOTH, LONG, SHORT
-from qtsim.emulator.decimals import ZERO, divided, exact
-from qtsim.emulator.errors import ApiError, invalid, missing, not_required
+from qtsim.emulator.decimals import ZERO, divided
+from qtsim.emulator.errors import ApiError, illegal, invalid, missing, not_required
 from qtsim.emulator.filters import CONDITIONAL_TYPES, ORDER_TYPES, TIMES_IN_FORCE
 
 Params = Mapping[str, str]
@@ -19,6 +19,8 @@ CANCELED, REJECTED, EXPIRED = "CANCELED", "REJECTED", "EXPIRED"
 OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
 MARKET, LIMIT = "MARKET", "LIMIT"
 STP_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
+_NUMBER = re.compile(r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
+_WHOLE = re.compile(r"^[0-9]{1,20}$")
 _CLIENT_ID = re.compile(r"^[.A-Z:/a-z0-9_-]{1,36}$")
 
 
@@ -93,25 +95,36 @@ def flag(params: Params, name: str) -> bool:
 
 
 def number(params: Params, name: str) -> Decimal | None:
-    """A decimal parameter, None where it is absent. Raises ApiError."""
-    text = params.get(name)
-    if text is None or text == "":
+    """A decimal parameter, None where it is absent: digits with at most one point, no sign, no exponent.
+
+    Raises ApiError.
+    """
+    text = params.get(name, "")
+    if not text:
         return None
-    try:
-        return exact(text)
-    except ValueError:
-        raise invalid(name) from None
+    if not _NUMBER.match(text):
+        raise illegal(name, _NUMBER.pattern)
+    return Decimal(text)
 
 
 def whole(params: Params, name: str) -> int | None:
     """An integer parameter, None where it is absent. Raises ApiError."""
-    text = params.get(name)
-    if text is None or text == "":
+    text = params.get(name, "")
+    if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise invalid(name) from None
+    if not _WHOLE.match(text):
+        raise illegal(name, _WHOLE.pattern)
+    return int(text)
+
+
+def read_limit(params: Params, default: int, most: int) -> int:
+    """How many rows are asked for, at most `most`. Raises ApiError."""
+    limit = whole(params, "limit")
+    if limit is None:
+        return default
+    if limit < 1:
+        raise invalid("limit")
+    return min(limit, most)
 
 
 def needed(params: Params, name: str) -> str:

@@ -28,6 +28,7 @@ from qtsim.emulator.orders import (
     needed_number,
     read_buys,
     read_client_id,
+    read_limit,
     read_position_side,
     read_reduce_only,
     read_stp,
@@ -213,9 +214,12 @@ class PrivateApi:
         return [self._one_of_batch(self.cancel_order, item) for item in items]
 
     def _batch(self, params: Params) -> list[dict[str, str]]:
+        items = self._list(params, "batchOrders")
+        if not all(isinstance(item, dict) for item in items):
+            raise invalid("batchOrders")
         return [
-            {name: value if isinstance(value, str) else json.dumps(value) for name, value in dict(item).items()}
-            for item in self._list(params, "batchOrders")
+            {name: value if isinstance(value, str) else json.dumps(value) for name, value in item.items()}
+            for item in items
         ]
 
     @staticmethod
@@ -550,7 +554,7 @@ class PrivateApi:
 
     def user_trades(self, params: Params) -> Any:
         """Fills of a symbol: by time at most a week at once, or from an id on."""
-        symbol, limit = self._symbol(params), min(whole(params, "limit") or 500, 1000)
+        symbol, limit = self._symbol(params), read_limit(params, 500, 1000)
         order_id, first = whole(params, "orderId"), whole(params, "fromId")
         oldest = self.state.now_ms - self.history_ms
         rows = [t for t in self.state.trades if t.order.symbol == symbol and t.ts_ms >= oldest]
@@ -569,7 +573,7 @@ class PrivateApi:
             for row in self.state.income
             if row.ts_ms >= oldest and symbol in (None, row.symbol) and kind in (None, "", row.kind)
         ]
-        chosen = self._window(rows, params, min(whole(params, "limit") or 100, 1000), whole_range=True)
+        chosen = self._window(rows, params, read_limit(params, 100, 1000), whole_range=True)
         return [income_row(row, self.state.account.asset) for row in chosen]
 
     def _window(self, rows: Any, params: Params, limit: int, *, whole_range: bool = False) -> Any:
@@ -584,7 +588,7 @@ class PrivateApi:
     @staticmethod
     def _page(rows: Any, params: Params, time_of: Any, most: int) -> Any:
         start, end = whole(params, "startTime"), whole(params, "endTime")
-        limit = min(whole(params, "limit") or most, 1000)
+        limit = read_limit(params, most, 1000)
         chosen = [
             row for row in rows if (start is None or time_of(row) >= start) and (end is None or time_of(row) <= end)
         ]

@@ -10,7 +10,7 @@ from qtsim.emulator.errors import ApiError, invalid
 from qtsim.emulator.filters import exchange_info, leverage_brackets
 from qtsim.emulator.limits import Limiter
 from qtsim.emulator.market import INTERVALS_MS, Bar, SymbolMarket
-from qtsim.emulator.orders import Params, needed, whole
+from qtsim.emulator.orders import Params, needed, read_limit, whole
 from qtsim.emulator.payloads import money
 from qtsim.emulator.state import State
 
@@ -72,8 +72,8 @@ class PublicApi:
         length = INTERVALS_MS.get(interval)
         if length is None or length % series.base_ms:
             raise ApiError(-1120)
-        limit = whole(params, "limit") or 500
-        if not 1 <= limit <= KLINES_MAX:
+        limit = read_limit(params, 500, KLINES_MAX + 1)
+        if limit > KLINES_MAX:
             raise invalid("limit")
         found = series.window(length, whole(params, "startTime"), whole(params, "endTime"), limit)
         return [(bar, length) for bar in found]
@@ -106,7 +106,7 @@ class PublicApi:
         """Payments made, ascending; without `startTime` the last ones."""
         symbols = [self._market(params).symbol] if params.get("symbol") else list(self.state.markets)
         start, end = whole(params, "startTime"), whole(params, "endTime")
-        limit = min(whole(params, "limit") or 100, 1000)
+        limit = read_limit(params, 100, 1000)
         rows = [
             {
                 "symbol": symbol,
@@ -140,7 +140,7 @@ class PublicApi:
         """The last trades shown."""
         market = self._market(params)
         start, end, first = whole(params, "startTime"), whole(params, "endTime"), whole(params, "fromId")
-        limit = min(whole(params, "limit") or 500, 1000)
+        limit = read_limit(params, 500, 1000)
         rows = [
             row
             for row in market.trades
@@ -166,7 +166,7 @@ class PublicApi:
     def depth(self, params: Params) -> Any:
         """One level on each side: the last price as bid, a tick above it as ask."""
         market = self._market(params)
-        limit = whole(params, "limit") or 500
+        limit = read_limit(params, 500, 1 << 30)
         if limit not in DEPTHS:
             raise ApiError(-4021, msg=f"{limit} is not valid depth limit")
         bid, ask, size = self.quote(market)

@@ -85,6 +85,7 @@ class SocketSkin:
             raise QtsimError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
             ) from None
+        self.exchange.start_wall(self.server.clock.wall_ms())
         self.port = int(self._runner.addresses[0][1])
         self._ticker = asyncio.ensure_future(self._tick())
         return self.port

@@ -170,3 +170,70 @@ def is_bare(desk: Desk) -> bool:
     ]
     covered = sum(algo.qty for algo in stops if algo.only_reduces)
     return size != 0 and not any(algo.close_position for algo in stops) and covered < abs(size)
+
+
+ENDPOINTS = st.sampled_from(
+    [
+        *(f"POST {name}" for name in ("order", "algoOrder", "batchOrders", "leverage", "marginType", "positionMargin")),
+        *(f"POST {name}" for name in ("positionSide/dual", "multiAssetsMargin", "countdownCancelAll", "order/test")),
+        *(f"DELETE {name}" for name in ("order", "algoOrder", "allOpenOrders", "algoOpenOrders", "batchOrders")),
+        *(
+            f"GET {name}"
+            for name in ("order", "algoOrder", "openOrders", "allOrders", "allAlgoOrders", "openAlgoOrders")
+        ),
+        *(f"GET {name}" for name in ("userTrades", "income", "klines", "markPriceKlines", "aggTrades", "fundingRate")),
+        *(
+            f"GET {name}"
+            for name in ("account", "positionRisk", "depth", "ticker/24hr", "premiumIndex", "leverageBracket")
+        ),
+        *("PUT order", "PUT listenKey", "GET openOrder", "GET commissionRate", "GET symbolConfig"),
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        *("BTCUSDT", "XYZUSDT", "BUY", "SELL", "LONG", "BOTH", "MARKET", "LIMIT", "STOP", "STOP_MARKET", "GTC", "GTX"),
+        *("TRAILING_STOP_MARKET", "CONDITIONAL", "MARK_PRICE", "ISOLATED", "true", "false", "1m", "1w", "REALIZED_PNL"),
+        *(
+            "0",
+            "1",
+            "2",
+            "-1",
+            "0.01",
+            "0.002",
+            "49000",
+            "51000.1",
+            "1e5",
+            "NaN",
+            "1_0",
+            "9" * 19,
+            "[]",
+            '[{"symbol":1}]',
+        ),
+        *('["x"]', "[1,2]", "{", "", "é", "8000000001", "1000000000000001", "1700000040000"),
+    ]
+)
+NAMES = (
+    *("symbol", "side", "type", "quantity", "price", "timeInForce", "positionSide", "reduceOnly", "closePosition"),
+    *("triggerPrice", "algoType", "workingType", "callbackRate", "activatePrice", "orderId", "algoId", "clientAlgoId"),
+    *("newClientOrderId", "origClientOrderId", "leverage", "marginType", "amount", "dualSidePosition", "limit"),
+    *("multiAssetsMargin", "countdownTime", "batchOrders", "orderIdList", "startTime", "endTime", "interval", "fromId"),
+    *("incomeType", "goodTillDate", "priceProtect"),
+)
+
+
+@given(
+    requests=st.lists(
+        st.tuples(ENDPOINTS, st.dictionaries(st.sampled_from(NAMES), WORDS, max_size=9), st.booleans()), max_size=12
+    )
+)
+def test_no_request_whatever_it_says_breaks_the_exchange(requests: list[Any]) -> None:
+    desk = Desk(orders_10s=0, orders_1m=0)
+    plausible = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01", "interval": "1m"}
+    for endpoint, params, filled in requests:
+        method, path = endpoint.split()
+        answer = desk.send(method, path, **{**(plausible if filled else {}), **params})
+        assert answer.status in (200, 400, 401, 404)
+        assert answer.status == 200 or answer.code < 0
+        check_books(desk)
+    desk.move(48_000)
+    check_books(desk)

@@ -313,3 +313,29 @@ def test_every_kind_has_a_test_here() -> None:
     tested |= {"drop_before", "drop_after", "late", "slow", "partial", "stuck_trigger"}
     tested |= {"event_drop", "event_duplicate", "event_delay", "event_reorder", "disconnect"}
     assert tested == set(KINDS)
+
+
+def test_small_times_count_from_the_start() -> None:
+    plan = FaultPlan(
+        foreign=(ForeignAction(20_000, "trade", "BTCUSDT", "0.01"),),
+        outages=((50_000, 70_000),),
+        listen_key_expires_ms=(10_000,),
+    )
+    desk = Desk(plan)
+    desk.move(50_000)
+    assert float(desk.qty()) == 0.01
+    assert desk.told()[0] == "listenKeyExpired"
+    assert [desk.exchange.is_out(START_MS + ms) for ms in (49_999, 50_000, 70_000)] == [False, True, False]
+
+
+def test_the_wall_has_a_start_of_its_own() -> None:
+    """Data may be older or younger than the present."""
+    for wall_ms in (START_MS - 10**11, START_MS + 10**11):
+        desk = Desk(FaultPlan(outages=((0, 1000),)))
+        desk.exchange.start_wall(wall_ms)
+        assert (
+            desk.exchange.request("GET", "/fapi/v1/time", "", {}, wall_ms=wall_ms + 5).json()["serverTime"]
+            == wall_ms + 5
+        )
+        assert desk.exchange.is_out(wall_ms + 999)
+        assert not desk.exchange.is_out(START_MS + 2000)
