@@ -124,13 +124,13 @@ class Socket:
 
 
 class Transport:
-    """Carries requests and streams of one client to an exchange.
+    """Carries requests and streams of one client to an exchange; several clients have one each.
 
     Parameters
     ----------
     exchange : Exchange
     clock : Clock, optional
-        `VirtualClock` unless given.
+        `VirtualClock` unless given; `VirtualClock(skew_ms=…)` for a client whose clock is wrong.
     latency_ms : int
         Market time that an order takes to arrive.
     """
@@ -140,7 +140,7 @@ class Transport:
         self.clock = clock or VirtualClock()
         self.server = Server(exchange, self.clock, latency_ms=latency_ms)
         self.sockets: dict[int, Socket] = {}
-        exchange.streams.on_message = self._wake
+        exchange.streams.listeners.append(self._wake)
 
     def _wake(self, connection: Connection) -> None:
         socket = self.sockets.get(connection.id)

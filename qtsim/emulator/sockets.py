@@ -54,7 +54,7 @@ class SocketSkin:
         self._wakes: dict[int, asyncio.Event] = {}
         self._runner: Any = None
         self._ticker: asyncio.Task[None] | None = None
-        exchange.streams.on_message = self._wake
+        exchange.streams.listeners.append(self._wake)
 
     # life ------------------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,8 @@ class Streams:
         self.unrouted = unrouted
         self.listen_key = ""
         self.listen_until_ms = 0
-        self.on_message: Callable[[Connection], None] = lambda connection: None
+        self.listeners: list[Callable[[Connection], None]] = []
+        """Told of every frame that is queued: the skins, which carry it on."""
         self._next_connection = 1
         self._next_seq = 1
         self._next_key = 1
@@ -233,7 +234,8 @@ class Streams:
         self._next_seq += 1
         if text is not None:
             connection.sent += 1
-        self.on_message(connection)
+        for listener in self.listeners:
+            listener(connection)
 
     # the listen key --------------------------------------------------------------------------------------------------
 

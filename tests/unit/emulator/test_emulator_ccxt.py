@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qtsim.emulator import Control, Exchange, FaultPlan, Scripted
+from qtsim.emulator.inprocess import Transport
 from qtsim.emulator.oracle import REQUEST
 from qtsim.emulator.virtual import VirtualClock, play, run_virtual
 from tests.emulator_ccxt import BTC, Watching, in_process
@@ -343,6 +344,32 @@ def test_two_runs_write_the_same_log() -> None:
     first = played()
     assert first[0] > 0
     assert first == played()
+
+
+def test_several_clients_share_one_exchange_each_with_its_own_clock() -> None:
+    import ccxt
+
+    async def main(client: Any, exchange: Exchange) -> Any:
+        other = type(client)(client.transport.config())
+        other.transport = Transport(exchange, VirtualClock(skew_ms=-3000))  # its clock is ahead
+        try:
+            watching = [Watching(client, "watch_orders")]
+            await asyncio.sleep(1)
+            with pytest.raises(ccxt.InvalidNonce):
+                await other.fetch_balance()
+            await other.load_time_difference()
+            watching.append(Watching(other, "watch_orders"))
+            await asyncio.sleep(1)
+            await other.create_order(BTC, "market", "buy", 0.01)
+            await asyncio.sleep(1)
+            for one in watching:
+                await one.end()
+            return [[order["status"] for order in one.found] for one in watching]
+        finally:
+            await other.close()
+
+    heard, _ = in_process(main)
+    assert heard == [["open", "closed"], ["open", "closed"]]
 
 
 def test_virtual_time_that_stands_still_says_so() -> None:
