@@ -129,6 +129,8 @@ class FaultPlan:
     script: tuple[Scripted, ...] = ()
     late_ms: tuple[int, int] = (1000, 8000)
     frame_delay_ms: tuple[int, int] = (50, 3000)
+    latency_ms: tuple[int, int] = (0, 0)
+    """Market time that orders and cancels take to arrive, drawn evenly for each."""
     until_request: int = 0
     """Rates act up to this request number; 0 always."""
     query_lag_ms: int = 0
@@ -149,6 +151,10 @@ class FaultPlan:
                 raise UsageError(f"fault rate {kind!r}: there are {', '.join(KINDS)}; reject and partial are scripted")
             if not 0.0 <= rate <= 1.0:
                 raise UsageError(f"fault rate {kind} = {rate}: it is a probability, 0 to 1")
+        for name in ("latency_ms", "late_ms", "frame_delay_ms"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise UsageError(f"fault plan: {name} = [{low}, {high}]: lowest first, and neither below 0")
 
 
 class Faults:
@@ -171,6 +177,11 @@ class Faults:
         if fault is not None:
             self.injected[fault.kind] += 1
         return fault
+
+    def latency_ms(self) -> int:
+        """How long the last request travels, if it is an order or a cancel."""
+        low, high = self.plan.latency_ms
+        return low if low == high else self._rng("latency", self.requests, "ms").randint(low, high)
 
     def of_frame(self, base: str, kind: str) -> Delivery:
         """How the next stream frame travels. Rates act on user streams; the market's frames are only disconnected."""

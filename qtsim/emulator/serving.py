@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from qtsim.emulator.exchange import Exchange, Response, endpoint_name
-from qtsim.emulator.faults import RequestFault
 
 SLOW_ENDPOINTS = ("order", "batchOrders", "algoOrder")
 """Endpoints to which latency applies: orders and their cancels."""
@@ -35,7 +34,7 @@ class RequestLostError(Exception):
 class Server:
     """Passes requests to an exchange.
 
-    latency_ms: time of the market's clock that an order or a cancel takes to arrive; 0: it is executed at once.
+    latency_ms: time of the market's clock that an order or a cancel takes to arrive, beside the fault plan's.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, *, latency_ms: int = 0) -> None:
@@ -59,16 +58,14 @@ class Server:
         fault = exchange.fault_of(method, path)
         if fault is not None and fault.lost and not fault.executes:
             raise RequestLostError("the request was lost")
-        await self._travel(method, path, fault)
+        latency_ms = self.latency_ms + exchange.faults.latency_ms()
+        if latency_ms and method != "GET" and endpoint_name(path) in SLOW_ENDPOINTS:
+            await clock.latency(latency_ms)
+        if fault is not None and fault.hold_ms:
+            await clock.sleep(fault.hold_ms)
         answer = exchange.request(method, path, params, headers, clock.now_ms(), wall_ms=clock.wall_ms(), fault=fault)
         if fault is not None and fault.answer_delay_ms:
             await clock.sleep(fault.answer_delay_ms)
         if fault is not None and fault.lost:
             raise RequestLostError("the answer was lost")
         return answer
-
-    async def _travel(self, method: str, path: str, fault: RequestFault | None) -> None:
-        if self.latency_ms and method != "GET" and endpoint_name(path) in SLOW_ENDPOINTS:
-            await self.clock.latency(self.latency_ms)
-        if fault is not None and fault.hold_ms:
-            await self.clock.sleep(fault.hold_ms)

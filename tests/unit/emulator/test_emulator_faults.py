@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -123,6 +124,19 @@ def test_latency_holds_orders_back_and_queries_not() -> None:
         return [before, order["updateTime"] - START_MS]
 
     assert served(FaultPlan(), main, latency_ms=250) == [0, 250]
+
+
+def test_latency_may_be_drawn_for_each_order() -> None:
+    async def main(exchange: Exchange, ask: Ask) -> list[int]:
+        orders = [(await ask("POST", "order", **BUY)).json() for _ in range(8)]
+        times = [START_MS, *(order["updateTime"] for order in orders)]
+        return [after - before for before, after in itertools.pairwise(times)]
+
+    plan = FaultPlan(seed=2, latency_ms=(100, 400))
+    took = served(plan, main)
+    assert took == served(plan, main)
+    assert len(set(took)) > 4
+    assert all(100 <= ms <= 400 for ms in took)
 
 
 def test_reduce_only_orders_pass_an_overloaded_exchange() -> None:
@@ -290,6 +304,7 @@ BAD_PLANS = {
     "[[script]]\nnth = 1": "endpoint",
     '[[script]]\nendpoint = "POST order"\nnth = 1\nkind = "x"': "fault 'x'",
     '[[foreign]]\nat_ms = 1\nwhat = "shout"\nsymbol = "B"': "foreign action 'shout'",
+    "latency_ms = [5, 2]": "lowest first",
     "seed = ": "neither TOML nor JSON",
 }
 
