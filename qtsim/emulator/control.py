@@ -25,17 +25,17 @@ class Control:
     def trade(self, symbol: str, qty: str | float, position_side: str = "BOTH") -> Order:
         """Somebody else's market order: qty signed, base currency. Raises ApiError where it is refused."""
         with localcontext(EXACT):
-            return self.exchange.private.foreign_trade(symbol, exact(qty), position_side)
+            return self.exchange.orders.foreign_trade(symbol, exact(qty), position_side)
 
     def cancel_orders(self, symbol: str) -> int:
         """Cancel a symbol's regular orders; how many."""
         with localcontext(EXACT):
-            return self.exchange.private.cancel_orders_of(symbol)
+            return self.exchange.orders.cancel_orders_of(symbol)
 
     def cancel_algos(self, symbol: str) -> int:
         """Cancel a symbol's conditional orders; how many."""
         with localcontext(EXACT):
-            return self.exchange.private.cancel_algos_of(symbol)
+            return self.exchange.orders.cancel_algos_of(symbol)
 
     def fill_resting(self, order_id: int, qty: str | float) -> None:
         """Fill a resting limit order in part, at its price. Raises UsageError where it does not rest."""

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from qtsim.data.instruments import Instrument
 from qtsim.emulator import oracle
+from qtsim.emulator.account_api import AccountApi
 from qtsim.emulator.accounts import Account, SymbolSettings
 from qtsim.emulator.algo_orders import AlgoService
 from qtsim.emulator.auth import ApiKey, check_signed, key_of
@@ -40,8 +41,8 @@ from qtsim.emulator.market import (
 )
 from qtsim.emulator.market_streams import MarketStreams
 from qtsim.emulator.matching import Matching
+from qtsim.emulator.order_api import OrderApi
 from qtsim.emulator.pricing import FillRule
-from qtsim.emulator.private_api import PrivateApi
 from qtsim.emulator.public_api import PublicApi
 from qtsim.emulator.state import State
 from qtsim.emulator.streams import DISCONNECT, Connection, Streams
@@ -151,7 +152,8 @@ class Exchange:
         self.algos = AlgoService(self.state, self.matching)
         self.liquidator = Liquidator(self.state, self.matching)
         self.public = PublicApi(self.state, self.limiter)
-        self.private = PrivateApi(self.state, self.matching, self.algos, rules.history_ms)
+        self.orders = OrderApi(self.state, self.matching, self.algos)
+        self.account = AccountApi(self.state, rules.history_ms)
         self.market_streams = MarketStreams(self.state, self.public)
         self._routes = self._make_routes()
         foreign = self.faults.plan.foreign
@@ -248,7 +250,7 @@ class Exchange:
 
     def _act_on_time(self) -> None:
         state = self.state
-        self.private.cancel_counted_down()
+        self.orders.cancel_counted_down()
         if self.streams.listen_key and state.wall_ms >= self.streams.listen_until_ms:
             self.streams.expire_listen_key(state.now_ms, state.wall_ms)
         while self._key_expiries and self._key_expiries[0] <= state.wall_ms:
@@ -265,12 +267,12 @@ class Exchange:
         """Do what somebody else does on the account; what is refused has no effect."""
         with localcontext(EXACT):
             if action.what == "cancel":
-                self.private.cancel_orders_of(action.symbol)
+                self.orders.cancel_orders_of(action.symbol)
             elif action.what == "cancel_algos":
-                self.private.cancel_algos_of(action.symbol)
+                self.orders.cancel_algos_of(action.symbol)
             else:
                 try:
-                    self.private.foreign_trade(action.symbol, exact(action.qty), action.position_side)
+                    self.orders.foreign_trade(action.symbol, exact(action.qty), action.position_side)
                 except ApiError as error:
                     self.state.note(oracle.ORDER, symbol=action.symbol, source="foreign", refused=error.code)
 
@@ -374,7 +376,7 @@ class Exchange:
                 raise ApiError(-2015)
         if (method, name) in ORDER_ENDPOINTS:
             self.limiter.admit_orders(_order_count(name, values), wall_ms)
-        self.private.market_share = fault.share if fault is not None else 1.0
+        self.orders.market_share = fault.share if fault is not None else 1.0
         return route.endpoint(values)
 
     def _note_request(self, method: str, name: str, values: Mapping[str, str]) -> None:
@@ -389,7 +391,7 @@ class Exchange:
     # routes ----------------------------------------------------------------------------------------------------------
 
     def _make_routes(self) -> dict[tuple[str, str], Route]:
-        public, private = self.public, self.private
+        public, orders, account = self.public, self.orders, self.account
         routes = {
             ("GET", "ping"): Route(NONE, public.ping),
             ("GET", "time"): Route(NONE, public.time),
@@ -414,43 +416,43 @@ class Exchange:
             ("GET", "/sapi/v1/margin/allPairs"): Route(KEY, lambda params: []),
         }
         signed: dict[tuple[str, str], Endpoint] = {
-            ("GET", "account"): private.account,
-            ("GET", "balance"): private.balance,
-            ("GET", "symbolConfig"): private.symbol_config,
-            ("GET", "accountConfig"): private.account_config,
-            ("GET", "commissionRate"): private.commission_rate,
-            ("GET", "feeBurn"): private.fee_burn,
-            ("GET", "positionSide/dual"): private.position_mode,
-            ("GET", "multiAssetsMargin"): private.multi_assets,
-            ("GET", "order"): private.query_order,
-            ("GET", "openOrder"): private.query_open_order,
-            ("GET", "openOrders"): private.open_orders,
-            ("GET", "allOrders"): private.all_orders,
-            ("GET", "algoOrder"): private.query_algo,
-            ("GET", "openAlgoOrders"): private.open_algos,
-            ("GET", "allAlgoOrders"): private.all_algos,
-            ("GET", "userTrades"): private.user_trades,
-            ("GET", "income"): private.income,
-            ("GET", "/fapi/v3/positionRisk"): private.position_risk_v3,
-            ("GET", "positionRisk"): private.position_risk_v2,
+            ("GET", "account"): account.account,
+            ("GET", "balance"): account.balance,
+            ("GET", "symbolConfig"): account.symbol_config,
+            ("GET", "accountConfig"): account.account_config,
+            ("GET", "commissionRate"): account.commission_rate,
+            ("GET", "feeBurn"): account.fee_burn,
+            ("GET", "positionSide/dual"): account.position_mode,
+            ("GET", "multiAssetsMargin"): account.multi_assets,
+            ("GET", "order"): orders.query_order,
+            ("GET", "openOrder"): orders.query_open_order,
+            ("GET", "openOrders"): orders.open_orders,
+            ("GET", "allOrders"): orders.all_orders,
+            ("GET", "algoOrder"): orders.query_algo,
+            ("GET", "openAlgoOrders"): orders.open_algos,
+            ("GET", "allAlgoOrders"): orders.all_algos,
+            ("GET", "userTrades"): account.user_trades,
+            ("GET", "income"): account.income,
+            ("GET", "/fapi/v3/positionRisk"): account.position_risk_v3,
+            ("GET", "positionRisk"): account.position_risk_v2,
         }
         trading: dict[tuple[str, str], Endpoint] = {
-            ("POST", "positionSide/dual"): private.set_position_mode,
-            ("POST", "multiAssetsMargin"): private.set_multi_assets,
-            ("POST", "leverage"): private.set_leverage,
-            ("POST", "marginType"): private.set_margin_type,
-            ("POST", "positionMargin"): private.set_position_margin,
-            ("POST", "order"): private.new_order,
-            ("POST", "order/test"): private.test_order,
-            ("PUT", "order"): private.amend_order,
-            ("DELETE", "order"): private.cancel_order,
-            ("POST", "batchOrders"): private.new_batch,
-            ("DELETE", "batchOrders"): private.cancel_batch,
-            ("DELETE", "allOpenOrders"): private.cancel_all,
-            ("POST", "countdownCancelAll"): private.countdown_cancel,
-            ("POST", "algoOrder"): private.new_algo,
-            ("DELETE", "algoOrder"): private.cancel_algo,
-            ("DELETE", "algoOpenOrders"): private.cancel_all_algos,
+            ("POST", "positionSide/dual"): account.set_position_mode,
+            ("POST", "multiAssetsMargin"): account.set_multi_assets,
+            ("POST", "leverage"): account.set_leverage,
+            ("POST", "marginType"): account.set_margin_type,
+            ("POST", "positionMargin"): account.set_position_margin,
+            ("POST", "order"): orders.new_order,
+            ("POST", "order/test"): orders.test_order,
+            ("PUT", "order"): orders.amend_order,
+            ("DELETE", "order"): orders.cancel_order,
+            ("POST", "batchOrders"): orders.new_batch,
+            ("DELETE", "batchOrders"): orders.cancel_batch,
+            ("DELETE", "allOpenOrders"): orders.cancel_all,
+            ("POST", "countdownCancelAll"): orders.countdown_cancel,
+            ("POST", "algoOrder"): orders.new_algo,
+            ("DELETE", "algoOrder"): orders.cancel_algo,
+            ("DELETE", "algoOpenOrders"): orders.cancel_all_algos,
         }
         routes |= {name: Route(SIGNED, endpoint) for name, endpoint in signed.items()}
         routes |= {name: Route(SIGNED, endpoint, trades=True) for name, endpoint in trading.items()}

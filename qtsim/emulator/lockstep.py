@@ -60,6 +60,7 @@ class Lockstep:
         self.followers: list[Follower] = []
         self.steps = 0
         self._changed = asyncio.Event()
+        self._last: dict[str, Any] = {}
 
     # clients ---------------------------------------------------------------------------------------------------------
 
@@ -105,12 +106,12 @@ class Lockstep:
             if self.clock.is_awaited:
                 await self._announce(step, waits=False)
                 return
-            before = self._sent()
+            before = self.exchange.streams.queued
             rounds = {id(follower): follower.rounds for follower in self.followers}
             await self._announce(step, waits=True)
             await self._wait_for_acks(rounds)
             await self._settle()
-            if self._sent() == before and not self.clock.is_awaited:
+            if self.exchange.streams.queued == before and not self.clock.is_awaited:
                 return
 
     async def _settle(self) -> None:
@@ -152,9 +153,6 @@ class Lockstep:
                 await follower.send(text)
             except (ConnectionError, RuntimeError):
                 self.leave(follower)
-
-    def _sent(self) -> int:
-        return sum(connection.sent for connection in self._open_connections())
 
     def _open_connections(self) -> list[Any]:
         return [c for c in self.exchange.streams.connections.values() if not c.closed]

@@ -14,7 +14,7 @@ from qtsim.emulator.faults import Faults
 from qtsim.emulator.filters import SymbolRules
 from qtsim.emulator.market import SymbolMarket
 from qtsim.emulator.oracle import Log
-from qtsim.emulator.orders import Order
+from qtsim.emulator.orders import Order, Params, needed
 from qtsim.emulator.pricing import FillRule
 from qtsim.emulator.streams import Streams
 
@@ -127,3 +127,16 @@ class State:
     def available(self) -> Decimal:
         """What can back new positions and orders."""
         return self.account.available(self.marks(), self.order_margin())
+
+
+def known_symbol(state: State, params: Params) -> str:
+    """The mandatory symbol of a request. Raises ApiError."""
+    symbol = needed(params, "symbol")
+    if symbol not in state.rules:
+        raise ApiError(-1121)
+    return symbol
+
+
+def optional_symbol(state: State, params: Params) -> str | None:
+    """The symbol of a request; None where it names none. Raises ApiError."""
+    return known_symbol(state, params) if params.get("symbol") else None

@@ -173,6 +173,11 @@ class Streams:
         """When the next queued frame is due."""
         return min((message.due_ms for message in connection.queue), default=None)
 
+    @property
+    def queued(self) -> int:
+        """Frames queued so far, on all connections."""
+        return self._next_seq - 1
+
     # sending ---------------------------------------------------------------------------------------------------------
 
     def market(self, stream: str, payload: Payload, now_ms: int) -> None:

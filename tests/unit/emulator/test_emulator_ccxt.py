@@ -14,6 +14,8 @@ from qtsim.emulator.virtual import VirtualClock, play, run_virtual
 from tests.emulator_ccxt import BTC, Watching, in_process
 from tests.emulator_desk import START_MS, points_at
 
+ccxt = pytest.importorskip("ccxt", reason="needs the extra live")
+
 # unified call → (endpoints asked, what must hold of the answer)
 CALLS: dict[str, tuple[Any, list[str], Any]] = {
     "fetch_balance": (lambda c: c.fetch_balance(), ["GET account"], lambda a: a["USDT"]["total"] == 10_000),
@@ -244,8 +246,6 @@ CLASSES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_error_classes(name: str) -> None:
-    import ccxt
-
     more, wanted = CLASSES[name]
     fault = Scripted(**{"endpoint": "POST order", "nth": 1, "kind": name, **more})
 
@@ -268,8 +268,6 @@ def test_an_empty_answer_is_an_order_full_of_nothing() -> None:
 
 
 def test_a_cut_connection_ends_the_watch_and_the_next_call_connects_again() -> None:
-    import ccxt
-
     async def main(client: Any, exchange: Exchange) -> Any:
         first = Watching(client, "watch_orders")
         await asyncio.sleep(1)
@@ -347,8 +345,6 @@ def test_two_runs_write_the_same_log() -> None:
 
 
 def test_several_clients_share_one_exchange_each_with_its_own_clock() -> None:
-    import ccxt
-
     async def main(client: Any, exchange: Exchange) -> Any:
         other = type(client)(client.transport.config())
         other.transport = Transport(exchange, VirtualClock(skew_ms=-3000))  # its clock is ahead
