@@ -314,6 +314,7 @@ class Reason(IntEnum):
     END_OF_DATA = 21
     ENTRY = 22
     REPLAN = 23
+    EXTERNAL = 24  # live: closed by hand, or by the exchange other than by a liquidation
 
 
 class FillKind(IntEnum):

@@ -85,6 +85,7 @@ EXIT_WORDS = {
     "reverse": "An opposite signal reversed the position",
     "governor": "The governor closed the position",
     "end_of_data": "The data ended",
+    "external": "It was closed from outside the program: by hand, or by the exchange",
 }
 MOVE_WORDS = {
     "ratchet": "The target that was hit lets the stop move up behind the price (ratchet)",

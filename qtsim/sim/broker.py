@@ -46,7 +46,7 @@ from qtsim.sim.fills import (
 )
 from qtsim.sim.latency import delay_nb
 from qtsim.sim.steps import place_missing_stop_nb
-from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, OrderEnd, StopIntent, Transfer
 from qtsim.trading.session import Session
 
 
@@ -60,6 +60,7 @@ class SimBroker:
         n = len(session.instruments)
         self.stops: npt.NDArray[np.float64] = np.full(n, np.nan)
         self._fills: list[Fill] = []
+        self._taken: list[OrderEnd] = []
         self._funding: list[FundingPayment] = []
         self._transfers: list[Transfer] = []
 
@@ -71,6 +72,7 @@ class SimBroker:
         With latency the order is on its way first, see `arrive`.
         """
         i, session = intent.slot, self.session
+        self._taken.append(OrderEnd(i, isinstance(intent, EntryIntent), "what is not filled yet is in the position"))
         if isinstance(intent, EntryIntent):
             place_order_nb(
                 session.positions[i],
@@ -145,6 +147,11 @@ class SimBroker:
     def fills(self) -> list[Fill]:
         """Executions since the last call."""
         drained, self._fills = self._fills, []
+        return drained
+
+    def ends(self) -> list[OrderEnd]:
+        """Every order sent since the last call: what is not filled yet stands in the position's record."""
+        drained, self._taken = self._taken, []
         return drained
 
     def funding(self) -> list[FundingPayment]:

@@ -3,7 +3,10 @@
 Contract, held by one suite of tests for every broker:
 
 - `submit` may fill at once, later, in parts, or not at all; it never raises for a business outcome.
-- A fill is reported exactly once, by `fills`, in the order it happened.
+- Of each order sent there is exactly one end: a fill, reported by `fills` once nothing more of it can be filled, or, where
+  nothing was filled, an entry of `ends`. Until then the slot is busy and nothing more is decided for it.
+- Fills come in the order they happened, each exactly once; those of the exchange's own doing (a hard stop, a
+  liquidation, a hand) come unasked.
 - `place_stop` rests at most one closing stop per position; it disappears with the position.
 - `funding` reports each payment exactly once, `transfers` each deposit and withdrawal.
 """
@@ -12,11 +15,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, StopIntent, Transfer
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, OrderEnd, StopIntent, Transfer
 
 
 class Broker(Protocol):
-    """Seven verbs between the session and whoever fills its orders."""
+    """Eight verbs between the session and whoever fills its orders."""
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
         """Send a market order."""
@@ -29,6 +32,9 @@ class Broker(Protocol):
 
     def fills(self) -> list[Fill]:
         """Executions since the last call, in order."""
+
+    def ends(self) -> list[OrderEnd]:
+        """Orders that ended unfilled since the last call, in order."""
 
     def funding(self) -> list[FundingPayment]:
         """Funding payments since the last call, in order."""

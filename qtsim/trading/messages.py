@@ -46,12 +46,27 @@ class StopIntent:
 
 @dataclass(frozen=True)
 class Fill:
-    """One confirmed execution. Only a fill changes quantity, legs and cash."""
+    """What one order has been filled with, confirmed. Only a fill changes quantity, legs and cash.
+
+    An order that is filled in parts is one fill, at its volume-weighted price, once nothing more of it can be filled.
+    """
 
     slot: int
     record: Records  # fill_row_dt[1]
     is_entry: bool
     is_leg: bool
+    ends_order: bool = (
+        True  # False: the exchange's own doing, or that of a hand; an order of ours may still be under way
+    )
+
+
+@dataclass(frozen=True)
+class OrderEnd:
+    """An order that ended without an execution: rejected, expired, or proven never to have arrived."""
+
+    slot: int
+    is_entry: bool
+    why: str
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,7 @@ from qtsim.core.safety_governor import (
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb, signal_exit_reason_nb
 from qtsim.core.sizing import deny_unaffordable_nb
 from qtsim.core.slots import NO_SLOT, held_before_nb, other_slot_nb, own_request_nb, slot_side_nb, slots_per_symbol_nb
+from qtsim.core.stops import set_stop_prices_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb, note_symbol_trade_nb, reset_stats_nb
 from qtsim.core.transfers import book_transfer_nb
 from qtsim.trading.broker import Broker
@@ -83,6 +85,25 @@ from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
 
 EVENTS_MAX = 16
 """More events than the governor can raise between two moments at which they are written down."""
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """Signals whose exits have been sent; the entries wait until those are confirmed."""
+
+    signals: dict[int, tuple[int, Record]]
+    held: dict[int, int]
+    no_entry: Sequence[int]
+    ts: int
+
+
+@dataclass
+class Ranking:
+    """Candidates of one instant that have not been sent yet, by slot: the bar of the signal."""
+
+    candidates: dict[int, int]
+    balance: float
+    ts: int
 
 
 class Session:
@@ -136,6 +157,9 @@ class Session:
         self.points["room"] = UNBOUND
         self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
+        self.busy: npt.NDArray[np.bool_] = np.zeros(n, dtype=np.bool_)
+        self.signalled: Signalled | None = None
+        self.ranking: Ranking | None = None
         self.decision = np.zeros(1, exit_decision_dt)
         self.journal = SessionJournal()
         self.counts: Counter[str] = Counter()
@@ -259,10 +283,13 @@ class Session:
     # exit cycles -----------------------------------------------------------------------------------------------------
 
     def run_cycles(self, i: int, *, once: bool) -> None:
-        """Cycles at the current point: one, or until HOLD_CURRENT or flat; none while the program does not run."""
+        """Cycles at the current point: one, or until HOLD_CURRENT, flat or an order that is not filled yet.
+
+        None while the program does not run.
+        """
         if self.is_blind:
             return
-        while self.can_judge(i):
+        while not self.busy[i] and self.can_judge(i):
             if not self._run_cycle(i) or once:
                 return
 
@@ -292,6 +319,7 @@ class Session:
 
     def _submit_exit(self, i: int, reason: int, lots: int, is_leg: bool) -> None:
         trade_id = int(self.positions[i]["trade_id"])
+        self.busy[i] = True
         self.broker.submit(ExitIntent(i, trade_id, reason, lots, is_leg))
         self.collect()
 
@@ -323,7 +351,7 @@ class Session:
                 reason = signal_exit_reason_nb(self.positions[i], signals[i][1], on_opposite)
                 if leaves_whole_nb(self.positions[i]):
                     continue  # all of it is on its way out
-            if reason != Reason.NONE and self.can_judge(i):
+            if reason != Reason.NONE and not self.busy[i] and self.can_judge(i):
                 self.close_position(i, reason)
         return held
 
@@ -337,8 +365,31 @@ class Session:
         self, signals: dict[int, tuple[int, Record]], held: dict[int, int], no_entry: Sequence[int], ts: int
     ) -> None:
         """Pass every request through the approval chain and send what it lets through. held: sides before exits."""
-        candidates = self._plan_candidates(signals, held, no_entry, ts)
-        self._enter_candidates(candidates, ts)
+        self.signalled = Signalled(signals, held, no_entry, ts)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Plan and send what waits for orders that are under way; nothing while there are any."""
+        if self.signalled is not None and not self.busy.any():
+            waiting, self.signalled = self.signalled, None
+            candidates = self._plan_candidates(waiting.signals, waiting.held, waiting.no_entry, waiting.ts)
+            balance = equity_nb(self.account[0], self.positions, self.points)
+            self.ranking = Ranking(candidates, balance, waiting.ts)
+        if self.ranking is not None:
+            self._enter_candidates(self.ranking)
+
+    def give_up(self, rule: Rule, ts: int) -> None:
+        """Deny what waits for orders that take too long."""
+        if self.signalled is not None:
+            for i, (bar, signal) in sorted(self.signalled.signals.items()):
+                if self.request(i, signal) != 0:
+                    self.deny_request(i, bar, signal, rule, ts)
+        if self.ranking is not None:
+            for i, bar in sorted(self.ranking.candidates.items()):
+                plan = self.plans[i]
+                plan["gate"], plan["rule"], plan["value"], plan["limit"] = Gate.SIGNAL, rule, 0.0, 0.0
+                self._deny_plan(i, bar, ts)
+        self.signalled = self.ranking = None
 
     def judge_order(self, i: int, *, has_ended: bool, ts: int) -> None:
         """End the slot's entry order where it may not go on. has_ended: its symbol's data have."""
@@ -460,38 +511,45 @@ class Session:
             self.params["limits"],
         )
 
-    def _enter_candidates(self, candidates: dict[int, int], ts: int) -> None:
-        balance = equity_nb(self.account[0], self.positions, self.points)
-        waiting = sorted(candidates)
-        while waiting:
+    def _enter_candidates(self, ranking: Ranking) -> None:
+        """In rank order, each judged on the account that the one before has left."""
+        candidates, ts = ranking.candidates, ranking.ts
+        while candidates and not self.busy.any():
+            waiting = sorted(candidates)
             best = waiting[0]
             for i in waiting[1:]:
                 if ranks_before_nb(self.plans[i], self.plans[best]):
                     best = i
-            waiting.remove(best)
+            bar = candidates.pop(best)
             plan, available = self.plans[best], self.broker.available()
             self._measure(best, int(plan["side"]), ts)
-            judge_again_nb(plan, self.crowd[0], balance, available, self.params)
+            judge_again_nb(plan, self.crowd[0], ranking.balance, available, self.params)
             if plan["gate"] == Gate.NONE:
                 deny_unaffordable_nb(plan, available, self.params)
             if plan["gate"] == Gate.NONE:
                 self.counts["no_correlation"] += int(plan["uncompared"])
                 trade_id = int(self.account[0]["next_trade_id"])
                 self.account[0]["next_trade_id"] += 1
-                self.broker.submit(EntryIntent(best, trade_id, self.plans[best], candidates[best]))
+                self.busy[best] = True
+                self.broker.submit(EntryIntent(best, trade_id, self.plans[best], bar))
                 self.collect()
             else:
-                self._deny_plan(best, candidates[best], ts)
+                self._deny_plan(best, bar, ts)
+        if not candidates:
+            self.ranking = None
 
     # fills and funding -----------------------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Apply what the broker confirmed."""
+        """Apply what the broker confirmed, and free the slots whose orders have ended."""
         for fill in self.broker.fills():
+            self.busy[fill.slot] &= not fill.ends_order
             if fill.is_entry:
                 self._apply_entry(fill)
             else:
                 self._apply_exit(fill)
+        for end in self.broker.ends():
+            self.busy[end.slot] = False
 
     def _apply_entry(self, fill: Fill) -> None:
         i, record = fill.slot, fill.record
@@ -541,6 +599,16 @@ class Session:
         self.journal.keep("fills", record)
         lost = bool(record["pnl"][0] - record["fee"][0] - record["liq_fee"][0] < 0.0)
         self._tell_governor(i, int(record["ts"][0]), lost=lost, is_flat=is_flat, pnl=pnl)
+
+    def stop_of(self, i: int, plan: Record, price: float) -> StopIntent | None:
+        """The exchange stop of a position that was entered at `price`; None where the plan has none."""
+        position = np.zeros(1, position_dt)[0]
+        position["side"], position["entry_price"] = plan["side"], price
+        set_stop_prices_nb(position, plan, self.instruments[i], self.params)
+        if np.isnan(position["hard_price"]):
+            return None
+        limit = None if np.isnan(position["backup_price"]) else float(position["backup_price"])
+        return StopIntent(i, int(self.positions[i]["trade_id"]), float(position["hard_price"]), limit)
 
     def collect_funding(self) -> None:
         """Book the funding payments that the broker reports."""
