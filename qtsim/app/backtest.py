@@ -57,6 +57,7 @@ from qtsim.results.tables import times_ns
 from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
 from qtsim.signals.loading import strategy_fingerprint
+from qtsim.signals.market_columns import describe_market
 from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.strategy import Strategy
 from qtsim.signals.table import SignalTable
@@ -333,19 +334,6 @@ def _trades_of(inputs: RunInputs, market: Market, bars: dict[str, Records]) -> S
     lasts = {symbol: last for symbol, (_, last) in inputs.trade_spans.items()}
     first = min(first for first, _ in inputs.trade_spans.values())
     return StoredTrades(inputs.ticks, list(bars), first, max(lasts.values()) + 1, market, bars, lasts)
-
-
-def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
-    """Complete the signals of bars: when each becomes known, and how thin its market is (model impact).
-
-    signals: signal_dt; bars: bar_dt of the same rows.
-    """
-    signals["ts_close"] = bars["ts_open"] + timeframe
-    value = bars["volume"] * bars["close"]
-    signals["close"] = bars["close"]
-    signals["thinness"] = np.nan
-    traded = value > 0.0
-    signals["thinness"][traded] = signals["atr_pct"][traded] / np.sqrt(value[traded])
 
 
 def _detail_words(inputs: RunInputs, covers: Sequence[DetailCover]) -> str:

@@ -75,6 +75,19 @@ def fill_market_columns(rows: Records, sources: Sources, symbol: str, length: in
         rows["funding_rate"] = np.where(np.isnan(rate), 0.0, rate)
 
 
+def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
+    """Complete the signals of bars: when each becomes known, and how thin its market is (model impact).
+
+    signals: signal_dt; bars: bar_dt of the same rows.
+    """
+    signals["ts_close"] = bars["ts_open"] + timeframe
+    value = bars["volume"] * bars["close"]
+    signals["close"] = bars["close"]
+    signals["thinness"] = np.nan
+    traded = value > 0.0
+    signals["thinness"][traded] = signals["atr_pct"][traded] / np.sqrt(value[traded])
+
+
 def atr_columns(series: Series) -> tuple[Floats, Floats, Floats]:
     """Return (atr, atr_pct, atr_ratio) per bar of a series.
 

@@ -3,7 +3,7 @@
 Contract, held by one suite of tests for every broker:
 
 - `submit` may fill at once, later, in parts, or not at all; it never raises for a business outcome.
-- Of each order sent there is exactly one end: a fill, reported by `fills` once nothing more of it can be filled, or, where
+- Each order sent has exactly one end: a fill, reported by `fills` once nothing more of it can be filled, or, where
   nothing was filled, an entry of `ends`. Until then the slot is busy and nothing more is decided for it.
 - Fills come in the order they happened, each exactly once; those of the exchange's own doing (a hard stop, a
   liquidation, a hand) come unasked.

@@ -1,0 +1,85 @@
+"""What a session is told and what it decides, written down as it happens, so that it can be gone through again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from qtsim.core.records import Records, signal_dt
+from qtsim.trading.journal import KINDS
+
+SIGNALS = "signals"
+"""Kind of the rows that a strategy answered with, beside those that a session writes."""
+ROWS = {**KINDS, SIGNALS: signal_dt}
+
+
+class Tape(Protocol):
+    """Where inputs and decisions go."""
+
+    def input(self, kind: str, body: Mapping[str, Any]) -> None:
+        """The session is about to be told this."""
+
+    def decision(self, kind: str, row: Records) -> None:
+        """The last input made it write this row."""
+
+
+class NoTape:
+    """Keeps nothing."""
+
+    def input(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Keep nothing."""
+
+    def decision(self, kind: str, row: Records) -> None:
+        """Keep nothing."""
+
+
+def to_bytes(body: Mapping[str, Any]) -> bytes:
+    """An input as bytes; floats come back as they were, NaN and infinities included."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """The inverse of `to_bytes`."""
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+def names_of(row: Records) -> tuple[str, ...]:
+    """The fields of a record."""
+    return tuple(row.dtype.names or ())
+
+
+def row_bytes(row: Records) -> bytes:
+    """A row field by field: padding carries no information."""
+    return b"".join(np.ascontiguousarray(row[name]).tobytes() for name in names_of(row))
+
+
+def row_of(kind: str, data: bytes) -> Records:
+    """The inverse of `row_bytes`. Shape (1,)."""
+    row, at = np.zeros(1, ROWS[kind]), 0
+    for name in names_of(row):
+        size = row[name].nbytes
+        row[name] = np.frombuffer(data[at : at + size], row[name].dtype).reshape(row[name].shape)
+        at += size
+    return row
+
+
+def record_of(row: Records) -> dict[str, Any]:
+    """A row's scalar fields as plain values, for an input."""
+    return {name: row[name][0].item() for name in names_of(row)}
+
+
+def filled(row: Records, values: Mapping[str, Any]) -> Records:
+    """The inverse of `record_of`, into an empty row of shape (1,)."""
+    for name, value in values.items():
+        row[name] = value
+    return row
+
+
+def layout_of(rows: Records) -> str:
+    """Names the fields of a record; another layout cannot be read into it."""
+    return hashlib.sha256(repr(rows.dtype.descr).encode()).hexdigest()[:16] + f":{len(rows)}"
