@@ -97,6 +97,10 @@ class Journal:
         """The number of the intent that comes next."""
         return self._next["intents"]
 
+    def skip_intent(self) -> None:
+        """A number was used by an order that left without the disk; it is not used again."""
+        self._next["intents"] += 1
+
     def intend(self, intent: Intent) -> None:
         """Write an intent and wait until it is on the disk. Raises JournalFullError where it is not."""
         self._insert(

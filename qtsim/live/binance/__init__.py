@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M Futures: REST through ccxt, streams over WebSocket, and how both are read."""

@@ -1,0 +1,858 @@
+"""Turns a session's commands into orders, follows each to its end, and hands what it was filled with back, once.
+
+Every intent is on the disk before its request leaves. An outcome that is not known is asked for until it is; only an
+order that is proven dead is given up. The first execution of an entry places the hard stop, whatever else is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from qtsim.core.enums import FillKind, Reason, Side
+from qtsim.core.floats import steps_value_nb
+from qtsim.core.records import Records, fill_row_dt, plan_dt
+from qtsim.live.desk import CancelStop, Command
+from qtsim.live.gateway import Gateway, State
+from qtsim.live.ids import ClientId, is_ours
+from qtsim.live.journal import Intent, Journal, JournalFullError
+from qtsim.live.kinds import Module, OrderKind, kind_of
+from qtsim.live.orders import (
+    DONE,
+    LIVE,
+    UNKNOWN,
+    AlgoUpdate,
+    Exchange,
+    OrderRequest,
+    OrderState,
+    OrderUpdate,
+    QueryFailedError,
+    Reply,
+    Tracked,
+)
+from qtsim.live.outcomes import Outcome, Remedy
+from qtsim.live.reconcile import signed_lots
+from qtsim.live.snapshot import Execution, Held, Key, Resting
+from qtsim.live.tape import row_bytes
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, OrderEnd, StopIntent
+from qtsim.trading.session import Session
+
+ASK_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Pauses between questions about an unknown outcome; the last repeats."""
+FENCE_MS = 5_000
+"""Beyond recvWindow: after this much more of the exchange's time a request that is not known will never arrive."""
+RETRY_S = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Pauses before a protective order is sent again that the exchange was too busy for."""
+TRADES_WAIT_S = 1.0
+"""How long the stream may take to tell the executions of an order that has ended, before they are asked for."""
+STOP_TRIES = 5
+LIQUIDATION = "autoclose-"
+OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
+
+Note = Callable[[str, str, dict[str, Any]], None]
+"""(event name, symbol, fields): for the log and the alerts."""
+
+
+class Dealer:
+    """Orders of one account. Its tasks run in the loop that it is used in; `busy` counts them."""
+
+    def __init__(
+        self,
+        session: Session,
+        symbols: list[str],
+        lots: dict[str, Decimal],
+        exchange: Exchange,
+        gateway: Gateway,
+        journal: Journal,
+        tag: str,
+        *,
+        recv_window_ms: int,
+        hedge: bool,
+        save: Callable[[], None] = lambda: None,
+        note: Note = lambda name, symbol, fields: None,
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+    ) -> None:
+        """lots: step of one lot by symbol; save: writes the session's state into the open transaction."""
+        self.session = session
+        self.symbols = symbols
+        self.lots = lots
+        self.exchange = exchange
+        self.gateway = gateway
+        self.journal = journal
+        self.tag = tag
+        self.recv_window_ms = recv_window_ms
+        self.hedge = hedge
+        self.save = save
+        self.note = note
+        self.sleep = sleep
+        self.orders: dict[str, Tracked] = {}  # by client id
+        self.by_order_id: dict[tuple[str, int], str] = {}
+        self.book: dict[Key, int] = {}  # signed lots that the executions add up to
+        self.trades: set[tuple[str, int]] = set()
+        self.leverages: dict[str, int] = {}
+        self.stops: dict[int, str] = {}  # slot → client id of its hard stop
+        self.stops_asked: set[Key] = set()
+        self.emergencies: set[int] = set()  # slots that are being closed because no stop can rest
+        self.out: list[Fill | OrderEnd | tuple[int, float]] = []  # for the trader: fills, ends, where stops rest
+        self.on_out: Callable[[], None] = lambda: None
+        self.wants_reconcile = False
+        self.unprotected_since: dict[int, int] = {}
+        self.unprotected_ms: list[int] = []  # how long positions were without a stop, from the first execution
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # questions -------------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """Tasks that are not done: requests under way, outcomes being asked for."""
+        return len(self._tasks)
+
+    def key_of(self, slot: int) -> Key:
+        """A slot's place on the exchange."""
+        symbol = self.symbols[self.session.symbol_of(slot)]
+        if not self.hedge:
+            return symbol, "BOTH"
+        return symbol, "LONG" if slot % 2 == 0 else "SHORT"
+
+    def slot_of(self, key: Key) -> int | None:
+        """The slot of a place on the exchange; None for a symbol that is not traded."""
+        symbol, position_side = key
+        if symbol not in self.symbols:
+            return None
+        first = self.symbols.index(symbol) * self.session.width
+        return first + 1 if position_side == "SHORT" and self.hedge else first
+
+    def live_orders(self) -> list[Tracked]:
+        """Orders that have not ended."""
+        return [order for order in self.orders.values() if not order.has_ended]
+
+    # commands of the session -----------------------------------------------------------------------------------------
+
+    def send(self, command: Command) -> None:
+        """Obey a command. Never waits; what becomes of it comes out of `out`."""
+        if isinstance(command, EntryIntent):
+            self._enter(command)
+        elif isinstance(command, ExitIntent):
+            self._exit(command)
+        elif isinstance(command, StopIntent):
+            self._rest_stop(command.slot, command.trade_id, command.trigger_price, command.backup_limit)
+        else:
+            self._clean_up(command)
+
+    def _enter(self, intent: EntryIntent) -> None:
+        plan = np.zeros(1, plan_dt)
+        plan[0] = intent.plan
+        side = int(plan["side"][0])
+        order = self._new(
+            OrderKind.ENTRY,
+            Module.ENTRIES,
+            intent.slot,
+            intent.trade_id,
+            side,
+            int(plan["lots"][0]),
+            Reason.ENTRY,
+            opens=True,
+        )
+        order.plan = plan
+        self._leave(order, self._send_entry(order, max(1, int(plan["leverage"][0]))))
+
+    def _exit(self, intent: ExitIntent) -> None:
+        reason = Reason(intent.reason)
+        side = int(self.session.positions[intent.slot]["side"])
+        order = self._new(
+            kind_of(reason), Module.EXIT_ENGINE, intent.slot, intent.trade_id, side, intent.lots, reason, opens=False
+        )
+        order.is_leg = intent.is_leg
+        self._leave(order, self._send_exit(order))
+
+    def close_at_market(self, slot: int, lots: int, side: int, why: str, module: Module = Module.PROTECTION) -> None:
+        """Close a position that no stop protects, or that a person wants closed. side: of the position."""
+        if slot in self.emergencies:
+            return
+        self.emergencies.add(slot)
+        kind = OrderKind.FLATTEN if module is Module.OPERATOR else OrderKind.LOSS_GUARD
+        trade_id = int(self.session.positions[slot]["trade_id"])
+        reason = Reason.EXTERNAL if module is Module.OPERATOR else Reason.HARD_STOP
+        order = self._new(kind, module, slot, trade_id, side, lots, reason, opens=False)
+        order.asked_by_session = False
+        self.note("EXIT_SL_ORDER", order.symbol, {"why": why, "emergency": True, "lots": lots})
+        self._leave(order, self._send_exit(order))
+
+    def _new(
+        self,
+        kind: OrderKind,
+        module: Module,
+        slot: int,
+        trade_id: int,
+        side: int,
+        lots: int,
+        reason: Reason,
+        *,
+        opens: bool,
+    ) -> Tracked:
+        symbol, position_side = self.key_of(slot)
+        number = self.journal.next_intent
+        client_id = str(ClientId(self.tag, self.journal.epoch, number, kind))
+        buys = (side > 0) == opens
+        try:
+            qty = self.gateway.filters[symbol].quantity(lots, self.lots[symbol])
+        except ValueError:
+            qty = ""
+        request = OrderRequest(
+            client_id,
+            kind,
+            symbol,
+            "BUY" if buys else "SELL",
+            position_side,
+            qty=qty,
+            reduce_only=not opens and not self.hedge,
+        )
+        price = float(self.session.points[slot]["price"])
+        return Tracked(client_id, kind, module, symbol, slot, trade_id, side, lots, reason, price, request)
+
+    def _leave(self, order: Tracked, work: Coroutine[Any, Any, None]) -> None:
+        """Check, write down, and only then let an order go."""
+        why = self.gateway.refusal(order.module, order.request, order.ref_price)
+        if not why and not order.request.qty and not order.request.is_algo:
+            why = f"{order.lots} lots are less than one step"
+        if not why and order.is_entry:
+            why = self.gateway.filters[order.symbol].refusal(
+                order.lots, self.lots[order.symbol], order.ref_price, reduces=False
+            )
+        if not why:
+            why = self._write(order)
+        if why:
+            work.close()
+            self.note("REFUSED", order.symbol, {"kind": str(order.kind), "module": str(order.module), "why": why})
+            self.emergencies.discard(order.slot)
+            if order.kind.rests:
+                self.stops_asked.discard(self.key_of(order.slot))
+            self._end(order, why, journalled=False)
+            return
+        self.orders[order.client_id] = order
+        self.note(
+            "ORDER",
+            order.symbol,
+            {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
+        )
+        self._spawn(work)
+
+    def _write(self, order: Tracked) -> str:
+        """Commit the intent, with the session's state before it. A protective order may go without a disk."""
+        context: dict[str, Any] = {
+            "ref": order.ref_price,
+            "side": order.side,
+            "leg": order.is_leg,
+            "asked": order.asked_by_session,
+            "trigger": None if math.isnan(order.trigger_price) else order.trigger_price,
+        }
+        if order.plan is not None:
+            context["plan"] = row_bytes(order.plan).hex()
+        intent = Intent(
+            self.journal.next_intent,
+            self.journal.epoch,
+            self.exchange.now_ms() * 1_000_000,
+            order.client_id,
+            str(order.module),
+            str(order.kind),
+            order.symbol,
+            order.slot,
+            order.trade_id,
+            int(order.reason),
+            order.lots,
+            {name: value for name, value in vars(order.request).items() if value not in ("", None)},
+            context,
+        )
+        try:
+            self.save()
+            self.journal.intend(intent)
+        except JournalFullError as error:
+            news = self.gateway.hold("journal", State.EXIT_ONLY, str(error))
+            if news:
+                self.note("JOURNAL_FULL", order.symbol, {"why": str(error)})
+            self.journal.skip_intent()
+            return str(error) if order.is_entry else ""
+        return ""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            error = task.exception()
+            self.gateway.hold("program", State.EXIT_ONLY, f"{type(error).__name__}: {error}")
+            self.note("ERROR", "", {"why": f"{type(error).__name__}: {error}"})
+            self.wants_reconcile = True
+        self.on_out()
+
+    async def stop(self) -> None:
+        """Give up what is still being asked for. Orders on the exchange stay."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # requests --------------------------------------------------------------------------------------------------------
+
+    async def _send_entry(self, order: Tracked, leverage: int) -> None:
+        if self.leverages.get(order.symbol) != leverage:
+            reply = await self.exchange.set_leverage(order.symbol, leverage)
+            if reply.outcome is not Outcome.ACK:
+                self._end(order, f"leverage {leverage}x: {reply.text}")
+                return
+            self.leverages[order.symbol] = leverage
+        reply = await self._place(order)
+        if reply.outcome is Outcome.REJECTED and reply.remedy is Remedy.RESYNC:
+            reply = await self._place(order)
+        await self._follow(order, reply)
+
+    async def _send_exit(self, order: Tracked) -> None:
+        """A refusal for load or clock is definite, so the same order may go again."""
+        reply = await self._place(order)
+        for pause in RETRY_S:
+            if reply.outcome is not Outcome.REJECTED or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC):
+                break
+            if reply.remedy is Remedy.WAIT:
+                await self.sleep(pause)
+            reply = await self._place(order)
+        await self._follow(order, reply)
+
+    async def _place(self, order: Tracked) -> Reply:
+        order.sent_ms = self.exchange.now_ms()
+        order.tries += 1
+        return await self.exchange.place(order.request)
+
+    async def _follow(self, order: Tracked, reply: Reply) -> None:
+        """What an answer means for an order of the ordinary world."""
+        if order.has_ended:
+            return
+        if reply.outcome is Outcome.ACK and reply.state is not None:
+            self._note_reply(order, reply)
+            order.status = LIVE
+            self._see(order, reply.state)
+            await self._complete(order)
+        elif reply.outcome is Outcome.REJECTED:
+            self._rejected(order, reply)
+        else:
+            order.status = UNKNOWN
+            self._note_reply(order, reply)
+            await self._resolve(order)
+
+    def _note_reply(self, order: Tracked, reply: Reply) -> None:
+        body = {"outcome": reply.outcome.value, "text": reply.text, "try": order.tries}
+        self.journal.event(
+            self.exchange.now_ms() * 1_000_000, "reply", f"{order.client_id}/{order.tries}/{reply.outcome.value}", body
+        )
+
+    def _rejected(self, order: Tracked, reply: Reply) -> None:
+        self._note_reply(order, reply)
+        self.note("REJECTED", order.symbol, {"kind": str(order.kind), "id": order.client_id, "why": reply.text})
+        if reply.remedy is Remedy.HALT:
+            self.gateway.hold("key", State.HALT, reply.text)
+        elif reply.remedy is Remedy.REDUCE:
+            self.gateway.hold("account", State.EXIT_ONLY, reply.text)
+        elif reply.remedy is Remedy.REVIEW:
+            self.gateway.symbols_closed[order.symbol] = reply.text
+        if reply.remedy is Remedy.VERIFY or not order.is_entry:
+            self.wants_reconcile = True
+        self._end(order, reply.text)
+
+    async def _complete(self, order: Tracked) -> None:
+        """An order that has ended: wait for the stream to tell its executions, then ask for them."""
+        waited = 0.0
+        while not order.has_ended and order.is_over and not order.is_whole:
+            await self.sleep(0.05)
+            waited += 0.05
+            if waited >= TRADES_WAIT_S:
+                await self._ask_for_trades(order)
+        self._finish(order)
+
+    async def _ask_for_trades(self, order: Tracked) -> None:
+        try:
+            found = await self.exchange.executions_of(order.symbol, order.child_id or order.order_id)
+        except QueryFailedError:
+            await self.sleep(1.0)
+            return
+        for execution in found:
+            self.execute(replace(execution, client_id=order.client_id))
+
+    async def _resolve(self, order: Tracked) -> None:
+        """Ask for an order until it is found, or can never arrive any more."""
+        self.note("UNKNOWN", order.symbol, {"kind": str(order.kind), "id": order.client_id})
+        self.wants_reconcile = True
+        k = 0
+        while order.is_unknown:
+            await self.sleep(ASK_AGAIN_S[min(k, len(ASK_AGAIN_S) - 1)])
+            k += 1
+            if order.is_unknown and await self._is_dead(order):
+                self.note("NEVER_ARRIVED", order.symbol, {"id": order.client_id})
+                self._end(order, "it never arrived")
+        if order.has_ended:
+            return
+        if order.kind.rests:
+            await self._resolve_stop(order)
+        else:
+            await self._complete(order)
+
+    async def _is_dead(self, order: Tracked) -> bool:
+        """Ask once. Takes over what is found; True where the order is not there and never will be."""
+        asked_ms = self.exchange.now_ms()
+        try:
+            state = await self.exchange.find(order.symbol, order.client_id, is_algo=order.request.is_algo)
+        except QueryFailedError:
+            return False
+        if state is None:
+            return not order.executions and asked_ms > order.sent_ms + self.recv_window_ms + FENCE_MS
+        if order.is_unknown:
+            order.status = LIVE
+        self._see(order, state)
+        if order.kind.rests and state.is_over and not order.child_id:
+            self._end(order, state.status.lower())
+        return False
+
+    async def _resolve_stop(self, order: Tracked) -> None:
+        """A stop that was found: it rests, or it has become an ordinary order."""
+        if not order.child_id:
+            self._stop_rests(order)
+            return
+        while not order.has_ended and not order.is_over:
+            try:
+                child = await self.exchange.find(order.symbol, order.client_id, is_algo=False)
+            except QueryFailedError:
+                child = None
+            if child is not None:
+                self._see(order, child)
+            if not order.is_over:
+                await self.sleep(ASK_AGAIN_S[-1])
+        await self._complete(order)
+
+    # what the exchange tells -----------------------------------------------------------------------------------------
+
+    def on_order(self, update: OrderUpdate) -> None:
+        """An order changed: of ours, or anybody's."""
+        if update.execution is not None:
+            self.execute(update.execution)
+        order = self._tracked(update.state.symbol, update.state.client_id, update.state.order_id)
+        if order is None:
+            return
+        if order.kind.rests:  # the ordinary order that a stop has become
+            order.child_id = update.state.order_id
+        if order.status == UNKNOWN:
+            order.status = LIVE
+        self._see(order, update.state)
+        if order.is_whole:
+            self._finish(order)
+        elif order.is_over:
+            self._spawn(self._complete(order))
+
+    def on_algo(self, update: AlgoUpdate) -> None:
+        """A conditional order changed."""
+        order = self.orders.get(update.state.client_id)
+        if order is None:
+            return
+        state = update.state
+        order.child_id = state.child_id or order.child_id
+        if state.status == "NEW":
+            if order.status == UNKNOWN:
+                order.status = LIVE
+                self._stop_rests(order)
+        elif state.status in ("REJECTED", "EXPIRED", "CANCELED") and not order.child_id:
+            was_open = bool(self.session.is_open(order.slot))
+            self._end(order, f"{state.status.lower()}: {update.why}")
+            if was_open and self.stops.get(order.slot) == order.client_id:
+                self._lose_stop(order, f"its stop was {state.status.lower()} {update.why}".strip())
+
+    def execute(self, execution: Execution) -> None:
+        """Book a trade of the account, once; the first one of an entry is protected at once."""
+        place = (execution.symbol, execution.exchange_id)
+        if place in self.trades or execution.symbol not in self.symbols:
+            return
+        self.trades.add(place)
+        order = self._tracked(execution.symbol, execution.client_id, execution.order_id)
+        client_id = order.client_id if order else execution.client_id
+        self.journal.fill(
+            {
+                "symbol": execution.symbol,
+                "exchange_id": execution.exchange_id,
+                "ts": execution.ts,
+                "client_id": client_id,
+                "order_id": execution.order_id,
+                "side": execution.side,
+                "position_side": execution.position_side,
+                "qty": execution.qty,
+                "price": execution.price,
+                "fee": execution.fee,
+                "fee_asset": execution.fee_asset,
+                "realized": execution.realized,
+                "maker": int(execution.is_maker),
+            }
+        )
+        key = (execution.symbol, execution.position_side)
+        self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
+        if order is None:
+            self._foreign(execution)
+            return
+        order.executions[execution.exchange_id] = execution
+        if order.is_entry and len(order.executions) == 1:
+            self._protect(order, float(execution.price))
+        if order.is_whole:
+            self._finish(order)
+
+    def _tracked(self, symbol: str, client_id: str, order_id: int) -> Tracked | None:
+        found = self.orders.get(client_id) or self.orders.get(self.by_order_id.get((symbol, order_id), ""))
+        if found is not None and order_id and not found.kind.rests:
+            found.order_id = order_id
+            self.by_order_id[symbol, order_id] = found.client_id
+        return found
+
+    def _see(self, order: Tracked, state: OrderState) -> None:
+        """Take over what a state tells; it never goes back."""
+        if state.is_algo:
+            order.order_id = state.order_id
+            order.child_id = state.child_id or order.child_id
+            if order.child_id:
+                self.by_order_id[order.symbol, order.child_id] = order.client_id
+            return
+        if not order.kind.rests:
+            order.order_id = state.order_id
+        self.by_order_id[order.symbol, state.order_id] = order.client_id
+        order.claimed = max(order.claimed, Decimal(state.executed))
+        order.is_over = order.is_over or state.is_over
+
+    # ends ------------------------------------------------------------------------------------------------------------
+
+    def _finish(self, order: Tracked) -> None:
+        """An order has ended and all of it is known: one fill, or an end."""
+        if order.has_ended or not order.is_whole:
+            return
+        if not order.executions:
+            self._end(order, "expired unfilled")
+            return
+        order.status = DONE
+        self.emergencies.discard(order.slot)
+        self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"executed": str(order.booked)})
+        if order.kind.rests and self.stops.get(order.slot) == order.client_id:
+            del self.stops[order.slot]
+        self._give(self._fill_of(order))
+
+    def _end(self, order: Tracked, why: str, *, journalled: bool = True) -> None:
+        """An order ended without an execution."""
+        if order.has_ended:
+            return
+        order.status = DONE
+        if journalled:
+            self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"why": why})
+        if not order.kind.rests:
+            self.emergencies.discard(order.slot)
+        if order.asked_by_session and not order.kind.rests:
+            self._give(OrderEnd(order.slot, order.is_entry, why))
+        self.on_out()
+
+    def _give(self, item: Fill | OrderEnd | tuple[int, float]) -> None:
+        self.out.append(item)
+        self.on_out()
+
+    def _fill_of(self, order: Tracked) -> Fill:
+        """What all executions of an order come to, as the session's row of a fill."""
+        session, slot = self.session, order.slot
+        record = np.zeros(1, fill_row_dt)
+        instrument = session.instruments[slot]
+        lots = int((order.booked / self.lots[order.symbol]).to_integral_value())
+        prices = {one.price for one in order.executions.values()}
+        price = float(next(iter(prices))) if len(prices) == 1 else float(order.quote / order.booked)
+        record["ts"] = max(one.ts for one in order.executions.values())
+        record["symbol"] = session.symbol_of(slot)
+        record["side"] = order.side
+        record["trade_id"] = order.trade_id
+        record["kind"] = FillKind.ENTRY if order.is_entry else FillKind.EXIT
+        record["reason"] = order.reason
+        record["lots"] = lots
+        record["qty"] = steps_value_nb(lots, instrument["lot_num"], instrument["lot_den"])
+        record["ref_price"] = price if math.isnan(order.ref_price) or order.kind.rests else order.ref_price
+        record["price"] = price
+        record["fee"] = float(order.fee)
+        record["slippage"] = record["qty"] * abs(price - record["ref_price"])
+        record["bar"] = session.bar_index[slot]
+        if not order.is_entry:
+            record["stop_price"] = session.positions[slot]["stop_price"]
+        return Fill(slot, record, order.is_entry, order.is_leg, order.asked_by_session and not order.kind.rests)
+
+    def _foreign(self, execution: Execution) -> None:
+        """A trade that no order of ours made: a hand, a liquidation, another program."""
+        slot = self.slot_of((execution.symbol, execution.position_side))
+        if slot is None:
+            return
+        position = self.session.positions[slot]
+        lots = abs(signed_lots(execution, self.lots[execution.symbol]))
+        side = Side.LONG if execution.side == "BUY" else Side.SHORT
+        by_exchange = execution.client_id.startswith((LIQUIDATION, *OTHER_CLOSES))
+        self.note(
+            "EXTERNAL", execution.symbol, {"side": execution.side, "qty": execution.qty, "id": execution.client_id}
+        )
+        if position["side"] == 0 or int(position["side"]) == side:
+            self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
+            return
+        closing = min(lots, int(position["lots"]))
+        reason = Reason.LIQUIDATION if execution.client_id.startswith(LIQUIDATION) else Reason.EXTERNAL
+        self._give(
+            self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
+        )
+        if by_exchange or lots > closing:
+            self.wants_reconcile = True
+
+    def external_fill(
+        self, slot: int, lots: int, price: float, ts: int, reason: Reason = Reason.EXTERNAL, fee: float = 0.0
+    ) -> Fill:
+        """A part of a position that somebody else closed."""
+        session = self.session
+        record = np.zeros(1, fill_row_dt)
+        instrument, position = session.instruments[slot], session.positions[slot]
+        record["ts"], record["symbol"], record["side"] = ts, session.symbol_of(slot), position["side"]
+        record["trade_id"], record["reason"], record["lots"] = position["trade_id"], reason, lots
+        record["kind"] = FillKind.LIQUIDATION if reason == Reason.LIQUIDATION else FillKind.EXIT
+        record["qty"] = steps_value_nb(lots, instrument["lot_num"], instrument["lot_den"])
+        record["price"] = record["ref_price"] = price
+        record["fee"] = fee
+        record["bar"] = session.bar_index[slot]
+        record["stop_price"] = position["stop_price"]
+        if reason == Reason.LIQUIDATION:
+            record["liq_fee"] = record["qty"] * price * instrument["liquidation_fee"]
+        return Fill(slot, record, is_entry=False, is_leg=False, ends_order=False)
+
+    # stops -----------------------------------------------------------------------------------------------------------
+
+    def _protect(self, entry: Tracked, price: float) -> None:
+        """Place the hard stop of an entry's first execution; it closes whatever comes after too."""
+        self.unprotected_since.setdefault(entry.slot, self.exchange.now_ms())
+        intent = self.session.stop_of(entry.slot, entry.plan[0], price)
+        if intent is None:
+            self.unprotected_since.pop(entry.slot, None)
+            return
+        self._rest_stop(entry.slot, entry.trade_id, intent.trigger_price, intent.backup_limit, side=entry.side)
+
+    def _rest_stop(
+        self, slot: int, trade_id: int, trigger: float, backup_limit: float | None, *, side: int | None = None
+    ) -> None:
+        """One hard stop per position: where one rests or is under way, that one stays."""
+        held = self.orders.get(self.stops.get(slot, ""))
+        if held is not None and not held.has_ended:
+            if held.status == LIVE and not math.isnan(held.trigger_price) and held.trigger_price != trigger:
+                self._give((slot, held.trigger_price))
+            return
+        direction = int(self.session.positions[slot]["side"]) if side is None else side
+        self._place_stop(OrderKind.HARD_SL, slot, trade_id, direction, trigger)
+        if backup_limit is not None:
+            self._place_stop(OrderKind.BACKUP_SL, slot, trade_id, direction, trigger, backup_limit)
+
+    def _place_stop(
+        self, kind: OrderKind, slot: int, trade_id: int, side: int, trigger: float, limit: float | None = None
+    ) -> None:
+        symbol, _ = self.key_of(slot)
+        lots = abs(self.book.get(self.key_of(slot), 0)) or int(self.session.positions[slot]["lots"])
+        order = self._new(kind, Module.PROTECTION, slot, trade_id, side, max(lots, 1), Reason.HARD_STOP, opens=False)
+        order.asked_by_session = False
+        filters = self.gateway.filters[symbol]
+        # on the tick that loses less
+        text = filters.ceil_price(trigger) if side > 0 else filters.floor_price(trigger)
+        order.trigger_price = float(text)
+        if kind is OrderKind.HARD_SL:
+            order.request = replace(order.request, qty="", reduce_only=False, trigger=text)
+            self.stops[slot] = order.client_id
+            self.stops_asked.add(self.key_of(slot))
+        else:
+            order.reason = Reason.BACKUP_STOP
+            order.request = replace(order.request, trigger=text, limit=filters.nearest_price(limit or trigger))
+        self._leave(order, self._send_stop(order))
+
+    async def _send_stop(self, order: Tracked) -> None:
+        reply = await self._place(order)
+        for pause in RETRY_S:
+            if reply.outcome is not Outcome.REJECTED or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC):
+                break
+            if reply.remedy is Remedy.WAIT:
+                await self.sleep(pause)
+            reply = await self._place(order)
+        if order.has_ended:
+            return
+        self._note_reply(order, reply)
+        if reply.outcome is Outcome.ACK and reply.state is not None:
+            order.status = LIVE
+            self._see(order, reply.state)
+            self._stop_rests(order)
+        elif reply.outcome is Outcome.REJECTED:
+            self._stop_refused(order, reply)
+        else:
+            order.status = UNKNOWN
+            await self._resolve(order)
+
+    def _stop_rests(self, order: Tracked) -> None:
+        if order.kind is not OrderKind.HARD_SL or order.has_ended:
+            return
+        since = self.unprotected_since.pop(order.slot, None)
+        if since is not None:
+            self.unprotected_ms.append(self.exchange.now_ms() - since)
+        self.stops_asked.discard(self.key_of(order.slot))
+        self._give((order.slot, order.trigger_price))
+
+    def _stop_refused(self, order: Tracked, reply: Reply) -> None:
+        """A stop that cannot rest: another one is there, the position is gone, or it is closed at market."""
+        self.note("STOP_REFUSED", order.symbol, {"kind": str(order.kind), "why": reply.text})
+        self._end(order, reply.text)
+        if order.kind is not OrderKind.HARD_SL:
+            return
+        self.stops_asked.discard(self.key_of(order.slot))
+        if self.stops.get(order.slot) == order.client_id:
+            del self.stops[order.slot]
+        if reply.remedy is Remedy.VERIFY:
+            self.wants_reconcile = True
+            return
+        if reply.remedy is Remedy.HALT:
+            self.gateway.hold("key", State.HALT, reply.text)
+            return
+        self.gateway.symbols_closed[order.symbol] = f"its stop was refused: {reply.text}"
+        lots = abs(self.book.get(self.key_of(order.slot), 0))
+        if lots:
+            self.close_at_market(order.slot, lots, order.side, f"the stop was refused: {reply.text}")
+
+    def _lose_stop(self, order: Tracked, why: str) -> None:
+        """A resting stop has gone while the position is open: another takes its place at once."""
+        self.stops.pop(order.slot, None)
+        self.unprotected_since.setdefault(order.slot, self.exchange.now_ms())
+        self.note("UNPROTECTED", order.symbol, {"why": why})
+        self.wants_reconcile = True
+        self._rest_stop(order.slot, order.trade_id, order.trigger_price, None, side=order.side)
+
+    def protect_held(self, held: Held, trigger: float) -> None:
+        """Place a missing hard stop of a position that a comparison has found without one."""
+        slot = self.slot_of(held.key)
+        if slot is None:
+            return
+        stuck = self.orders.get(self.stops.pop(slot, ""))
+        if stuck is not None and not stuck.has_ended:
+            self._spawn(self._cancel(Resting(stuck.symbol, stuck.client_id, stuck.order_id, "", "", True)))
+        self.unprotected_since.setdefault(slot, self.exchange.now_ms())
+        side = 1 if held.lots > 0 else -1
+        self._rest_stop(slot, int(self.session.positions[slot]["trade_id"]), trigger, None, side=side)
+
+    def _clean_up(self, command: CancelStop) -> None:
+        """The position is flat: all of ours that rests for it goes, in both worlds."""
+        self.stops_asked.discard(self.key_of(command.slot))
+        self.unprotected_since.pop(command.slot, None)
+        self.stops.pop(command.slot, None)
+        for order in self.live_orders():
+            if order.slot == command.slot and order.kind.rests and not order.child_id:
+                self._spawn(self._cancel_tracked(order))
+
+    async def _cancel_tracked(self, order: Tracked) -> None:
+        await self._cancel(Resting(order.symbol, order.client_id, order.order_id, "", "", True))
+
+    async def _cancel(self, resting: Resting) -> None:
+        """Cancel until the exchange has said that it is gone."""
+        for pause in (*RETRY_S, None):
+            reply = await self.exchange.cancel(resting)
+            body = {"outcome": reply.outcome.value, "text": reply.text}
+            ref = f"{resting.client_id or resting.order_id}/cancel/{pause}"
+            self.journal.event(self.exchange.now_ms() * 1_000_000, "cancel", ref, body)
+            is_final = reply.outcome is Outcome.ACK or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC, Remedy.VERIFY)
+            if is_final or pause is None or "-2011" in reply.text:
+                break
+            await self.sleep(pause)
+        order = self.orders.get(resting.client_id)
+        if order is not None and not order.child_id:
+            self._end(order, "cancelled")
+
+    def cancel_stray(self, resting: Resting) -> None:
+        """Cancel an order that has nothing to do any more."""
+        self.note("CLEAN_UP", resting.symbol, {"id": resting.client_id, "ours": is_ours(resting.client_id, self.tag)})
+        self._spawn(self._cancel(resting))
+
+    def ask_about(self, client_id: str) -> None:
+        """An order that was believed to rest does not: find out what has become of it."""
+        order = self.orders.get(client_id)
+        if order is None or order.has_ended or order.child_id:
+            return
+        order.status = UNKNOWN
+        order.sent_ms = min(order.sent_ms, self.exchange.now_ms() - self.recv_window_ms - FENCE_MS - 1)
+        self._spawn(self._resolve(order))
+
+    def settled(self, resting: Resting) -> None:
+        """An order of unknown outcome rests."""
+        order = self.orders.get(resting.client_id)
+        if order is not None and order.is_unknown:
+            order.status = LIVE
+            order.order_id = resting.order_id
+
+    # after a restart -------------------------------------------------------------------------------------------------
+
+    def restore(self, intents: list[Intent], done: set[str], fills: list[dict[str, Any]]) -> None:
+        """Take up orders that the journal does not know the end of, and what they were filled with so far."""
+        by_client: dict[str, dict[int, Execution]] = {}
+        for row in fills:
+            execution = execution_of(row)
+            self.trades.add((execution.symbol, execution.exchange_id))
+            by_client.setdefault(execution.client_id, {})[execution.exchange_id] = execution
+        for intent in intents:
+            if intent.client_id in done or intent.symbol not in self.symbols:
+                continue
+            order = tracked_of(intent)
+            order.executions = by_client.get(intent.client_id, {})
+            order.status = UNKNOWN
+            self.orders[intent.client_id] = order
+            if order.kind is OrderKind.HARD_SL:
+                self.stops[order.slot] = order.client_id
+            elif order.asked_by_session and not order.kind.rests:
+                self.session.busy[order.slot] = True
+            self._spawn(self._resolve(order))
+
+
+def execution_of(row: dict[str, Any]) -> Execution:
+    """An execution as the journal keeps it."""
+    names = ("symbol", "exchange_id", "ts", "client_id", "order_id", "side", "position_side", "qty", "price", "fee")
+    values = {name: row[name] for name in (*names, "fee_asset", "realized")}
+    return Execution(**values, is_maker=bool(row["maker"]))
+
+
+def tracked_of(intent: Intent) -> Tracked:
+    """An order from its intent."""
+    context = intent.context
+    request = OrderRequest(**{**intent.request, "kind": OrderKind(intent.kind)})
+    order = Tracked(
+        intent.client_id,
+        OrderKind(intent.kind),
+        Module(intent.module),
+        intent.symbol,
+        intent.slot,
+        intent.trade_id,
+        int(context["side"]),
+        intent.lots,
+        Reason(intent.reason),
+        float(context["ref"]) if context["ref"] is not None else math.nan,
+        request,
+        is_leg=bool(context["leg"]),
+        sent_ms=intent.ts // 1_000_000,
+        asked_by_session=bool(context["asked"]),
+    )
+    if context.get("trigger") is not None:
+        order.trigger_price = float(context["trigger"])
+    if "plan" in context:
+        order.plan = plan_of(bytes.fromhex(context["plan"]))
+    return order
+
+
+def plan_of(data: bytes) -> Records:
+    """A plan from its bytes. Shape (1,)."""
+    row, at = np.zeros(1, plan_dt), 0
+    for name in row.dtype.names or ():
+        size = row[name].nbytes
+        row[name] = np.frombuffer(data[at : at + size], row[name].dtype).reshape(row[name].shape)
+        at += size
+    return row

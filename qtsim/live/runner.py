@@ -1,0 +1,717 @@
+"""Runs one session against an exchange: everything that waits, and nothing that decides.
+
+What streams tell is queued and told to the trader in batches: prices, then the exchange's doing, then cycles, then
+payments and closed bars. Comparisons with the exchange, health, commands of a person and the clock have tasks of their
+own and go through the same queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from qtsim.core.enums import Health, Reason
+from qtsim.data.timeframes import format_ts
+from qtsim.live.binance.exchange import BinanceExchange
+from qtsim.live.binance.streams import Streams
+from qtsim.live.commands import Command, take_commands
+from qtsim.live.dealer import Dealer
+from qtsim.live.feed import Prices, Verdict, judge_bar, missing_opens
+from qtsim.live.gateway import Gateway, State
+from qtsim.live.health import CRITICAL_IN_A_ROW, Measured, examine, health_of
+from qtsim.live.history import Bar
+from qtsim.live.journal import JournalFullError
+from qtsim.live.kinds import Module
+from qtsim.live.log import RECOVERED, EventLog
+from qtsim.live.orders import (
+    AlgoUpdate,
+    BarClosed,
+    ConfigChanged,
+    KeyExpired,
+    LastPrice,
+    MarketEvent,
+    MarkPrice,
+    OrderUpdate,
+    QueryFailedError,
+    UserEvent,
+    WalletUpdate,
+)
+from qtsim.live.pnl import PnlTracker
+from qtsim.live.reconcile import (
+    Adjusted,
+    Disputed,
+    Event,
+    ForeignEpoch,
+    Gone,
+    MissedTrade,
+    Rules,
+    Settled,
+    StopMissing,
+    Stray,
+    diff,
+)
+from qtsim.live.recorder import Recorder
+from qtsim.live.recovery import default_trigger, rebuilt, recovered_text
+from qtsim.live.snapshot import Key, Local, Snapshot
+from qtsim.live.trader import Trader
+from qtsim.trading.messages import Fill, FundingPayment, OrderEnd
+
+MS, SECOND, HOUR = 1_000_000, 1_000_000_000, 3_600_000_000_000
+STABLE_TRIES = 5
+BETWEEN_LOOKS_S = 0.5
+AGAIN_S = 2.0
+"""Until the second look at a difference that nothing explains."""
+DATA_AGE_MAX_S = 15.0
+HEALTH_EVERY_S = 30.0
+CLOCK_EVERY_S = 600.0
+ENDING_S = 10.0
+MOVED = (
+    "DEPOSIT",
+    "WITHDRAW",
+    "MARGIN_TRANSFER",
+    "ADMIN_DEPOSIT",
+    "ADMIN_WITHDRAW",
+    "AUTO_EXCHANGE",
+    "COIN_SWAP_DEPOSIT",
+)
+UNTRADED = 1e-9
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the runner needs of the settings. Lengths in ns and s as named."""
+
+    timeframe: str
+    timeframe_ns: int
+    reconcile_s: float
+    bar_age_max: float
+    clock_skew_max_ms: float
+    max_capital: float
+    cleanup_foreign: bool
+    flatten_on_stop: bool
+    reads_account: bool
+    by_steps: bool = False  # the exchange moves in lockstep: the market's time is that of its steps
+
+
+@dataclass
+class Account:
+    """What is known of the exchange's account beside positions."""
+
+    wallet: float = math.nan
+    available: float = math.nan
+    unused: float = 0.0  # wallet that `account.max_capital` keeps out of use
+
+
+@dataclass
+class Runner:
+    """One session at work."""
+
+    trader: Trader
+    dealer: Dealer
+    gateway: Gateway
+    exchange: BinanceExchange
+    recorder: Recorder
+    log: EventLog
+    pnl: PnlTracker
+    rule: Rule
+    rules: Rules
+    folder: Any  # Path of the state
+    streams: Streams | None = None
+    measure: Callable[[], dict[str, float]] = dict  # load of the machine
+    account: Account = field(default_factory=Account)
+    queue: deque[MarketEvent | UserEvent | Callable[[], None]] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
+    is_trading: bool = False
+    step_ns: int = -1
+    prices: Prices = field(init=False)
+    newest: dict[str, Bar] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    disputed: dict[Key, int] = field(default_factory=dict)
+    health: Health = Health.HEALTHY
+    critical: int = 0
+    snapshots: int = 0
+    pumps: int = 0
+
+    def __post_init__(self) -> None:
+        """Take the dealer's news into the queue."""
+        self.prices = Prices(frozenset(self.trader.symbols))
+        self.dealer.on_out = self.wake.set
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reconciling = asyncio.Lock()
+        self._known_bars: deque[tuple[int, dict[str, Bar]]] = deque()
+        self._rates_at = 0
+        self._connections: dict[str, int] = {}
+
+    # time ------------------------------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """The market's time."""
+        if self.rule.by_steps:
+            return max(self.step_ns, 0)
+        return self.exchange.now_ms() * MS
+
+    # the queue -------------------------------------------------------------------------------------------------------
+
+    def hear_market(self, event: MarketEvent) -> None:
+        """A frame of the market."""
+        self.queue.append(event)
+        self.wake.set()
+
+    def hear_user(self, event: UserEvent) -> None:
+        """A frame of the account."""
+        self.queue.append(event)
+        self.wake.set()
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something between two batches."""
+        self.queue.append(work)
+        self.wake.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task that the session's end waits for."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(f"{type(error).__name__}: {error}")
+        self.wake.set()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing queued, nothing under way."""
+        return not self.queue and not self.dealer.out and not self.dealer.busy and not self._tasks
+
+    def pump(self) -> None:
+        """Tell the trader everything that has come."""
+        self.pumps += 1
+        while self.queue or self.dealer.out:
+            batch = list(self.queue)
+            self.queue.clear()
+            self._tell_prices([event for event in batch if isinstance(event, (LastPrice, MarkPrice))])
+            for event in batch:
+                if isinstance(event, (OrderUpdate, AlgoUpdate, WalletUpdate, KeyExpired, ConfigChanged)):
+                    self._tell_account(event)
+            self._tell_outcomes()
+            if self.trader.shown:
+                self.trader.settle()
+                self._tell_outcomes()
+            for event in batch:
+                if isinstance(event, BarClosed):
+                    self._take_bar(event)
+                elif callable(event):
+                    event()
+            self._tell_outcomes()
+        if self.dealer.wants_reconcile and self.is_trading:
+            self.dealer.wants_reconcile = False
+            self.spawn(self.reconcile())
+        self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self.recorder.commit()
+        except JournalFullError as error:
+            if self.gateway.hold("journal", State.EXIT_ONLY, str(error)):
+                self.log.write("JOURNAL_FULL", "", {"why": str(error)})
+                self.log.alert("health", str(error))
+
+    def _tell_prices(self, events: list[LastPrice | MarkPrice]) -> None:
+        instants = [instant for event in events for instant in self.prices.take(event)]
+        if events:
+            instants += self.prices.rest()
+        for k, (ts, prices) in enumerate(instants):
+            if not self.is_trading:
+                continue
+            if k and self.trader.shown:
+                self.trader.settle()
+                self._tell_outcomes()
+            self.trader.points(ts, prices)
+
+    def _tell_outcomes(self) -> None:
+        """Fills, ends and resting stops, as the dealer has found them."""
+        while self.dealer.out and self.is_trading:
+            item = self.dealer.out.pop(0)
+            if isinstance(item, Fill):
+                self.trader.executed(item)
+            elif isinstance(item, OrderEnd):
+                self.trader.ended(item)
+            else:
+                self.trader.stop_moved(*item)
+
+    def _tell_account(self, event: UserEvent) -> None:
+        if isinstance(event, OrderUpdate):
+            self.dealer.on_order(event)
+        elif isinstance(event, AlgoUpdate):
+            self.dealer.on_algo(event)
+        elif isinstance(event, WalletUpdate):
+            self._wallet_moved(event)
+        elif isinstance(event, ConfigChanged):
+            self.log.write("CONFIG_CHANGED", "", {"what": event.text})
+            self.dealer.leverages.clear()
+            self.dealer.wants_reconcile = True
+        else:
+            self.log.write("LISTEN_KEY_EXPIRED")
+            self.gateway.hold("stream", State.NO_ENTRY, "the account's stream has ended")
+
+    def _wallet_moved(self, event: WalletUpdate) -> None:
+        if not math.isnan(event.wallet):
+            self.account.wallet = event.wallet
+        if event.reason == "FUNDING_FEE":
+            self.spawn(self._book_funding(event))
+        elif event.reason in MOVED and event.change:
+            self.recorder.journal.book(event.ts, event.reason, str(event.ts), "", repr(event.change), "USDT")
+            self.trader.moved(event.ts, event.change)
+            self._bound_capital(event.ts)
+
+    async def _book_funding(self, event: WalletUpdate) -> None:
+        """Funding was charged: its rate and mark are asked for, its amount is what the exchange has told."""
+        rate, mark, ts = math.nan, math.nan, event.ts
+        try:
+            rows = await self.exchange.funding_rates(event.symbol, event.ts - HOUR) if event.symbol else []
+            near = [row for row in rows if row[0] <= event.ts + 60 * SECOND]
+            if near:
+                ts, rate, mark = near[-1]
+        except QueryFailedError as error:
+            self.log.write("FUNDING_RATE_UNKNOWN", event.symbol, {"why": str(error)})
+        self.later(lambda: self._pay(event, min(ts, event.ts), rate, mark))
+
+    def _pay(self, event: WalletUpdate, ts: int, rate: float, mark: float) -> None:
+        if event.symbol not in self.trader.symbols:
+            return
+        if not self.recorder.journal.book(
+            event.ts, "FUNDING_FEE", f"{event.symbol}/{event.ts}", event.symbol, repr(event.change), "USDT"
+        ):
+            return
+        slots = [i for i in self.trader.slots_of(event.symbol) if self.trader.session.is_open(i)]
+        values = {
+            i: float(self.trader.session.positions[i]["side"] * self.trader.session.positions[i]["qty"]) for i in slots
+        }
+        net = sum(values.values())
+        for i in slots:
+            # both sides of a symbol pay at one rate: in proportion to what each holds
+            share = values[i] / net if len(slots) > 1 and abs(net) > UNTRADED else 1.0 / len(slots)
+            price = mark if not math.isnan(mark) else float(self.trader.session.points[i]["mark"])
+            self.trader.paid(FundingPayment(i, ts, rate, price, event.change * share))
+
+    # bars ------------------------------------------------------------------------------------------------------------
+
+    def _take_bar(self, event: BarClosed) -> None:
+        if event.symbol not in self.newest and event.symbol not in self.trader.symbols:
+            return
+        last = self.newest.get(event.symbol)
+        verdict = judge_bar(event.bar, last, self.rule.timeframe_ns)
+        if verdict is Verdict.GOOD:
+            self.newest[event.symbol] = event.bar
+            self._have_bar(event.close, {event.symbol: event.bar})
+        elif verdict is Verdict.GAP and last is not None:
+            missing = list(missing_opens(last.ts_open, event.bar, self.rule.timeframe_ns))
+            self.log.write("GAP", event.symbol, {"bars": len(missing), "from": format_ts(missing[0])})
+            self.spawn(self._fill_gap(event, last.ts_open))
+        elif verdict is not Verdict.DUPLICATE:
+            self.log.write("BAR_REFUSED", event.symbol, {"verdict": verdict.value, "open": event.bar.ts_open})
+
+    async def _fill_gap(self, event: BarClosed, last_open: int) -> None:
+        """Ask for the bars that no stream told; the one that was told follows them."""
+        try:
+            step = self.rule.timeframe_ns
+            bars = await self.exchange.bars(event.symbol, self.rule.timeframe, last_open + 1, event.bar.ts_open)
+        except QueryFailedError as error:
+            self.log.write("GAP_REMAINS", event.symbol, {"why": str(error)})
+            return
+
+        def tell() -> None:
+            for bar in [*bars, event.bar]:
+                last = self.newest.get(event.symbol)
+                if last is not None and bar.ts_open <= last.ts_open:
+                    continue
+                self.newest[event.symbol] = bar
+                self._have_bar(bar.ts_open + step, {event.symbol: bar})
+
+        self.later(tell)
+
+    def _have_bar(self, close: int, bars: dict[str, Bar]) -> None:
+        """Tell a bar, once the funding rates of its hour are known."""
+        if close % HOUR == 0 and close > self._rates_at:
+            self._rates_at = close
+            self._known_bars.append((close, bars))
+            self.spawn(self._learn_rates())
+            return
+        if self._known_bars:
+            self._known_bars.append((close, bars))
+            return
+        if self.is_trading:
+            self.trader.bars(close, bars, self.now_ns())
+
+    async def _learn_rates(self) -> None:
+        found: list[tuple[str, int, float]] = []
+        for symbol in self.trader.symbols:
+            known = self.trader.source.funding.get(symbol, [])
+            start = known[-1][0] + 1 if known else self.now_ns() - 24 * HOUR
+            try:
+                found += [(symbol, ts, rate) for ts, rate, _ in await self.exchange.funding_rates(symbol, start)]
+            except QueryFailedError as error:
+                self.log.write("FUNDING_RATE_UNKNOWN", symbol, {"why": str(error)})
+
+        def tell() -> None:
+            for symbol, ts, rate in found:
+                self.trader.rates(symbol, ts, rate)
+            waiting, self._known_bars = self._known_bars, deque()
+            for close, bars in waiting:
+                self.trader.bars(close, bars, self.now_ns())
+
+        self.later(tell)
+
+    # comparing with the exchange --------------------------------------------------------------------------------------
+
+    async def look(self) -> Snapshot:
+        """The exchange's truth, read until two rounds agree. Raises QueryFailedError."""
+        found = await self.exchange.snapshot(self.trader.symbols, self.cursors)
+        for _ in range(STABLE_TRIES):
+            again = await self.exchange.snapshot(self.trader.symbols, self.cursors)
+            if again.is_like(found):
+                return again
+            found = again
+            await asyncio.sleep(BETWEEN_LOOKS_S)
+        return found
+
+    def local(self) -> Local:
+        """What this program believes."""
+        orders = self.dealer.live_orders()
+        resting = [order for order in orders if order.kind.rests and order.status == "live" and not order.child_id]
+        return Local(
+            dict(self.dealer.book),
+            frozenset(self.dealer.trades),
+            frozenset(order.client_id for order in resting),
+            frozenset(order.client_id for order in orders if order.is_unknown),
+            frozenset(self.dealer.stops_asked),
+            frozenset(),
+            dict(self.disputed),
+        )
+
+    async def reconcile(self) -> bool:
+        """One comparison, and what follows from it. False where the exchange did not answer."""
+        if not self.rule.reads_account:
+            return True
+        async with self._reconciling:
+            try:
+                snapshot = await self.look()
+                events = diff(self.local(), snapshot, self.rules)
+                owners = await self._owners(events)
+            except QueryFailedError as error:
+                self.gateway.hold("reconcile", State.NO_ENTRY, f"the account cannot be read: {error}")
+                return False
+        self.snapshots += 1
+        self.account.wallet, self.account.available = snapshot.wallet, snapshot.available
+        self.later(lambda: self._apply(snapshot, events, owners))
+        return True
+
+    async def _owners(self, events: list[Event]) -> dict[tuple[str, int], str]:
+        """Whose the orders of missed trades are: trades do not say."""
+        found: dict[tuple[str, int], str] = {}
+        for event in events:
+            if not isinstance(event, MissedTrade):
+                continue
+            place = (event.execution.symbol, event.execution.order_id)
+            if place not in found and place not in self.dealer.by_order_id:
+                found[place] = await self.exchange.client_id_of(*place)
+        return found
+
+    def _apply(self, snapshot: Snapshot, events: list[Event], owners: dict[tuple[str, int], str]) -> None:
+        disputed: dict[Key, int] = {}
+        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.kind.rests}
+        for event in events:
+            if isinstance(event, MissedTrade):
+                one = event.execution
+                client_id = owners.get((one.symbol, one.order_id), "")
+                self.log.write("MISSED_TRADE", one.symbol, {"id": one.exchange_id, "qty": one.qty, "price": one.price})
+                self.dealer.execute(replace(one, client_id=client_id))
+                self.cursors[one.symbol] = max(self.cursors.get(one.symbol, 0), one.exchange_id)
+            elif isinstance(event, Disputed):
+                disputed[event.key] = event.lots
+            elif isinstance(event, Adjusted):
+                if event.key in under_way:
+                    disputed[event.key] = event.after
+                else:
+                    self._tell_outcomes()
+                    self._adopt(event, snapshot)
+            elif isinstance(event, StopMissing):
+                if event.held.key not in under_way and self.gateway.sends:
+                    self._protect(event)
+            elif isinstance(event, Stray):
+                if event.order.symbol in self.trader.symbols and self.gateway.sends:
+                    self.dealer.cancel_stray(event.order)
+            elif isinstance(event, Gone):
+                self.dealer.ask_about(event.client_id)
+            elif isinstance(event, Settled):
+                self.dealer.settled(event.order)
+            elif isinstance(event, ForeignEpoch):
+                self.gateway.hold("epoch", State.HALT, f"a newer program trades this account ({event.order.client_id})")
+                self.end(self.gateway.why)
+        self.disputed = disputed
+        self.gateway.free("reconcile")
+        if disputed:
+            self.gateway.hold("dispute", State.NO_ENTRY, f"quantities differ: {', '.join(f'{k[0]}' for k in disputed)}")
+            self.spawn(self._look_again())
+        else:
+            self.gateway.free("dispute")
+        self._bound_capital(snapshot.ts)
+
+    async def _look_again(self) -> None:
+        await asyncio.sleep(AGAIN_S)
+        await self.reconcile()
+
+    def _protect(self, event: StopMissing) -> None:
+        slot = self.dealer.slot_of(event.held.key)
+        if slot is None:
+            return
+        trigger = default_trigger(self.trader.session, slot, event.held)
+        self.log.write("UNPROTECTED", event.held.symbol, {"lots": event.held.lots, "stop": trigger})
+        self.log.alert("unprotected", f"{event.held.symbol} has no stop on the exchange; one is placed at {trigger:g}")
+        self.dealer.protect_held(event.held, trigger)
+
+    def _adopt(self, event: Adjusted, snapshot: Snapshot) -> None:
+        """The exchange's quantity counts from now on."""
+        session, slot = self.trader.session, self.dealer.slot_of(event.key)
+        if slot is None:
+            return
+        self.dealer.book[event.key] = event.after
+        position = session.positions[slot]
+        mine = int(position["side"] * position["lots"])
+        held = snapshot.positions.get(event.key)
+        if event.after == mine:
+            return
+        self.recorder.journal.event(
+            snapshot.ts, "adjust", f"{event.key}/{snapshot.ts}", {"before": mine, "after": event.after}
+        )
+        self.log.write("ADJUSTED", event.key[0], {"before": mine, "after": event.after})
+        self.log.alert("unprotected", f"{event.key[0]}: the exchange holds {event.after} lots, this program {mine}")
+        if mine and (event.after * mine <= 0 or abs(event.after) < abs(mine)):
+            left = abs(event.after) if event.after * mine > 0 else 0
+            price = float(session.points[slot]["price"])
+            price = price if not math.isnan(price) else float(position["entry_price"])
+            fill = self.dealer.external_fill(slot, abs(mine) - left, price, snapshot.ts, Reason.EXTERNAL)
+            self.trader.executed(fill)
+            mine = left if event.after > 0 else -left
+        if held is not None and event.after != mine:
+            self.take_over(slot, held, snapshot.ts)
+
+    def take_over(self, slot: int, held: Any, ts: int) -> None:
+        """Manage a position that the exchange holds and the session does not know, or knows smaller."""
+        session = self.trader.session
+        try:
+            state = rebuilt(session, slot, held, ts)
+        except ValueError as error:
+            self.gateway.symbols_closed[held.symbol] = str(error)
+            self.log.alert("unprotected", str(error))
+            return
+        self.trader.adopt(slot, state)
+        self.log.write(RECOVERED, held.symbol, {"text": self.recovered(slot)})
+
+    def recovered(self, slot: int) -> str:
+        """What was recovered, as the predecessor logged it."""
+        position = self.trader.session.positions[slot]
+        symbol = self.trader.symbols[self.trader.session.symbol_of(slot)]
+        return recovered_text(symbol, int(position["side"]), float(position["qty"]), float(position["entry_price"]))
+
+    def _bound_capital(self, ts: int) -> None:
+        """What exceeds `account.max_capital` is kept out of use, as a withdrawal would be."""
+        excess = self.trader.equity - self.rule.max_capital
+        if math.isfinite(excess) and excess > 0:
+            self.account.unused += excess
+            self.trader.moved(ts, -excess)
+
+    # tasks -----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Trade until something ends it."""
+        self.is_trading = True
+        tasks = [
+            asyncio.ensure_future(work) for work in (self._pump_always(), self._tick(), self._compare(), self._watch())
+        ]
+        try:
+            await self.stopping.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pump_always(self) -> None:
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            if self.rule.by_steps:
+                continue  # the follower of the steps pumps
+            await asyncio.sleep(0)  # what else has arrived at this moment belongs to the same batch
+            try:
+                self.pump()
+            except Exception as error:
+                self.fail(f"{type(error).__name__}: {error}")
+                raise
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for command in take_commands(self.folder):
+                self.obey(command)
+            if not self.rule.by_steps:
+                self.later(lambda: self.trader.clock(self.now_ns()))
+            self.hold_if_stale()
+
+    async def _compare(self) -> None:
+        while True:
+            await asyncio.sleep(self.rule.reconcile_s)
+            if not self.rule.by_steps:
+                await self.reconcile()
+
+    async def _watch(self) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(HEALTH_EVERY_S)
+            looks += 1
+            if self.rule.by_steps:
+                continue
+            before, failed = self.exchange.requests, self.exchange.failures
+            reachable = True
+            try:
+                await self.exchange.sync_clock()
+            except QueryFailedError:
+                reachable = False
+            requests = max(1, self.exchange.requests - before)
+            seen = self._measured(reachable, (self.exchange.failures - failed) / requests)
+            self.later(lambda seen=seen: self._judge(seen))  # type: ignore[misc]
+
+    def _measured(self, reachable: bool, error_share: float) -> Measured:
+        now = self.now_ns()
+        ages = [(now - bar.ts_open - self.rule.timeframe_ns) / self.rule.timeframe_ns for bar in self.newest.values()]
+        return Measured(
+            reachable,
+            self.exchange.round_trip_ms,
+            self.exchange.round_trip_ms,
+            error_share,
+            self.trader.equity,
+            float(self.exchange.offset_ms),
+            (now - self.prices.newest) / SECOND if self.prices.newest > 0 else math.inf,
+            DATA_AGE_MAX_S,
+            not self.rule.reads_account or (self.streams is not None and self.streams.user.is_up.is_set()),
+            max(ages, default=0.0),
+            self.rule.bar_age_max,
+            self.rule.clock_skew_max_ms,
+            **self.measure(),
+        )
+
+    def _judge(self, seen: Measured) -> None:
+        findings = examine(seen)
+        health = health_of(findings)
+        if health != self.health:
+            text = "; ".join(finding.text for finding in findings) or "all is well again"
+            self.log.write("HEALTH", "", {"health": health.name, "why": text})
+            self.log.alert("health", f"{health.name}: {text}")
+            self.trader.health(health)
+        self.health = health
+        self.critical = self.critical + 1 if health is Health.CRITICAL else 0
+        if self.critical >= CRITICAL_IN_A_ROW:
+            self.end("health was critical three times in a row; hard stops stay on the exchange")
+
+    def hold_if_stale(self) -> None:
+        """Entries stop at once where data are old, the clock is off, or the account's stream is down."""
+        if self.rule.by_steps or not self.is_trading:
+            return
+        seen = self._measured(True, 0.0)
+        texts = [one.text for one in examine(seen) if one.what in ("data", "clock", "stream")]
+        if texts:
+            if self.gateway.hold("data", State.NO_ENTRY, "; ".join(texts)):
+                self.log.write("NO_ENTRY", "", {"why": "; ".join(texts)})
+        elif self.gateway.free("data"):
+            self.log.write("ENTRIES_AGAIN")
+
+    def link_changed(self, name: str, is_up: bool) -> None:
+        """A stream was opened or lost."""
+        self.log.write("STREAM", "", {"name": name, "up": is_up})
+        if not is_up:
+            if name == "user":
+                self.gateway.hold("stream", State.NO_ENTRY, "the account's stream is down")
+            return
+        self._connections[name] = self._connections.get(name, 0) + 1
+        if name == "user":
+            self.gateway.free("stream")
+        if self.is_trading and self._connections[name] > 1:
+            self.spawn(self._after_reconnect(name))
+
+    async def _after_reconnect(self, name: str) -> None:
+        """What was told while nobody listened is asked for."""
+        if name == "user":
+            await self.reconcile()
+            return
+        end = self.now_ns()
+        for symbol, last in sorted(self.newest.items()):
+            try:
+                bars = await self.exchange.bars(symbol, self.rule.timeframe, last.ts_open + 1, end)
+            except QueryFailedError:
+                continue
+            step = self.rule.timeframe_ns
+            for bar in bars:
+                if bar.ts_open + step <= end:
+                    self.hear_market(BarClosed(symbol, bar.ts_open + step, bar))
+
+    # a person --------------------------------------------------------------------------------------------------------
+
+    def obey(self, command: Command) -> None:
+        """A command from another program of the same user."""
+        self.log.write("COMMAND", command.symbol, {"do": command.do})
+        if command.do == "resume":
+            self.later(lambda: self.trader.resume(self.now_ns(), command.symbol))
+        elif command.do == "kill":
+            self.gateway.hold("kill", State.NO_ENTRY, "killed by a person")
+            if command.flatten:
+                self.later(lambda: self.flatten("killed by a person"))
+            self.later(lambda: self.end("killed by a person"))
+        elif command.do == "flatten":
+            self.later(lambda: self.flatten(command.symbol or "a person", command.symbol))
+
+    def flatten(self, why: str, symbol: str = "") -> None:
+        """Close what is open at market, of one symbol or all."""
+        session = self.trader.session
+        for slot in range(len(session.positions)):
+            key = self.dealer.key_of(slot)
+            position = session.positions[slot]
+            if position["side"] == 0 or (symbol and key[0] != symbol):
+                continue
+            self.dealer.close_at_market(slot, int(position["lots"]), int(position["side"]), why, Module.OPERATOR)
+
+    def fail(self, text: str) -> None:
+        """Something is wrong with this program: exits only, and a person is told."""
+        self.log.write("ERROR", "", {"why": text})
+        self.log.alert("health", text)
+        self.gateway.hold("program", State.EXIT_ONLY, text)
+
+    def end(self, why: str) -> None:
+        """End in good order: no entries from now on, hard stops stay."""
+        self.why = self.why or why
+        self.gateway.hold("stopping", State.NO_ENTRY, why)
+        self.stopping.set()
+
+    async def wind_down(self) -> None:
+        """Wait for what is under way, close positions where the settings say so, and write the last state."""
+        if self.rule.flatten_on_stop:
+            self.flatten("the program ends and live.on_stop is flatten")
+        end = asyncio.get_running_loop().time() + ENDING_S
+        while asyncio.get_running_loop().time() < end:
+            self.pump()
+            if self.is_quiet:
+                break
+            await asyncio.sleep(0.05)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.dealer.stop()
+        if self.streams is not None:
+            await self.streams.stop()
+        self.pump()

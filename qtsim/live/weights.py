@@ -1,0 +1,58 @@
+"""The exchange's limits: how much of the request weight is used, and how long a ban lasts. Pure; told the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+MINUTE_MS = 60_000
+ORDINARY_SHARE = 0.8
+"""Of the weight per minute; the rest is for orders that protect."""
+FIRST_BAN_MS = 120_000
+_UNTIL = re.compile(r"banned until (\d{13})")
+
+
+class Budget:
+    """Weight used in the exchange's current minute, by its own count where it tells."""
+
+    def __init__(self, limit: int = 2400) -> None:
+        self.limit = limit
+        self._minute = -1
+        self._used = 0
+        self._until_ms = 0
+
+    def is_banned(self, now_ms: int) -> bool:
+        """May nothing at all be sent?"""
+        return now_ms < self._until_ms
+
+    def wait_s(self, weight: int, now_ms: int, *, protective: bool = False) -> float:
+        """Seconds until a request of this weight may go; 0 and counted where it may go now."""
+        if self.is_banned(now_ms):
+            return (self._until_ms - now_ms) / 1000
+        if now_ms // MINUTE_MS != self._minute:
+            self._minute, self._used = now_ms // MINUTE_MS, 0
+        share = 1.0 if protective else ORDINARY_SHARE
+        if self._used + weight > share * self.limit:
+            return ((self._minute + 1) * MINUTE_MS - now_ms) / 1000
+        self._used += weight
+        return 0.0
+
+    def note(self, headers: Mapping[str, str], now_ms: int) -> None:
+        """Take over the exchange's count from an answer's headers."""
+        told = headers.get("x-mbx-used-weight-1m", "")
+        if told.isdigit() and now_ms // MINUTE_MS == self._minute:
+            self._used = max(self._used, int(told))
+
+    def note_ban(self, status: int, text: str, headers: Mapping[str, str], now_ms: int) -> None:
+        """The exchange has had enough: until the time in its text, for as long as it asks, else by rule."""
+        found = _UNTIL.search(text)
+        asked = headers.get("retry-after", "")
+        if found:
+            until = int(found[1])
+        elif asked.isdigit():
+            until = now_ms + int(asked) * 1000
+        elif status == 418:
+            until = now_ms + FIRST_BAN_MS
+        else:
+            until = (now_ms // MINUTE_MS + 1) * MINUTE_MS
+        self._until_ms = max(self._until_ms, until)
