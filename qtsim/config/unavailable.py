@@ -43,11 +43,7 @@ class Missing:
         return self.built is not None
 
 
-_LIVE = "live trading is not built yet"
-
 TABLE: tuple[Missing, ...] = (
-    Missing("account.max_capital", _LIVE, harmless=OFF),
-    Missing("live.*", _LIVE),
     Missing("bus.url", "the event bus is not built yet", built=("",)),
 )
 

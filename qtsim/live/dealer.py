@@ -51,7 +51,7 @@ RETRY_S = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a protective order is sent again that the exchange was too busy for."""
 TRADES_WAIT_S = 1.0
 """How long the stream may take to tell the executions of an order that has ended, before they are asked for."""
-STOP_TRIES = 5
+CLOSING_S = 0.25
 LIQUIDATION = "autoclose-"
 OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
@@ -305,11 +305,13 @@ class Dealer:
 
     async def _send_entry(self, order: Tracked, leverage: int) -> None:
         if self.leverages.get(order.symbol) != leverage:
+            before = self.leverages.pop(order.symbol, None)
+            self.leverages[order.symbol] = leverage  # the stream tells the change before the answer comes
             reply = await self.exchange.set_leverage(order.symbol, leverage)
             if reply.outcome is not Outcome.ACK:
-                self._end(order, f"leverage {leverage}x: {reply.text}")
+                del self.leverages[order.symbol]
+                self._end(order, f"leverage {leverage}x (before: {before}x): {reply.text}")
                 return
-            self.leverages[order.symbol] = leverage
         reply = await self._place(order)
         if reply.outcome is Outcome.REJECTED and reply.remedy is Remedy.RESYNC:
             reply = await self._place(order)
@@ -466,10 +468,12 @@ class Dealer:
                 order.status = LIVE
                 self._stop_rests(order)
         elif state.status in ("REJECTED", "EXPIRED", "CANCELED") and not order.child_id:
-            was_open = bool(self.session.is_open(order.slot))
+            was_the_stop = self.stops.get(order.slot) == order.client_id
             self._end(order, f"{state.status.lower()}: {update.why}")
-            if was_open and self.stops.get(order.slot) == order.client_id:
-                self._lose_stop(order, f"its stop was {state.status.lower()} {update.why}".strip())
+            if was_the_stop:
+                del self.stops[order.slot]
+                if self.book.get(self.key_of(order.slot)):
+                    self._spawn(self._replace_stop(order, f"its stop was {state.status.lower()} {update.why}".strip()))
 
     def execute(self, execution: Execution) -> None:
         """Book a trade of the account, once; the first one of an entry is protected at once."""
@@ -723,10 +727,14 @@ class Dealer:
         if lots:
             self.close_at_market(order.slot, lots, order.side, f"the stop was refused: {reply.text}")
 
-    def _lose_stop(self, order: Tracked, why: str) -> None:
-        """A resting stop has gone while the position is open: another takes its place at once."""
-        self.stops.pop(order.slot, None)
+    async def _replace_stop(self, order: Tracked, why: str) -> None:
+        """A resting stop has gone: where the position has not gone with it, another takes its place."""
         self.unprotected_since.setdefault(order.slot, self.exchange.now_ms())
+        await self.sleep(CLOSING_S)  # the trade that closed the position may be told after the end of its stop
+        if not self.book.get(self.key_of(order.slot)) or order.slot in self.stops:
+            if order.slot not in self.stops:
+                self.unprotected_since.pop(order.slot, None)
+            return
         self.note("UNPROTECTED", order.symbol, {"why": why})
         self.wants_reconcile = True
         self._rest_stop(order.slot, order.trade_id, order.trigger_price, None, side=order.side)

@@ -63,6 +63,11 @@ class BarHistory:
         """Open of the newest bar, ns."""
         return int(self._rows["ts_open"][self._count - 1]) if self._count else None
 
+    @property
+    def newest(self) -> Bar | None:
+        """The newest bar."""
+        return None if self.last_open is None else self.at(self.last_open)
+
     def append(self, bar: Bar) -> None:
         """Add the next bar. Raises ValueError where it is not later than the last."""
         last = self.last_open

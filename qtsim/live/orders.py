@@ -117,9 +117,11 @@ class KeyExpired:
 
 @dataclass(frozen=True)
 class ConfigChanged:
-    """Leverage or a mode was changed on the exchange."""
+    """A mode was changed on the exchange, or the leverage of a symbol."""
 
     text: str
+    symbol: str = ""
+    leverage: int = 0
 
 
 UserEvent = OrderUpdate | AlgoUpdate | WalletUpdate | KeyExpired | ConfigChanged

@@ -1,6 +1,6 @@
 """Positions that a restart finds: from the journal where it knows them, else rebuilt from the exchange.
 
-A rebuilt position has the exchange's entry price, never the current price, and levels planned from it as an entry's are.
+A rebuilt position has the exchange's entry price, never the current price, and levels planned from it as an entry's.
 """
 
 from __future__ import annotations

@@ -60,24 +60,19 @@ from qtsim.live.snapshot import Key, Local, Snapshot
 from qtsim.live.trader import Trader
 from qtsim.trading.messages import Fill, FundingPayment, OrderEnd
 
-MS, SECOND, HOUR = 1_000_000, 1_000_000_000, 3_600_000_000_000
+MS, SECOND, MINUTE, HOUR = 1_000_000, 1_000_000_000, 60_000_000_000, 3_600_000_000_000
 STABLE_TRIES = 5
 BETWEEN_LOOKS_S = 0.5
 AGAIN_S = 2.0
 """Until the second look at a difference that nothing explains."""
 DATA_AGE_MAX_S = 15.0
 HEALTH_EVERY_S = 30.0
-CLOCK_EVERY_S = 600.0
 ENDING_S = 10.0
-MOVED = (
-    "DEPOSIT",
-    "WITHDRAW",
-    "MARGIN_TRANSFER",
-    "ADMIN_DEPOSIT",
-    "ADMIN_WITHDRAW",
-    "AUTO_EXCHANGE",
-    "COIN_SWAP_DEPOSIT",
-)
+MOVED = frozenset(("DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"))
+WALLET_NOISE = 1e-6
+"""Quote currency; below it two wallets are the same."""
+COMMIT_EVERY_S = 1.0
+"""Inputs that decided nothing may be lost with the process for so long."""
 UNTRADED = 1e-9
 
 
@@ -94,7 +89,8 @@ class Rule:
     cleanup_foreign: bool
     flatten_on_stop: bool
     reads_account: bool
-    by_steps: bool = False  # the exchange moves in lockstep: the market's time is that of its steps
+    by_events: bool = False  # a recorded market: its time is that of its events
+    by_steps: bool = False  # it moves in lockstep with this program
 
 
 @dataclass
@@ -127,7 +123,8 @@ class Runner:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
-    is_trading: bool = False
+    is_open: bool = False  # outcomes of orders are told
+    is_trading: bool = False  # prices and bars are told
     step_ns: int = -1
     prices: Prices = field(init=False)
     newest: dict[str, Bar] = field(default_factory=dict)
@@ -142,18 +139,21 @@ class Runner:
         """Take the dealer's news into the queue."""
         self.prices = Prices(frozenset(self.trader.symbols))
         self.dealer.on_out = self.wake.set
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._reconciling = asyncio.Lock()
         self._known_bars: deque[tuple[int, dict[str, Bar]]] = deque()
         self._rates_at = 0
         self._connections: dict[str, int] = {}
+        self._heard_s = 0.0  # of the loop's clock: the last price
+        self._committed_s = 0.0
+        self._wallet_gap = 0.0
 
     # time ------------------------------------------------------------------------------------------------------------
 
     def now_ns(self) -> int:
-        """The market's time."""
-        if self.rule.by_steps:
-            return max(self.step_ns, 0)
+        """The market's time: the exchange's clock, or where the market is a recorded one, that of its events."""
+        if self.rule.by_events:
+            return max(self.step_ns, self.prices.newest)
         return self.exchange.now_ms() * MS
 
     # the queue -------------------------------------------------------------------------------------------------------
@@ -173,13 +173,13 @@ class Runner:
         self.queue.append(work)
         self.wake.set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run a task that the session's end waits for."""
-        task = asyncio.ensure_future(work)
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(f"{type(error).__name__}: {error}")
@@ -193,7 +193,7 @@ class Runner:
     def pump(self) -> None:
         """Tell the trader everything that has come."""
         self.pumps += 1
-        while self.queue or self.dealer.out:
+        while self.queue or (self.dealer.out and self.is_open):
             batch = list(self.queue)
             self.queue.clear()
             self._tell_prices([event for event in batch if isinstance(event, (LastPrice, MarkPrice))])
@@ -216,6 +216,11 @@ class Runner:
         self._commit()
 
     def _commit(self) -> None:
+        """To the disk: what was decided at once, what was only heard once a second."""
+        now = asyncio.get_running_loop().time()
+        if not self.recorder.has_news and now - self._committed_s < COMMIT_EVERY_S:
+            return
+        self._committed_s = now
         try:
             self.recorder.commit()
         except JournalFullError as error:
@@ -227,6 +232,7 @@ class Runner:
         instants = [instant for event in events for instant in self.prices.take(event)]
         if events:
             instants += self.prices.rest()
+            self._heard_s = asyncio.get_running_loop().time()
         for k, (ts, prices) in enumerate(instants):
             if not self.is_trading:
                 continue
@@ -237,7 +243,7 @@ class Runner:
 
     def _tell_outcomes(self) -> None:
         """Fills, ends and resting stops, as the dealer has found them."""
-        while self.dealer.out and self.is_trading:
+        while self.dealer.out and self.is_open:
             item = self.dealer.out.pop(0)
             if isinstance(item, Fill):
                 self.trader.executed(item)
@@ -254,6 +260,8 @@ class Runner:
         elif isinstance(event, WalletUpdate):
             self._wallet_moved(event)
         elif isinstance(event, ConfigChanged):
+            if event.symbol and self.dealer.leverages.get(event.symbol) == event.leverage:
+                return  # our own doing
             self.log.write("CONFIG_CHANGED", "", {"what": event.text})
             self.dealer.leverages.clear()
             self.dealer.wants_reconcile = True
@@ -287,7 +295,7 @@ class Runner:
         if event.symbol not in self.trader.symbols:
             return
         if not self.recorder.journal.book(
-            event.ts, "FUNDING_FEE", f"{event.symbol}/{event.ts}", event.symbol, repr(event.change), "USDT"
+            event.ts, "FUNDING_FEE", f"{event.symbol}/{event.ts // MINUTE}", event.symbol, repr(event.change), "USDT"
         ):
             return
         slots = [i for i in self.trader.slots_of(event.symbol) if self.trader.session.is_open(i)]
@@ -462,7 +470,23 @@ class Runner:
             self.spawn(self._look_again())
         else:
             self.gateway.free("dispute")
+        self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
+
+    def _compare_wallet(self, snapshot: Snapshot) -> None:
+        """What neither fills nor payments explain, in two looks in a row, is money that came or went."""
+        mine = float(self.trader.session.account["wallet"][0]) + self.account.unused
+        gap = snapshot.wallet - mine
+        if math.isnan(gap) or abs(gap) <= WALLET_NOISE or not self.is_quiet or not self.trader.is_idle:
+            self._wallet_gap = 0.0
+            return
+        if abs(gap - self._wallet_gap) > WALLET_NOISE:
+            self._wallet_gap = gap
+            return
+        self._wallet_gap = 0.0
+        self.log.write("WALLET_ADJUSTED", "", {"by": gap, "exchange": snapshot.wallet, "mine": mine})
+        self.recorder.journal.book(snapshot.ts, "ADJUST", str(snapshot.ts), "", repr(gap), "USDT")
+        self.trader.moved(snapshot.ts, gap)
 
     async def _look_again(self) -> None:
         await asyncio.sleep(AGAIN_S)
@@ -598,7 +622,7 @@ class Runner:
             error_share,
             self.trader.equity,
             float(self.exchange.offset_ms),
-            (now - self.prices.newest) / SECOND if self.prices.newest > 0 else math.inf,
+            asyncio.get_running_loop().time() - self._heard_s if self.prices.newest > 0 else math.inf,
             DATA_AGE_MAX_S,
             not self.rule.reads_account or (self.streams is not None and self.streams.user.is_up.is_set()),
             max(ages, default=0.0),

@@ -61,7 +61,8 @@ def user_event(message: Json) -> UserEvent | None:
     if kind == "listenKeyExpired":
         return KeyExpired()
     if kind == "ACCOUNT_CONFIG_UPDATE":
-        return ConfigChanged(str(body.get("ac") or body.get("ai") or ""))
+        own = body.get("ac") or {}
+        return ConfigChanged(str(own or body.get("ai") or ""), str(own.get("s", "")), int(own.get("l", 0)))
     return None
 
 
