@@ -65,6 +65,7 @@ from qtsim.live.recorder import LARGE, SMALL, Recorder, restore
 from qtsim.live.redaction import Redactor, Secret
 from qtsim.live.runner import MS, Rule, Runner
 from qtsim.live.steps import Follower, open_steps
+from qtsim.live.tasks import end_tasks
 from qtsim.live.trader import Timing, Trader
 from qtsim.results.run_folder import check_writable
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
@@ -109,6 +110,7 @@ class World:
     steps: Callable[[str], Awaitable[Any]] = open_steps
     wall_ns: Callable[[], int] = time.time_ns
     ask: Callable[[str], str] | None = None  # a question to a person on a terminal
+    by_events: bool | None = None  # is the market's time that of its events? None: on the loopback
 
 
 @dataclass
@@ -277,9 +279,7 @@ async def close_session(opened: Opened, tasks: Sequence[asyncio.Task[Any]] = ())
     """Close what was opened, in the other order."""
     if opened.notifier is not None:
         await opened.notifier.flush(5.0)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end_tasks(tasks)
     if opened.follower is not None:
         await opened.follower.socket.close()
     await opened.client.close()
@@ -433,7 +433,7 @@ async def _open(
             settings.live.cleanup_foreign,
             settings.live.on_stop == "flatten",
             plan.mode.reads_account,
-            by_events=plan.hosts.is_loopback,
+            by_events=plan.hosts.is_loopback if world.by_events is None else world.by_events,
             by_steps=steps is not None,
         ),
         Rules(

@@ -40,6 +40,7 @@ from qtsim.live.outcomes import Outcome, Remedy
 from qtsim.live.reconcile import signed_lots
 from qtsim.live.snapshot import Execution, Held, Key, Resting
 from qtsim.live.tape import row_bytes
+from qtsim.live.tasks import end_tasks
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, OrderEnd, StopIntent
 from qtsim.trading.session import Session
 
@@ -296,10 +297,7 @@ class Dealer:
 
     async def stop(self) -> None:
         """Give up what is still being asked for. Orders on the exchange stay."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(list(self._tasks))
 
     # requests --------------------------------------------------------------------------------------------------------
 

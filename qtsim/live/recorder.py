@@ -33,6 +33,7 @@ class Recorder:
         self.decisions = 0
         self._is_dirty = False
         self._bar_closed = False
+        self._saved: dict[str, bytes] = {}
         self.is_full = False
         self.has_news = False  # something was decided since the last commit
 
@@ -62,7 +63,10 @@ class Recorder:
             return
         for name in (*SMALL, *(LARGE if self._bar_closed else ())):
             rows = getattr(self.session, name)
-            self.journal.state(self.at, name, layout_of(rows), rows.tobytes())
+            data = rows.tobytes()
+            if self._saved.get(name) != data:
+                self.journal.state(self.at, name, layout_of(rows), data)
+                self._saved[name] = data
         self._is_dirty = self._bar_closed = False
 
     def commit(self) -> None:

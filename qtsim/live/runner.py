@@ -57,6 +57,7 @@ from qtsim.live.reconcile import (
 from qtsim.live.recorder import Recorder
 from qtsim.live.recovery import default_trigger, rebuilt, recovered_text
 from qtsim.live.snapshot import Key, Local, Snapshot
+from qtsim.live.tasks import end_tasks
 from qtsim.live.trader import Trader
 from qtsim.trading.messages import Fill, FundingPayment, OrderEnd
 
@@ -563,9 +564,7 @@ class Runner:
         try:
             await self.stopping.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
     async def _pump_always(self) -> None:
         while True:
@@ -596,23 +595,22 @@ class Runner:
                 await self.reconcile()
 
     async def _watch(self) -> None:
-        looks = 0
+        before, failed = self.exchange.requests, self.exchange.failures
         while True:
             await asyncio.sleep(HEALTH_EVERY_S)
-            looks += 1
             if self.rule.by_steps:
                 continue
-            before, failed = self.exchange.requests, self.exchange.failures
             reachable = True
             try:
                 await self.exchange.sync_clock()
             except QueryFailedError:
                 reachable = False
             requests = max(1, self.exchange.requests - before)
-            seen = self._measured(reachable, (self.exchange.failures - failed) / requests)
+            seen = self._measured(reachable, (self.exchange.failures - failed) / requests, self.measure())
+            before, failed = self.exchange.requests, self.exchange.failures
             self.later(lambda seen=seen: self._judge(seen))  # type: ignore[misc]
 
-    def _measured(self, reachable: bool, error_share: float) -> Measured:
+    def _measured(self, reachable: bool, error_share: float, load: dict[str, float] | None = None) -> Measured:
         now = self.now_ns()
         ages = [(now - bar.ts_open - self.rule.timeframe_ns) / self.rule.timeframe_ns for bar in self.newest.values()]
         return Measured(
@@ -628,7 +626,7 @@ class Runner:
             max(ages, default=0.0),
             self.rule.bar_age_max,
             self.rule.clock_skew_max_ms,
-            **self.measure(),
+            **(load or {}),
         )
 
     def _judge(self, seen: Measured) -> None:
@@ -732,9 +730,7 @@ class Runner:
             if self.is_quiet:
                 break
             await asyncio.sleep(0.05)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(list(self._tasks))
         await self.dealer.stop()
         if self.streams is not None:
             await self.streams.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,4 +83,9 @@ def filled(row: Records, values: Mapping[str, Any]) -> Records:
 
 def layout_of(rows: Records) -> str:
     """Names the fields of a record; another layout cannot be read into it."""
-    return hashlib.sha256(repr(rows.dtype.descr).encode()).hexdigest()[:16] + f":{len(rows)}"
+    return f"{_digest(rows.dtype)}:{len(rows)}"
+
+
+@cache
+def _digest(dtype: Any) -> str:
+    return hashlib.sha256(repr(dtype.descr).encode()).hexdigest()[:16]

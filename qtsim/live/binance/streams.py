@@ -14,6 +14,7 @@ from qtsim.live.binance.client import EXTRA, ExtraMissingError
 from qtsim.live.binance.exchange import BinanceExchange
 from qtsim.live.binance.parse import market_event, user_event
 from qtsim.live.orders import KeyExpired, MarketEvent, QueryFailedError, UserEvent
+from qtsim.live.tasks import end_tasks
 
 KEEP_ALIVE_S = 30 * 60.0
 LIFETIME_S = 23 * 3600.0
@@ -128,9 +129,7 @@ class Streams:
 
     async def stop(self) -> None:
         """Close everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         for socket in list(self._sockets.values()):
             await socket.close()
 
