@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qtsim.app.account import access_of, examine_account, run
 from qtsim.app.api import backtest, open_store
+from qtsim.app.credentials import read_credentials
 from qtsim.app.workspace import find_workspace, settings_of
 from qtsim.core._jit import CACHE_FOLDER, is_warm
 from qtsim.errors import QtsimError
@@ -55,7 +57,19 @@ def examine() -> list[Check]:
         there = [importlib.util.find_spec(module) is not None for module in modules]
         text = "installed" if all(there) else f'not installed; pip install "qtsim[{extra}]"'
         checks.append(Check("ok" if all(there) else "note", f"extra {extra}", text))
-    return checks
+    return [*checks, *_account()]
+
+
+def _account() -> list[Check]:
+    """With a key: what it may do, the clock, modes, orphaned orders and unprotected positions."""
+    try:
+        if not read_credentials().are_there:
+            return [Check("note", "account", "no key is set; BINANCE_API_KEY and BINANCE_API_SECRET let it be checked")]
+        workspace = find_workspace()
+        access = access_of(workspace, settings_of(workspace).settings)
+        return [Check(*found) for found in run(examine_account(access))]
+    except QtsimError as error:
+        return [Check("FAIL", "account", str(error))]
 
 
 def _python() -> Check:

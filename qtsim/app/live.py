@@ -12,8 +12,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from qtsim.core._jit import DIGEST
 from qtsim.core.enums import Monitoring
 from qtsim.core.records import Records, close_dt, span_dt
 from qtsim.core.slots import slots_per_symbol_nb
+from qtsim.data.atomic import write_atomically
 from qtsim.data.download.rules import instrument_of, with_brackets
 from qtsim.data.frames import times_of
 from qtsim.data.instruments import Instrument, load_instruments, to_record
@@ -50,6 +51,7 @@ from qtsim.live.commands import take_commands
 from qtsim.live.dealer import Dealer
 from qtsim.live.desk import Desk
 from qtsim.live.gateway import Gateway
+from qtsim.live.guardian import write_triggers
 from qtsim.live.history import Bar, BarHistory, RegimeRules, SignalSource
 from qtsim.live.ids import session_tag
 from qtsim.live.journal import Journal, JournalDamagedError, open_journal, put_aside
@@ -60,13 +62,14 @@ from qtsim.live.notify import Notifier, open_apprise
 from qtsim.live.orders import QueryFailedError
 from qtsim.live.pnl import PnlTracker
 from qtsim.live.precision import Filters, filters_of
-from qtsim.live.reconcile import Rules
+from qtsim.live.reconcile import Rules, signed_lots
 from qtsim.live.recorder import LARGE, SMALL, Recorder, restore
 from qtsim.live.redaction import Redactor, Secret
 from qtsim.live.runner import MS, Rule, Runner
 from qtsim.live.steps import Follower, open_steps
 from qtsim.live.tasks import end_tasks
 from qtsim.live.trader import Timing, Trader
+from qtsim.live.weights import Budget
 from qtsim.results.run_folder import check_writable
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
 from qtsim.signals.regimes import LeaderRules
@@ -168,7 +171,7 @@ def plan_live(workspace: Workspace, resolved: Resolved, wanted: Wanted, world: W
     findings = check_settings(settings)
     lines += [f"check: {finding.text}" for finding in findings[:8]]
     if mode is Mode.LIVE:
-        _confirm(digest, wanted, world)
+        _confirm(digest, wanted, world, [line for line in lines if line.startswith("differs")])
     if mode is Mode.LIVE and not settings.live.notify.urls_file and not wanted.no_alerts:
         raise UsageError(
             "--mode live without alerts: name a file of apprise addresses in live.notify.urls_file, or say --no-alerts"
@@ -200,14 +203,16 @@ def settings_digest(resolved: Resolved, strategy: Strategy, symbols: Sequence[st
     return hashlib.sha256(content.encode()).hexdigest()[:HASH_LENGTH]
 
 
-def _confirm(digest: str, wanted: Wanted, world: World) -> None:
+def _confirm(digest: str, wanted: Wanted, world: World, differences: Sequence[str]) -> None:
+    """A person has seen these settings, and how they differ from the run that they come from."""
+    seen = "".join(f"{line}\n" for line in differences)
     if wanted.confirm:
         if wanted.confirm != digest:
-            raise UsageError(f"--confirm {wanted.confirm}: these settings are {digest}; look at them once more")
+            raise UsageError(f"{seen}--confirm {wanted.confirm}: these settings are {digest}; look at them once more")
         return
     if world.ask is None:
-        raise UsageError(f"--mode live needs a confirmation: --confirm {digest}")
-    if world.ask(f"type {digest} to trade with real money: ").strip() != digest:
+        raise UsageError(f"{seen}--mode live needs a confirmation: --confirm {digest}")
+    if world.ask(f"{seen}type {digest} to trade with real money").strip() != digest:
         raise UsageError("not confirmed; nothing was sent")
 
 
@@ -260,7 +265,7 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
     runner = opened.runner
     tasks: list[asyncio.Task[Any]] = []
     try:
-        with _stop_signals(runner, tell):
+        with _stop_signals(runner, tell), _guardian_of(plan, runner, opened.journal, tell):
             if opened.notifier is not None:
                 tasks.append(asyncio.ensure_future(opened.notifier.run()))
             if opened.follower is not None:
@@ -273,6 +278,27 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
     finally:
         await close_session(opened, tasks)
     return runner.why
+
+
+@contextlib.contextmanager
+def _guardian_of(plan: Plan, runner: Runner, journal: Journal, tell: Tell) -> Iterator[None]:
+    """The guardian beside a session that sends orders; in lockstep there is nothing that it could be late for."""
+    if not (plan.mode.sends and plan.wanted.guardian) or runner.rule.by_steps:
+        yield
+        return
+    from qtsim.app.guardian import guardian_process
+
+    config = {
+        "hosts": asdict(plan.hosts),
+        "symbols": plan.symbols,
+        "session": plan.settings.live.session,
+        "epoch": journal.epoch,
+        "every_s": plan.settings.live.wait_s.guardian,
+        "max_loss": plan.settings.exit.stops.hard.distance,
+    }
+    with guardian_process(plan.folder, config) as process:
+        tell(f"guardian: process {process.pid} looks every {plan.settings.live.wait_s.guardian:g} s")
+        yield
 
 
 async def close_session(opened: Opened, tasks: Sequence[asyncio.Task[Any]] = ()) -> None:
@@ -298,7 +324,7 @@ async def open_session(plan: Plan, world: World, tell: Tell, redactor: Redactor)
         journal = open_or_put_aside(plan.folder / JOURNAL, world, tell)
         epoch = journal.take_lease(world.wall_ns(), holder())
         client = _client_of(plan, world, redactor)
-        exchange = BinanceExchange(client, _budget())
+        exchange = BinanceExchange(client, Budget())
         opened = await _open(plan, world, tell, redactor, lock, journal, client, exchange)
         tell(f"session {settings.live.session}, epoch {epoch}; state in {plan.folder}")
         return opened
@@ -310,12 +336,6 @@ async def open_session(plan: Plan, world: World, tell: Tell, redactor: Redactor)
                 journal.close()
         lock.release()
         raise
-
-
-def _budget() -> Any:
-    from qtsim.live.weights import Budget
-
-    return Budget()
 
 
 def open_or_put_aside(path: Path, world: World, tell: Tell) -> Journal:
@@ -395,6 +415,7 @@ async def _open(
         tag,
         recv_window_ms=RECV_WINDOW_MS,
         hedge=width == 2,
+        working_type="MARK_PRICE" if settings.exit.stops.hard.working_type == "mark" else "CONTRACT_PRICE",
         save=recorder.save,
         note=lambda name, symbol, fields: log.write(name, symbol, fields),
     )
@@ -761,8 +782,6 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
 
 
 def _signed(runner: Runner, execution: Any) -> int:
-    from qtsim.live.reconcile import signed_lots
-
     return signed_lots(execution, runner.dealer.lots[execution.symbol])
 
 
@@ -886,12 +905,17 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
 
 async def _show_status(plan: Plan, runner: Runner) -> None:
     """Write the status where `qtsim status` and the guardian find it, once a second."""
-    from qtsim.data.atomic import write_atomically
-
     while True:
         text = json.dumps(status_of(plan, runner))
+        session = runner.trader.session
+        triggers = {
+            runner.dealer.key_of(slot): float(session.positions[slot]["hard_price"])
+            for slot in range(len(session.positions))
+            if session.positions[slot]["side"] != 0 and not math.isnan(session.positions[slot]["hard_price"])
+        }
         with contextlib.suppress(QtsimError):
             write_atomically(plan.folder / STATUS, lambda path, text=text: path.write_text(text))  # type: ignore[misc]
+            write_triggers(plan.folder / PROTECTION, triggers)
         await asyncio.sleep(1.0)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from qtsim.cli import backtest, config, data, emulator, runs, start, strategies
+from qtsim.cli import backtest, config, data, emulator, live, runs, start, strategies
 from qtsim.cli import sweep as sweeps
 from qtsim.cli.screen import note, say
 from qtsim.errors import QtsimError
@@ -35,7 +35,11 @@ app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.command(name="download-data", hidden=True)(data.download)
-app.command(rich_help_panel="Live")(emulator.emulator)
+for command in (live.live, live.status, live.resume, live.kill, live.replay, emulator.emulator):
+    app.command(rich_help_panel="Live")(command)
+app.add_typer(live.orders_app, name="orders", rich_help_panel="Live")
+for alias in ("positions", "inspect", "monitor"):
+    app.command(name=alias, hidden=True)(live.status)
 
 _SWEEPS = "part 4, sweeps"
 _MODELS = "a later part, models"
@@ -43,13 +47,8 @@ _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
     ("walkforward",): _SWEEPS,
     ("models",): _MODELS,
-    **{
-        (name,): _LIVE
-        for name in (
-            *("live", "status", "orders", "resume", "kill", "replay", "diff", "serve"),
-            *("positions", "inspect", "monitor"),
-        )
-    },
+    ("diff",): _LIVE,
+    ("serve",): _LIVE,
     ("levels", "monitor"): _LIVE,
 }
 """Commands of later parts, so that the answer to them is more than 'no such command'."""

@@ -20,7 +20,7 @@ from qtsim.core.floats import steps_value_nb
 from qtsim.core.records import Records, fill_row_dt, plan_dt
 from qtsim.live.desk import CancelStop, Command
 from qtsim.live.gateway import Gateway, State
-from qtsim.live.ids import ClientId, is_ours
+from qtsim.live.ids import ClientId, is_ours, parse_client_id
 from qtsim.live.journal import Intent, Journal, JournalFullError
 from qtsim.live.kinds import Module, OrderKind, kind_of
 from qtsim.live.orders import (
@@ -75,6 +75,7 @@ class Dealer:
         *,
         recv_window_ms: int,
         hedge: bool,
+        working_type: str = "MARK_PRICE",
         save: Callable[[], None] = lambda: None,
         note: Note = lambda name, symbol, fields: None,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
@@ -89,6 +90,7 @@ class Dealer:
         self.tag = tag
         self.recv_window_ms = recv_window_ms
         self.hedge = hedge
+        self.working_type = working_type
         self.save = save
         self.note = note
         self.sleep = sleep
@@ -213,6 +215,7 @@ class Dealer:
             position_side,
             qty=qty,
             reduce_only=not opens and not self.hedge,
+            working_type=self.working_type,
         )
         price = float(self.session.points[slot]["price"])
         return Tracked(client_id, kind, module, symbol, slot, trade_id, side, lots, reason, price, request)
@@ -604,7 +607,10 @@ class Dealer:
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
         closing = min(lots, int(position["lots"]))
+        parsed = parse_client_id(execution.client_id)
         reason = Reason.LIQUIDATION if execution.client_id.startswith(LIQUIDATION) else Reason.EXTERNAL
+        if parsed is not None and parsed.tag == self.tag and parsed.kind.rests:
+            reason = Reason.HARD_STOP  # the guardian's
         self._give(
             self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
         )

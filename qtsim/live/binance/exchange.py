@@ -259,6 +259,16 @@ class BinanceExchange:
         except (KeyError, TypeError, ValueError) as error:
             raise QueryFailedError(f"the exchange's answer cannot be read: {error!r}") from None
 
+    async def protection(self, symbols: list[str]) -> tuple[dict[Key, Held], tuple[Resting, ...]]:
+        """Positions and conditional orders, and nothing else."""
+        try:
+            rows = await self.ask("fapiPrivateV3GetPositionRisk", weight=5)
+            algos = [resting_algo(row) for row in await self.ask("fapiPrivateGetOpenAlgoOrders", weight=40)]
+            held = [held_position(row, self.lots[str(row["symbol"])]) for row in rows if str(row["symbol"]) in symbols]
+            return {one.key: one for one in held}, tuple(algos)
+        except (KeyError, TypeError, ValueError) as error:
+            raise QueryFailedError(f"the exchange's answer cannot be read: {error!r}") from None
+
     async def exchange_info(self) -> dict[str, Mapping[str, Any]]:
         """The exchange's entry of every symbol."""
         rows = (await self.ask("fapiPublicGetExchangeInfo"))["symbols"]
