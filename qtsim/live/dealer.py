@@ -53,6 +53,14 @@ RETRY_S = (0.2, 0.4, 0.8, 1.6, 3.2)
 TRADES_WAIT_S = 1.0
 """How long the stream may take to tell the executions of an order that has ended, before they are asked for."""
 CLOSING_S = 0.25
+ENTRY_AGE_MS = 3_000
+"""Older than this an entry is not sent once more: the price that it was decided at has gone."""
+STOP_ANSWERS = 3
+"""So many times a stop may not be found before another is sent: two that close the position do no harm."""
+BUSY_S = 2.0
+"""Between two tries to rest a stop, once the quick ones have been refused for load."""
+BUSY_TRIES = 4
+"""Of those before the position is closed at market instead."""
 LIQUIDATION = "autoclose-"
 OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
@@ -235,8 +243,6 @@ class Dealer:
             work.close()
             self.note("REFUSED", order.symbol, {"kind": str(order.kind), "module": str(order.module), "why": why})
             self.emergencies.discard(order.slot)
-            if order.kind.rests:
-                self.stops_asked.discard(self.key_of(order.slot))
             self._end(order, why, journalled=False)
             return
         self.orders[order.client_id] = order
@@ -313,8 +319,10 @@ class Dealer:
                 del self.leverages[order.symbol]
                 self._end(order, f"leverage {leverage}x (before: {before}x): {reply.text}")
                 return
+        asked_ms = self.exchange.now_ms()
         reply = await self._place(order)
-        if reply.outcome is Outcome.REJECTED and reply.remedy is Remedy.RESYNC:
+        is_fresh = self.exchange.now_ms() - asked_ms <= ENTRY_AGE_MS
+        if reply.outcome is Outcome.REJECTED and reply.remedy is Remedy.RESYNC and is_fresh:
             reply = await self._place(order)
         await self._follow(order, reply)
 
@@ -399,6 +407,8 @@ class Dealer:
             if order.is_unknown and await self._is_dead(order):
                 self.note("NEVER_ARRIVED", order.symbol, {"id": order.client_id})
                 self._end(order, "it never arrived")
+                if order.kind is OrderKind.HARD_SL and self.book.get(self.key_of(order.slot)):
+                    self._rest_stop(order.slot, order.trade_id, order.trigger_price, None, side=order.side)
         if order.has_ended:
             return
         if order.kind.rests:
@@ -414,6 +424,9 @@ class Dealer:
         except QueryFailedError:
             return False
         if state is None:
+            order.not_found += 1
+            if order.kind is OrderKind.HARD_SL and order.not_found >= STOP_ANSWERS:
+                return not order.executions
             return not order.executions and asked_ms > order.sent_ms + self.recv_window_ms + FENCE_MS
         if order.is_unknown:
             order.status = LIVE
@@ -471,10 +484,8 @@ class Dealer:
         elif state.status in ("REJECTED", "EXPIRED", "CANCELED") and not order.child_id:
             was_the_stop = self.stops.get(order.slot) == order.client_id
             self._end(order, f"{state.status.lower()}: {update.why}")
-            if was_the_stop:
-                del self.stops[order.slot]
-                if self.book.get(self.key_of(order.slot)):
-                    self._spawn(self._replace_stop(order, f"its stop was {state.status.lower()} {update.why}".strip()))
+            if was_the_stop and self.book.get(self.key_of(order.slot)):
+                self._spawn(self._replace_stop(order, f"its stop was {state.status.lower()} {update.why}".strip()))
 
     def execute(self, execution: Execution) -> None:
         """Book a trade of the account, once; the first one of an entry is protected at once."""
@@ -556,10 +567,14 @@ class Dealer:
         order.status = DONE
         if journalled:
             self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"why": why})
-        if not order.kind.rests:
+        if order.kind is OrderKind.HARD_SL:
+            self.stops_asked.discard(self.key_of(order.slot))
+            if self.stops.get(order.slot) == order.client_id:
+                del self.stops[order.slot]
+        elif not order.kind.rests:
             self.emergencies.discard(order.slot)
-        if order.asked_by_session and not order.kind.rests:
-            self._give(OrderEnd(order.slot, order.is_entry, why))
+            if order.asked_by_session:
+                self._give(OrderEnd(order.slot, order.is_entry, why))
         self.on_out()
 
     def _give(self, item: Fill | OrderEnd | tuple[int, float]) -> None:
@@ -683,7 +698,7 @@ class Dealer:
 
     async def _send_stop(self, order: Tracked) -> None:
         reply = await self._place(order)
-        for pause in RETRY_S:
+        for pause in (*RETRY_S[:2], *(BUSY_S,) * BUSY_TRIES):
             if reply.outcome is not Outcome.REJECTED or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC):
                 break
             if reply.remedy is Remedy.WAIT:
@@ -717,9 +732,6 @@ class Dealer:
         self._end(order, reply.text)
         if order.kind is not OrderKind.HARD_SL:
             return
-        self.stops_asked.discard(self.key_of(order.slot))
-        if self.stops.get(order.slot) == order.client_id:
-            del self.stops[order.slot]
         if reply.remedy is Remedy.VERIFY:
             self.wants_reconcile = True
             return
@@ -756,7 +768,13 @@ class Dealer:
         self._rest_stop(slot, int(self.session.positions[slot]["trade_id"]), trigger, None, side=side)
 
     def _clean_up(self, command: CancelStop) -> None:
-        """The position is flat: all of ours that rests for it goes, in both worlds."""
+        """The position is flat: all of ours that rests for it goes, in both worlds.
+
+        Where the account still holds some of it, which somebody else has added, the stop stays.
+        """
+        if self.book.get(self.key_of(command.slot)):
+            self.wants_reconcile = True
+            return
         self.stops_asked.discard(self.key_of(command.slot))
         self.unprotected_since.pop(command.slot, None)
         self.stops.pop(command.slot, None)

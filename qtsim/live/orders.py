@@ -218,6 +218,7 @@ class Tracked:
     is_over: bool = False
     executions: dict[int, Execution] = field(default_factory=dict)
     tries: int = 0
+    not_found: int = 0  # answers to questions about it that knew nothing of it
     asked_by_session: bool = True  # its slot waits for it
     trigger_price: float = float("nan")
 

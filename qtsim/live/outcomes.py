@@ -76,6 +76,11 @@ TABLE: tuple[Row, ...] = (
     Row(_R, Remedy.WAIT, http=429),
     Row(_R, Remedy.WAIT, http=418),
     Row(_R, Remedy.WAIT, http=403, code=0),
+    # 503 has four faces
+    Row(_R, Remedy.WAIT, http=503, code=-1008),
+    Row(_U, Remedy.VERIFY, http=503, text="unknown error"),
+    Row(_R, Remedy.WAIT, http=503, text="service unavailable"),
+    Row(_R, Remedy.WAIT, http=503, text="unable to process"),
     # may have been executed
     Row(_U, Remedy.VERIFY, http=0),
     Row(_U, Remedy.VERIFY, http=408),
@@ -85,11 +90,6 @@ TABLE: tuple[Row, ...] = (
     Row(_U, Remedy.VERIFY, code=-1006),
     Row(_U, Remedy.VERIFY, code=-1007),
     Row(_U, Remedy.VERIFY, code=-4116),  # our id lives: an earlier attempt arrived
-    # 503 has four faces
-    Row(_R, Remedy.WAIT, http=503, code=-1008),
-    Row(_U, Remedy.VERIFY, http=503, text="unknown error"),
-    Row(_R, Remedy.WAIT, http=503, text="service unavailable"),
-    Row(_R, Remedy.WAIT, http=503, text="unable to process"),
     # busy
     *_rejected(Remedy.WAIT, -1003, -1008, -1015),
     # clock and key

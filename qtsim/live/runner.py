@@ -464,6 +464,8 @@ class Runner:
             elif isinstance(event, ForeignEpoch):
                 self.gateway.hold("epoch", State.HALT, f"a newer program trades this account ({event.order.client_id})")
                 self.end(self.gateway.why)
+        self._tell_outcomes()
+        self._adopt_what_differs(snapshot, under_way | set(disputed))
         self.disputed = disputed
         self.gateway.free("reconcile")
         if disputed:
@@ -473,6 +475,19 @@ class Runner:
             self.gateway.free("dispute")
         self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
+
+    def _adopt_what_differs(self, snapshot: Snapshot, unsure: set[Key]) -> None:
+        """Where exchange and executions agree, and the session does not: somebody else has traded."""
+        session = self.trader.session
+        for slot in range(len(session.positions)):
+            key = self.dealer.key_of(slot)
+            held = snapshot.positions.get(key)
+            lots = held.lots if held is not None else 0
+            mine = int(session.positions[slot]["side"] * session.positions[slot]["lots"])
+            if key in unsure or session.busy[slot] or lots == mine or lots != self.dealer.book.get(key, 0):
+                continue
+            price = held.mark if held is not None else math.nan
+            self._adopt(Adjusted(key, mine, lots, price), snapshot)
 
     def _compare_wallet(self, snapshot: Snapshot) -> None:
         """What neither fills nor payments explain, in two looks in a row, is money that came or went."""

@@ -19,7 +19,8 @@ class Budget:
         self.limit = limit
         self._minute = -1
         self._used = 0
-        self._until_ms = 0
+        self._until_ms = 0  # of a ban: nothing goes
+        self._busy_until_ms = 0  # asked to slow down: only what protects goes, and that not at once
 
     def is_banned(self, now_ms: int) -> bool:
         """May nothing at all be sent?"""
@@ -29,6 +30,8 @@ class Budget:
         """Seconds until a request of this weight may go; 0 and counted where it may go now."""
         if self.is_banned(now_ms):
             return (self._until_ms - now_ms) / 1000
+        if now_ms < self._busy_until_ms and not protective:
+            return (self._busy_until_ms - now_ms) / 1000
         if now_ms // MINUTE_MS != self._minute:
             self._minute, self._used = now_ms // MINUTE_MS, 0
         share = 1.0 if protective else ORDINARY_SHARE
@@ -47,12 +50,9 @@ class Budget:
         """The exchange has had enough: until the time in its text, for as long as it asks, else by rule."""
         found = _UNTIL.search(text)
         asked = headers.get("retry-after", "")
-        if found:
-            until = int(found[1])
-        elif asked.isdigit():
-            until = now_ms + int(asked) * 1000
-        elif status == 418:
-            until = now_ms + FIRST_BAN_MS
-        else:
-            until = (now_ms // MINUTE_MS + 1) * MINUTE_MS
+        if status != 418 and not found:
+            pause = int(asked) * 1000 if asked.isdigit() else MINUTE_MS - now_ms % MINUTE_MS
+            self._busy_until_ms = max(self._busy_until_ms, now_ms + pause)
+            return
+        until = int(found[1]) if found else now_ms + (int(asked) * 1000 if asked.isdigit() else FIRST_BAN_MS)
         self._until_ms = max(self._until_ms, until)

@@ -179,7 +179,7 @@ def told(stage: Stage, story: Callable[[Any, asyncio.Task[None]], Any]) -> Runne
 
 async def first_position(stage: Stage) -> Any:
     """Wait for the first position; the symbol's record at the exchange."""
-    while not stage.exchange.state.account.open_positions():
+    while not list(stage.exchange.state.account.open_positions()):
         await asyncio.sleep(1.0)
     await asyncio.sleep(3.0)
     return next(iter(stage.exchange.state.account.open_positions()))
@@ -251,20 +251,23 @@ def test_orders_of_others_are_left_alone(tmp_path: Path) -> None:
 
 def test_an_expired_listen_key_is_replaced_and_entries_wait_meanwhile(tmp_path: Path) -> None:
     stage = make_stage(tmp_path)
+    held: list[str] = []
     states: list[State] = []
 
     async def story(opened: Any, running: Any) -> None:
+        gateway = opened.runner.gateway
+        whole = gateway.hold
+        gateway.hold = lambda who, state, why: held.append(who) or whole(who, state, why)
         await first_position(stage)
         stage.control.expire_listen_key()
-        await asyncio.sleep(0.05)
-        states.append(opened.runner.gateway.state)
         await asyncio.sleep(5.0)
-        states.append(opened.runner.gateway.state)
+        states.append(gateway.state)
 
     runner = told(stage, story)
     assert runner.streams is not None
     assert runner.streams.user.opened == 2
-    assert states == [State.NO_ENTRY, State.RUN]
+    assert held[0] == "stream"
+    assert states == [State.RUN]
     stage.check(runner)
 
 
@@ -278,7 +281,7 @@ def test_a_lost_connection_is_opened_again(tmp_path: Path, part: str) -> None:
 
     runner = told(stage, story)
     assert runner.streams is not None
-    assert (runner.streams.user if part == "private" else runner.streams.market).opened == 2
+    assert (runner.streams.user if part == "private" else runner.streams.market).opened >= 2
     stage.check(runner)
 
 

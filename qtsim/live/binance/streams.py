@@ -118,6 +118,7 @@ class Streams:
         self._tasks: list[asyncio.Task[None]] = []
         self._key = ""
         self._sockets: dict[str, TextSocket] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
 
     def start(self, names: list[str], *, account: bool) -> None:
         """Open the market's stream, and the account's where there is one."""
@@ -133,11 +134,11 @@ class Streams:
         for socket in list(self._sockets.values()):
             await socket.close()
 
-    async def reopen(self, name: str) -> None:
+    def reopen(self, name: str) -> None:
         """End a connection that seems dead; it opens again by itself."""
-        socket = self._sockets.get(name)
-        if socket is not None:
-            await socket.close()
+        listening = self._listening.get(name)
+        if listening is not None:
+            listening.cancel()
 
     async def _user_path(self) -> str:
         self._key = await self.exchange.open_listen_key()
@@ -159,10 +160,13 @@ class Streams:
             link.opened += 1
             link.is_up.set()
             self.on_state(link.name, True)
+            listening = asyncio.ensure_future(self._listen(link, socket, hear))
+            self._listening[link.name] = listening
             try:
-                await self._listen(link, socket, hear)
+                await asyncio.wait({listening})
                 failures = 0
             finally:
+                listening.cancel()
                 link.is_up.clear()
                 self._sockets.pop(link.name, None)
                 await socket.close()
@@ -192,9 +196,9 @@ class Streams:
         event = user_event(_object(text))
         if event is None:
             return
-        if isinstance(event, KeyExpired):
-            asyncio.ensure_future(self.reopen("user"))  # noqa: RUF006 - it ends at once
         self.on_user(event)
+        if isinstance(event, KeyExpired):
+            self._listening["user"].cancel()
 
     async def _keep_alive(self) -> None:
         while True:
@@ -202,7 +206,7 @@ class Streams:
             try:
                 await self.exchange.extend_listen_key()
             except QueryFailedError:
-                await self.reopen("user")
+                self.reopen("user")
 
 
 async def _ready(path: str) -> str:
