@@ -43,9 +43,7 @@ class Missing:
         return self.built is not None
 
 
-TABLE: tuple[Missing, ...] = (
-    Missing("bus.url", "the event bus is not built yet", built=("",)),
-)
+TABLE: tuple[Missing, ...] = (Missing("bus.url", "the event bus is not built yet", built=("",)),)
 
 
 @cache
