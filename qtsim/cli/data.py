@@ -107,7 +107,7 @@ def download(
             say(report.describe_trades())
         for change in report.instruments:
             say(f"instrument {change}")
-        if report.series or report.files or report.trade_days:
+        if report.series or report.files or ambiguous is None:
             say(f"{report.files:,} archives fetched, {report.bytes / 1e6:,.1f} MB")
     for text in report.notes:
         note(text)
