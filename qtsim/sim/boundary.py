@@ -9,9 +9,10 @@ from qtsim.core.orders import asks_otherwise_nb, leaves_whole_nb, travels_at_mar
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import order_rule_nb, reach_open_nb
 from qtsim.core.signal_rules import signal_exit_reason_nb
+from qtsim.sim.entries import drop_order_nb
 from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
-from qtsim.sim.steps import drop_order_nb, exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb
+from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb
 from qtsim.sim.walk import opens_at_nb
 
 

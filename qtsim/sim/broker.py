@@ -31,6 +31,7 @@ from qtsim.core.orders import (
 from qtsim.core.records import NOT_YET, Record, Records, fill_row_dt, position_dt, transfer_dt
 from qtsim.core.slots import other_slot_nb
 from qtsim.core.transfers import judge_transfer_nb
+from qtsim.sim.entries import place_missing_stop_nb
 from qtsim.sim.fills import (
     entry_lots_nb,
     exchange_event_nb,
@@ -45,7 +46,6 @@ from qtsim.sim.fills import (
     take_room_nb,
 )
 from qtsim.sim.latency import delay_nb
-from qtsim.sim.steps import place_missing_stop_nb
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment, OrderEnd, StopIntent, Transfer
 from qtsim.trading.session import Session
 

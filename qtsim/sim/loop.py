@@ -48,6 +48,7 @@ from qtsim.sim.boundary import (
     open_bar_nb,
 )
 from qtsim.sim.curve import Curve, has_curve_room_nb
+from qtsim.sim.entries import continue_order_nb, enter_nb, place_missing_stop_nb
 from qtsim.sim.index import Index
 from qtsim.sim.market import (
     CURSOR,
@@ -70,15 +71,7 @@ from qtsim.sim.market import (
 from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb, unfold_bar_nb
 from qtsim.sim.skip_bars import pass_quiet_bars_nb
 from qtsim.sim.skip_trades import skip_trades_nb
-from qtsim.sim.steps import (
-    bar_number_nb,
-    continue_order_nb,
-    enter_nb,
-    evaluate_nb,
-    place_missing_stop_nb,
-    run_cycles_nb,
-    write_denial_nb,
-)
+from qtsim.sim.steps import bar_number_nb, evaluate_nb, run_cycles_nb, write_denial_nb
 from qtsim.sim.teaching import charge_entry_funding_nb, decide_nb, teach_nb
 from qtsim.sim.walk import (
     any_open_nb,

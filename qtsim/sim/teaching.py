@@ -30,9 +30,10 @@ from qtsim.sim.boundary import (
     obey_signal_nb,
     open_bar_nb,
 )
+from qtsim.sim.entries import enter_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import is_high_nearer_nb, unfold_bar_nb
-from qtsim.sim.steps import charge_funding_nb, enter_nb
+from qtsim.sim.steps import charge_funding_nb
 from qtsim.sim.walk import (
     charge_boundary_funding_nb,
     charge_due_funding_nb,

@@ -14,6 +14,7 @@ from qtsim.core.guards import is_stale_nb
 from qtsim.core.orders import has_exit_sent_nb, is_in_reach_nb, is_working_nb, next_arrival_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.safety_governor import has_order_nb
+from qtsim.sim.entries import arrive_nb, meet_order_nb
 from qtsim.sim.fills import order_band_nb
 from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, DOUBTS, HOLDS, NO_BAR, Book, Ints, Journal, Tape
 from qtsim.sim.paths import (
@@ -27,14 +28,12 @@ from qtsim.sim.paths import (
 )
 from qtsim.sim.steps import (
     act_for_exchange_nb,
-    arrive_nb,
     charge_funding_nb,
     check_account_nb,
     check_exchange_nb,
     decide_cycle_nb,
     evaluate_nb,
     is_observable_nb,
-    meet_order_nb,
     meets_exchange_nb,
     obey_decision_nb,
     run_cycles_nb,
