@@ -101,7 +101,7 @@ def test_a_bar_that_opens_inside_another_is_refused() -> None:
 
 
 @RELAXED
-@given(cases(max_bars=120))
+@given(cases(max_bars=120, **{"entry.order.type": "market", "sim.volume.unfilled": "cancel"}))
 def test_no_trade_before_its_signal_and_bars_are_counted_in_the_signals_timeframe(case: Case) -> None:
     finer = with_coarse_signals(case)
     run = finer.compiled()
