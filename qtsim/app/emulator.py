@@ -43,8 +43,10 @@ HISTORY_BARS = 50_000
 """Bars before the start that klines can answer with, per symbol."""
 WARM_UP_BARS = 1_500
 """Without a start of the period so many bars are history, at most half of them."""
-LOG_LINES = 100_000
+LOG_LINES = 1_000
 """Of the exchange's own log that are kept."""
+HISTORY_KEPT = 20_000
+"""Ended orders, fills and changes of the wallet that are kept, so that a rehearsal of days stays small."""
 FASTEST = 100_000.0
 
 
@@ -177,6 +179,7 @@ def exchange_rules(inputs: RunInputs, settings: Settings, *, on_tick: bool = Fal
         hedge=settings.account.mode.position == "hedge",
         isolated=settings.account.mode.margin == "isolated",
         log_limit=LOG_LINES,
+        kept=HISTORY_KEPT,
     )
 
 

@@ -97,6 +97,8 @@ class Rules:
     """Paths without /public, /market or /private deliver too. On the exchange they have been silent since 2026-04."""
     log_limit: int | None = None
     """Lines of the oracle's log that are kept; None: all."""
+    kept: int | None = None
+    """Ended orders, fills and changes of the wallet that are kept at least; None: all."""
 
 
 class Exchange:
@@ -146,6 +148,7 @@ class Exchange:
             log=oracle.Log(rules.log_limit),
             now_ms=now_ms,
             wall_ms=now_ms,
+            kept=rules.kept,
         )
         self._load(history or {}, mark_history or {}, funding_history or {})
         self.matching = Matching(self.state)
@@ -250,6 +253,7 @@ class Exchange:
 
     def _act_on_time(self) -> None:
         state = self.state
+        state.forget_oldest()
         self.orders.cancel_counted_down()
         if self.streams.listen_key and state.wall_ms >= self.streams.listen_until_ms:
             self.streams.expire_listen_key(state.now_ms, state.wall_ms)

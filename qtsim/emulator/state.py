@@ -74,6 +74,8 @@ class State:
     next_tran: int = 1
     next_own_id: int = 1
     liquidating: bool = False
+    kept: int | None = None
+    """How many ended orders, fills and changes of the wallet are kept at least; None: all."""
 
     def market(self, symbol: str) -> SymbolMarket:
         """Raises ApiError -1121 for an unknown symbol, -1000 before its first price."""
@@ -110,6 +112,23 @@ class State:
         if amount:
             self.income.append(Income(self.next_tran, symbol, kind, amount, self.now_ms, info, trade_id))
             self.next_tran += 1
+
+    def forget_oldest(self) -> None:
+        """Drop history beyond what is kept, now and then."""
+        if self.kept is None:
+            return
+        for rows in (self.trades, self.income):
+            if len(rows) > 2 * self.kept:
+                del rows[: -self.kept]
+        for held in (self.orders, self.algos):
+            if len(held) > 2 * self.kept:
+                ended = [key for key, order in held.items() if not order.is_open]
+                for key in ended[: -self.kept]:
+                    del held[key]
+        if len(self.order_ids) > 2 * self.kept:
+            self.order_ids = {name: key for name, key in self.order_ids.items() if key in self.orders}
+        if len(self.algo_ids) > 2 * self.kept:
+            self.algo_ids = {name: key for name, key in self.algo_ids.items() if key in self.algos}
 
     def note(self, kind: str, **data: Any) -> None:
         """Write a line of the log."""

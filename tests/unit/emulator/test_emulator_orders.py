@@ -274,3 +274,19 @@ def test_a_test_order_is_judged_and_not_placed() -> None:
         desk.send("POST", "order/test", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.00015").code == -4004
     )
     assert desk.qty() == 0
+
+
+def test_history_may_be_kept_short_without_touching_what_is_open() -> None:
+    desk = Desk(kept=5, orders_10s=0, orders_1m=0)
+    resting = desk.limit("BUY", "0.01", 49_000, newClientOrderId="rest").body["orderId"]
+    for k in range(40):
+        desk.order("BUY" if k % 2 else "SELL", "0.002", newClientOrderId=f"m{k}")
+    desk.wait(1)
+    state = desk.exchange.state
+    assert 5 <= len(state.trades) <= 10
+    assert 5 <= len(state.income) <= 10
+    assert len(state.orders) <= 11
+    assert desk.send("GET", "order", symbol="BTCUSDT", origClientOrderId="rest").body["orderId"] == resting
+    assert desk.send("GET", "order", symbol="BTCUSDT", origClientOrderId="m39").body["status"] == "FILLED"
+    assert desk.send("GET", "order", symbol="BTCUSDT", origClientOrderId="m0").code == -2013
+    assert desk.qty() == 0
