@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ class Opened:
     resolved: Resolved
     strategy: Strategy
     store: Store
+
+    def with_resolved(self, resolved: Resolved) -> Opened:
+        """The same under other settings, of another period for instance."""
+        return replace(self, resolved=resolved)
 
 
 def open_run(

@@ -68,10 +68,13 @@ def run_sweep(
     options: SweepOptions,
     save: bool,
     stage: Stage | None = None,
+    keep_in: Path | None = None,
+    judged: bool = True,
 ) -> Outcome:
     """Make the trials of a sweep that have not been made, and judge them all.
 
-    With `save` they are kept in the workspace, and the same sweep goes on where it was left. After a KeyboardInterrupt
+    With `save` they are kept in the workspace (or in `keep_in`), and the same sweep goes on where it was left. judged:
+    False leaves verdict and report out. After a KeyboardInterrupt
     the outcome has the trials so far. Errors: UsageError, SettingError, StrategyError, DataError, QtsimError.
     """
     tell = stage or (lambda what, done, total: None)
@@ -80,7 +83,7 @@ def run_sweep(
     with _experiments(workspace) as experiments:
         tell("preparing the market", 0, 1)
         plan = plan_sweep(resolved, strategy, inputs, store, options)
-        with _sink(workspace, plan, save=save) as (sink, folder):
+        with _sink(keep_in or workspace.root, plan, save=save) as (sink, folder):
             plan.info = replace(plan.info, name=folder.name if folder else "")
             done = sink.rows()
             counting = _Counting(sink, plan, experiments, done)
@@ -104,7 +107,8 @@ def run_sweep(
         if not interrupted:
             tell("judging", 0, 1)
             counting.settle(sweep)
-            _keep(sweep, experiments, folder)
+            if judged:
+                _keep(sweep, experiments, folder)
     return Outcome(sweep, interrupted)
 
 
@@ -293,14 +297,14 @@ def _experiments(workspace: Workspace) -> Iterator[Experiments | None]:
 
 
 @contextlib.contextmanager
-def _sink(workspace: Workspace, plan: Plan, *, save: bool) -> Iterator[tuple[TrialSink, Path | None]]:
+def _sink(root: Path, plan: Plan, *, save: bool) -> Iterator[tuple[TrialSink, Path | None]]:
     """Where the trials go: the folder of the same sweep where there is one, a new one, or memory."""
     if not save:
         yield TrialsInMemory(), None
         return
-    folder = find_identical(workspace.root, plan.info.identity)
+    folder = find_identical(root, plan.info.identity)
     if folder is None:
-        folder = new_folder(workspace.root, plan.info)
+        folder = new_folder(root, plan.info)
     with open_trials(trials_file(folder), bytes.fromhex(plan.info.identity)) as trials:
         yield trials, folder
 

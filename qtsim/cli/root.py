@@ -10,6 +10,7 @@ import typer
 
 from qtsim.cli import backtest, config, data, emulator, live, runs, start, strategies
 from qtsim.cli import sweep as sweeps
+from qtsim.cli import walkforward as walkforwards
 from qtsim.cli.screen import note, say
 from qtsim.errors import QtsimError
 
@@ -31,6 +32,7 @@ app.command(rich_help_panel="Research")(backtest.backtest)
 app.command(name="backtesting", hidden=True)(backtest.backtest)
 app.command(rich_help_panel="Research")(sweeps.sweep)
 app.command(name="hyperopt", hidden=True)(sweeps.sweep)
+app.command(rich_help_panel="Research")(walkforwards.walkforward)
 app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
@@ -41,11 +43,9 @@ app.add_typer(live.orders_app, name="orders", rich_help_panel="Live")
 for alias in ("positions", "inspect", "monitor"):
     app.command(name=alias, hidden=True)(live.status)
 
-_SWEEPS = "part 4, sweeps"
 _MODELS = "a later part, models"
 _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
-    ("walkforward",): _SWEEPS,
     ("models",): _MODELS,
     ("diff",): _LIVE,
     ("serve",): _LIVE,

@@ -63,7 +63,7 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
     ("instrument_like_no_other", "data instruments FOOUSDT", ["FOOUSDT is not in the", "the nearest are ", "USDT, "]),
     ("unknown_command", "backtset", ["backtset", "backtest", "qtsim --help"]),
     ("unknown_subcommand", "data imprt", ["imprt", "qtsim data --help"]),
-    ("later_command", "walkforward", ["not in this version", "part 4"]),
+    ("later_command", "models", ["not in this version", "models"]),
     ("later_with_option", "levels monitor 50 --watch", ["qtsim levels monitor", "not in this version", "part 5"]),
     ("unknown_flag_of_levels", "levels --watch", ["--watch", "qtsim levels --help"]),
     ("later_live", "live --mode paper", ["not in this version", "part 5"]),

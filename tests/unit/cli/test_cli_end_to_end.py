@@ -80,7 +80,7 @@ BAD_REQUESTS: list[tuple[str, list[str], list[str]]] = [
     ("not_built", ["backtest", "--set", "bus.url=redis://x"], ["bus.url", "not available"]),
     ("detail_that_does_not_fit", ["backtest", "--detail", "7m"], ["data.detail_timeframe", "do not consist of"]),
     ("unknown_command", ["backtset"], ["backtset"]),
-    ("later_command", ["walkforward"], ["not in this version"]),
+    ("later_command", ["models"], ["not in this version"]),
     ("unknown_flag", ["backtest", "--stratgy", "x"], ["--stratgy"]),
     ("unknown_run", ["runs", "show", "nope"], ["no runs"]),
     ("bad_instrument", ["backtest", "--instrument", "BTCUSDT:tik=1"], ["tik"]),
