@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,15 +93,23 @@ def list_(
 
 
 @app.command()
-def show(run: options.Run = "last", as_json: options.Json = False) -> None:
+def show(
+    run: options.Run = "last",
+    bootstrap: Annotated[
+        int | None, typer.Option("--bootstrap", metavar="N", help="Resample its days and trades N times (Monte-Carlo).")
+    ] = None,
+    block: Annotated[int, typer.Option("--block", metavar="N", help="Mean length of a resampled block.")] = 10,
+    as_json: options.Json = False,
+) -> None:
     """Print the first screen of a saved run, its ablation and its ambiguous bars, or that of a sweep; --json has all.
 
-    Example:  qtsim runs show last
+    Example:  qtsim runs show last --bootstrap 2000
     """
     from qtsim.app.command import result_as_dict
     from qtsim.app.experiments import tried_of
     from qtsim.app.saved import find_saved, workspace_remarks
     from qtsim.app.stale import changed_since
+    from qtsim.research.resampling import resample_run
     from qtsim.results.ambiguity import listed_text
     from qtsim.results.run_folder import load_run
 
@@ -113,9 +122,12 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
     result = load_run(saved.path)
     stale = changed_since(result.info, workspace)
     tried = tried_of(workspace, result)
+    resampled = [] if bootstrap is None else resample_run(result, draws=bootstrap, block=block, seed=result.info.seed)
     if as_json:
         counted = {} if isinstance(tried, str) else {"tried": tried.to_dict()}
         more = {"stale": list(stale), "info": result.info.to_dict(), **remarks.of(result.run_id)}
+        if resampled:
+            more["resampled"] = [asdict(one) for one in resampled]
         print_json(result_as_dict(result, workspace) | counted | more)
         return
     print_first_screen(result.summary(), tried)
@@ -124,6 +136,7 @@ def show(run: options.Run = "last", as_json: options.Json = False) -> None:
         say("ambiguous bars:")
     for line in listed_text(result):
         say(f"  {line}")
+    print_lines([one.line for one in resampled])
     _say_remarks(remarks, result.run_id)
     if stale:
         say(f"STALE: the data have changed since this run: {', '.join(stale)}; qtsim backtest --from {result.run_id}")

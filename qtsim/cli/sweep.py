@@ -148,11 +148,39 @@ def _next_steps(found: Any, *, interrupted: bool) -> list[str]:
     lines = [f" Sweep {found.info.name} · report: {_shown(found.path / 'report.html')}"] if not interrupted else []
     best = found.recommended
     if best is not None and not interrupted:
-        sets = " ".join(f"--set {path}={value}" for path, value in best.values.items())
-        lines.append(f" next: qtsim backtest {sets}")
+        lines.append(f" next: {backtest_command(found)}")
         if found.info.holdout:
             lines.append(f"       qtsim sweep --open-holdout {found.info.name}")
     return lines
+
+
+def backtest_command(found: Any) -> str:
+    """The command that backtests what a sweep recommends."""
+    from qtsim.config.kinds import show
+
+    info = found.info
+    words = ["qtsim backtest", f"-s {info.strategy_file or info.strategy}", f"-p {','.join(info.symbols)}"]
+    words[1] = f"-s {info.settings['run.strategy']}" if _is_named(info) else words[1]
+    words.append(f"-i {info.timeframe}")
+    if info.settings.get("run.timerange"):
+        words.append(f"--timerange {info.settings['run.timerange']}")
+    if info.setting_sources.get("run.profile") != "default":
+        words.append(f"--profile {info.profile}")
+    said = {
+        path: value
+        for path, value in info.settings.items()
+        if info.setting_sources.get(path) == "command line" and not path.startswith("run.")
+    }
+    for path, value in {**said, **found.recommended.values}.items():
+        text = f"{path}={value if isinstance(value, str) else show(value)}"
+        words.append(f"--set '{text}'" if any(character in text for character in ' "[') else f"--set {text}")
+    return " ".join(words)
+
+
+def _is_named(info: Any) -> bool:
+    """Whether the strategy was named by the settings, and not handed over."""
+    named = info.setting_sources.get("run.strategy") != "default"
+    return bool(named or info.strategy == info.settings.get("run.strategy"))
 
 
 def _shown(path: Path) -> str:

@@ -77,6 +77,15 @@ def test_notes_and_tags_are_set_shown_and_removed(filled: Run) -> None:
     assert (listed["note"], listed["tags"]) == ("", ["btc"])
 
 
+def test_a_run_is_resampled_on_demand(filled: Run) -> None:
+    said = filled("runs", "show", "last", "--bootstrap", "200").out
+    assert "200 sequences of" in said
+    assert "Max Drawdown" in said
+    values = json.loads(filled("runs", "show", "last", "--bootstrap", "200", "--json").out)
+    assert [one["what"] for one in values["resampled"]] == ["days", "trades"]
+    assert_refused(filled("runs", "show", "last", "--bootstrap", "5"), 2, "100 sequences")
+
+
 def test_runs_are_compared_with_the_settings_that_differ(filled: Run) -> None:
     runs, _ = names(filled)
     said = filled("runs", "compare", *runs).out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -56,7 +57,7 @@ def test_the_first_screen_says_what_was_tried_and_what_it_proves(walking: Run, t
     for label in ("Trials", "Heat map", "Peak", "Recommended", "Range", "Tried", "Evidence", "Verdict"):
         assert f" {label} " in answer.out
     assert "6 of 6 (3 base_tp 1 % to 3 % × 2 base_sl 0.5 % to 1 %)" in answer.out
-    assert "next: qtsim backtest --set exit.base_tp=" in answer.out
+    assert "next: qtsim backtest -s sma_cross -p BTCUSDT -i 1h --set " in answer.out
     (entry,) = list_sweeps(tmp_path)
     assert sorted(path.name for path in entry.path.iterdir()) == [
         "conclusion.json",
@@ -65,6 +66,16 @@ def test_the_first_screen_says_what_was_tried_and_what_it_proves(walking: Run, t
         "trials.rows",
     ]
     assert (entry.made, entry.verdict) == (6, "NOISE")
+
+
+def test_the_next_step_is_the_backtest_of_the_recommended_trial(walking: Run) -> None:
+    said = walking(*asked(""))
+    (step,) = [line for line in said.out.splitlines() if line.startswith(" next: ")]
+    words = shlex.split(step.removeprefix(" next: qtsim "))
+    alone = json.loads(walking(*words, "--fast", "--no-check", "--no-save", "--json").out)
+    best = json.loads(walking(*asked("--json")).out)["recommended"]
+    for name in ("Total Return", "Sharpe", "Trades"):
+        assert alone["metrics"][name] == pytest.approx(best["metrics"][name], rel=1e-9)
 
 
 def test_json_has_every_trial_and_the_verdict(walking: Run) -> None:
