@@ -20,13 +20,13 @@ from qtsim.app.inputs import (
     instrument_fields,
     passports,
 )
-from qtsim.config.kinds import Count, Whole, show
+from qtsim.config.kinds import Count, Whole
 from qtsim.config.layers import COMMAND_LINE, Resolved, read_value
 from qtsim.config.settings import NOT_IN_DIGEST, Settings, build, flatten, keys, nest, settings_digest
 from qtsim.core._jit import DIGEST
 from qtsim.data.frames import times_of
 from qtsim.data.store import Store
-from qtsim.data.timeframes import format_ts, parse_timerange
+from qtsim.data.timeframes import parse_timerange
 from qtsim.errors import UsageError
 from qtsim.research.engine import Group, Job, TrialMarket
 from qtsim.research.experiments import data_set_of
@@ -378,23 +378,3 @@ def _is_synthetic(inputs: RunInputs) -> bool:
 
 def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def describe_values(values: Mapping[str, Any]) -> str:
-    """exit.base_tp = 0.02, exit.base_sl = 0.008"""
-    return ", ".join(f"{path} = {show(value)}" for path, value in values.items())
-
-
-__all__ = [
-    "UNASKED_MOST",
-    "Plan",
-    "SweepOptions",
-    "describe_values",
-    "format_ts",
-    "fresh_inputs",
-    "holdout_period",
-    "plan_sweep",
-    "search_period",
-    "settings_and_strategy",
-    "with_values",
-]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from qtsim.app.command import Opened, gather_opened, open_run
@@ -125,11 +124,3 @@ def sweep_as_dict(sweep: Sweep, workspace: Workspace) -> dict[str, Any]:
 
 def _trial(sweep: Sweep, cell: int) -> dict[str, Any]:
     return {"cell": cell, "values": sweep.space.values(cell), "metrics": sweep.metrics_of(cell)}
-
-
-def shown_path(path: Path) -> str:
-    """A path as short as it can be from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -261,6 +261,3 @@ class _Batches:
         """Learn how long trials take."""
         if trials:
             self._size = max(1, min(BATCH_MOST, int(BATCH_SECONDS * trials / max(seconds, 1e-6))))
-
-
-__all__: Sequence[str] = ("pack_market", "run_dask", "run_task", "unpack_market")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,6 +168,3 @@ def _concerns(flag: PlanFlag, path: str) -> bool:
     if path.startswith("leverage."):
         return flag is PlanFlag.LEVERAGE_CAPPED
     return not target
-
-
-__all__: Sequence[str] = ("CopyRange", "digest_keys", "explain_copies", "groups_of", "originals")

@@ -12,7 +12,7 @@ from qtsim.research.metrics import show_metric, sign_of
 from qtsim.research.sweep import Recommended, Sweep
 from qtsim.research.text_map import text_map
 from qtsim.research.verdict import NOTHING
-from qtsim.research.words import cell_text, copy_text, range_text, short_path, value_text
+from qtsim.research.words import cell_text, copy_text, range_text, short_path
 from qtsim.results.summary import Line, Summary
 
 SHOWN = ("Total Return", "Sharpe", "Max Drawdown", "Trades")
@@ -184,6 +184,3 @@ def evidence_text(sweep: Sweep) -> str:
         parts.append(f"superior ability p = {evidence.superiority:.2f} ({evidence.superiority_trials} trials)")
     parts.append(f"gains in {evidence.folds_won} of {len(evidence.folds)} stretches")
     return " · ".join(parts)
-
-
-__all__ = ["peak_memory_mb", "summarize_sweep", "value_text"]

@@ -56,7 +56,7 @@ def stop_bound_text(copy: CopyRange, settings: Mapping[str, Any]) -> str:
     if copy.path != STOP_AXIS:
         return ""
     try:
-        built = build(nest(_as_settings(settings)))
+        built = build(nest(settings))
     except SettingError:
         return ""
     span = leverage_span(built)
@@ -83,8 +83,3 @@ def stop_bound_text(copy: CopyRange, settings: Mapping[str, Any]) -> str:
         f"; at {span.low}x and feedback 1 a stop is at most {percent(most)} (hard stop {percent(hard)}), so that every "
         f"{short_path(copy.path)} above {percent(round(high, 6))} is the same"
     )
-
-
-def _as_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a manifest has them, without what no model knows."""
-    return dict(settings)
