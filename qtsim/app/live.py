@@ -488,6 +488,7 @@ async def _open(
     )
     try:
         await asyncio.wait_for(streams.market.is_up.wait(), 30.0)
+        trader.marks(await _marks_of(exchange, plan.symbols))
         if plan.mode.reads_account:
             await asyncio.wait_for(streams.user.is_up.wait(), 30.0)
             await recover(runner, journal, had_state, tell)
@@ -637,6 +638,14 @@ def _records(plan: Plan, instruments: Mapping[str, Instrument]) -> Records:
         row["sector"] = sectors[symbol]
         rows.append(row)
     return np.concatenate(rows)
+
+
+async def _marks_of(exchange: BinanceExchange, symbols: Sequence[str]) -> dict[str, float]:
+    """The mark price of each symbol, as far as the exchange has one."""
+    rows = {
+        row["symbol"]: float(row["markPrice"]) for row in await exchange.ask("fapiPublicGetPremiumIndex", weight=10)
+    }
+    return {symbol: rows[symbol] for symbol in symbols if rows.get(symbol, 0.0) > 0.0}
 
 
 async def _market_time(exchange: BinanceExchange, symbol: str) -> int:

@@ -56,6 +56,7 @@ READ_ELSEWHERE: dict[str, str] = {
     "run.timeframe": "decides which market a run gets",
     "run.timerange": "decides which market a run gets",
     "account.balance": "is the starting wallet of a run",
+    "account.max_capital": "bounds the wallet that a live session may use",
     "entry.on_same_side": "has one value",
     "costs.fees.tier": "becomes costs.fees.maker and costs.fees.taker",
     "costs.fees.bnb_discount": "becomes costs.fees.maker and costs.fees.taker",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtsim.data.atomic import write_atomically
 from qtsim.errors import DataError, UsageError
 
 SCHEMA_VERSION = 1
@@ -44,6 +45,9 @@ _TABLES: dict[str, tuple[str, str]] = {
 TABLES = tuple(_TABLES)
 CHECKED = ("lease", "intents", "fills", "ledger", "states")
 """Tables whose checksums are compared when a journal is opened: what a session is recovered from."""
+
+
+EPOCH_FILE = "epoch"
 
 
 class JournalDamagedError(DataError):
@@ -86,8 +90,13 @@ class Journal:
     # writing ---------------------------------------------------------------------------------------------------------
 
     def take_lease(self, ts: int, holder: str) -> int:
-        """Begin the next epoch. Returns it."""
-        self.epoch += 1
+        """Begin the next epoch. Returns it.
+
+        The number is kept beside the journal too: where that is lost, client ids are not used a second time.
+        """
+        kept = self.path.with_name(EPOCH_FILE)
+        self.epoch = max(self.epoch, _number_in(kept)) + 1
+        write_atomically(kept, lambda path: path.write_text(str(self.epoch), encoding="utf-8"))
         self._insert("lease", {"epoch": self.epoch, "ts": ts, "holder": holder})
         self.commit()
         return self.epoch
@@ -307,6 +316,13 @@ def open_journal(path: Path, *, read_only: bool = False) -> Journal:
         db.close()
         raise
     return journal
+
+
+def _number_in(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
 
 
 def put_aside(path: Path, ts: int) -> Path:

@@ -12,7 +12,7 @@ from qtsim.live.journal import Journal, JournalDamagedError, JournalFullError
 from qtsim.live.tape import layout_of, row_bytes, to_bytes
 from qtsim.trading.session import Session
 
-SMALL = ("account", "positions", "governor", "stats", "bar_index", "last_exit_bar")
+SMALL = ("account", "positions", "plans", "governor", "stats", "bar_index", "last_exit_bar")
 """Arrays of a session that are saved with every commit that may follow a change of them."""
 LARGE = ("history",)
 """Saved when a bar closes."""

@@ -90,6 +90,7 @@ def _bars(trader: Trader, body: dict[str, Any]) -> None:
 
 VERBS: dict[str, Verb] = {
     "begin": lambda trader, b: trader.begin(b["ts"]),
+    "marks": lambda trader, b: trader.marks(b["marks"]),
     "points": lambda trader, b: trader.points(b["ts"], [(s, p, m) for s, p, m in b["prices"]]),
     "settle": lambda trader, b: trader.settle(),
     "bars": _bars,

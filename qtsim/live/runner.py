@@ -662,10 +662,12 @@ class Runner:
         if self.rule.by_steps or not self.is_trading:
             return
         seen = self._measured(True, 0.0)
-        texts = [one.text for one in examine(seen) if one.what in ("data", "clock", "stream")]
-        if texts:
-            if self.gateway.hold("data", State.NO_ENTRY, "; ".join(texts)):
-                self.log.write("NO_ENTRY", "", {"why": "; ".join(texts)})
+        found = [one for one in examine(seen) if one.what in ("data", "clock", "stream")]
+        if found:
+            why = "; ".join(one.text for one in found)
+            if "data" not in self.gateway.reasons:
+                self.log.write("NO_ENTRY", "", {"why": why})
+            self.gateway.hold("data", State.NO_ENTRY, why)
         elif self.gateway.free("data"):
             self.log.write("ENTRIES_AGAIN")
 

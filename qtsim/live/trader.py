@@ -136,6 +136,13 @@ class Trader:
         self.session.judge_account(ts)
         self._flush()
 
+    def marks(self, marks: Mapping[str, float]) -> None:
+        """Mark prices at the start: open positions have a value before the first point, and are not judged by it."""
+        self.tape.input("marks", {"marks": dict(marks)})
+        for symbol, mark in marks.items():
+            for i in self.slots_of(symbol):
+                self.session.points[i]["mark"] = mark
+
     def points(self, ts: int, prices: Sequence[Price]) -> None:
         """Prices of one instant, ns. They count for decisions once `settle` is called."""
         self.tape.input("points", {"ts": ts, "prices": [list(price) for price in prices]})

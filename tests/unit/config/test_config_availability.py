@@ -174,7 +174,8 @@ def test_in_force():
     assert is_in_force("exit.base_tp")
     assert is_in_force("exit.policy")
     assert is_in_force("governor.daily_drawdown")
-    assert not is_in_force("live.mode")
+    assert is_in_force("live.mode")
+    assert not is_in_force("entry.order.timeout_bars")
 
 
 def test_table_is_about_this_release():
