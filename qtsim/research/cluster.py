@@ -31,6 +31,7 @@ from qtsim.errors import QtsimError, UsageError
 from qtsim.research.engine import FLUSH_SECONDS, Group, Job, MakeMarket, Told, TrialMarket, cores, run_cells
 from qtsim.research.trials import TrialSink, trial_dt
 from qtsim.research.warming import run_smallest_trial
+from qtsim.sim.index import Index
 from qtsim.sim.market import Market
 from qtsim.sim.trials import TrialRunner
 
@@ -77,6 +78,7 @@ def unpack_market(packed: Packed) -> TrialMarket:
         values[name] = np.array(values[name], dtype=np.int64)
     for name in ("marked", "ends"):
         values[name] = np.array(values[name], dtype=np.int64)
+    values["bar_index"] = Index(*map(np.array, values["bar_index"]))  # what has arrived may be read only
     return TrialMarket(Market(**values), packed["draws"])
 
 

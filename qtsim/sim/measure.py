@@ -13,6 +13,7 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.enums import FillKind, Side
 from qtsim.core.records import Record, Records
+from qtsim.sim.curve import NO_ROW, STRETCHES, Curve
 from qtsim.sim.market import DENIALS, EQUITIES, FILLS, TRADES, Floats, Ints, Journal
 
 BLOCKS = 64
@@ -113,14 +114,49 @@ def keep_worst_nb(worst: Floats, value: float) -> None:
 
 
 @kernel
-def take_returns_nb(equity: Records, day_rows: Ints, start: float, returns: Floats) -> None:
+def write_equity_nb(equity: Floats, journal: Journal, curve: Curve, marks: Floats) -> int:
+    """Write out the equity at every boundary, of those visited and of the stretches between. Returns their number.
+
+    marks: mark at each bar's close. The sums are those of `qtsim.sim.curve`, in the same order.
+    """
+    rows, n_rows, at, visited = journal.equity, journal.counts[EQUITIES], 0, 0
+    for s in range(curve.counts[STRETCHES]):
+        stretch = curve.stretches[s]
+        while visited < n_rows and rows[visited]["ts"] < stretch["ts"]:
+            equity[at] = rows[visited]["equity"]
+            visited += 1
+            at += 1
+        for k in range(stretch["n"]):
+            equity[at + k] = stretch["wallet"]
+        for h in range(stretch["held_first"], stretch["held_end"]):
+            add_held_nb(equity, at, stretch["n"], curve.held[h], marks)
+        at += stretch["n"]
+    while visited < n_rows:
+        equity[at] = rows[visited]["equity"]
+        visited += 1
+        at += 1
+    return at
+
+
+@kernel
+def add_held_nb(equity: Floats, at: int, n: int, held: Record, marks: Floats) -> None:
+    """Add one position's unrealized PnL to the equity at `n` boundaries from `at` on."""
+    signed, entry, bar = held["side"] * held["qty"], held["entry_price"], held["bar"]
+    equity[at] += signed * (held["mark"] - entry)
+    for k in range(1, n):
+        mark = held["mark"] if bar == NO_ROW else marks[bar + k - 1]
+        equity[at + k] += signed * (mark - entry)
+
+
+@kernel
+def take_returns_nb(equity: Floats, day_rows: Ints, start: float, returns: Floats) -> None:
     """Daily returns from the equity at each day's end; 0 once nothing is left.
 
-    day_rows: row of `equity` at the end of each day; 0: still the start.
+    day_rows: place in `equity` of the end of each day; 0: still the start.
     """
     before = start
     for d in range(len(day_rows)):
-        after = equity[day_rows[d]]["equity"] if day_rows[d] > 0 else start
+        after = equity[day_rows[d]] if day_rows[d] > 0 else start
         returns[d] = max(after, 0.0) / before - 1.0 if before > 0.0 else 0.0
         before = after
 
@@ -196,35 +232,33 @@ def measure_returns_nb(returns: Floats, worst: Floats, out: Record) -> None:
 
 
 @kernel
-def measure_equity_nb(journal: Journal, day_rows: Ints, start: float, out: Record) -> float:
+def measure_equity_nb(equity: Floats, n: int, boundaries: Ints, day_rows: Ints, start: float, out: Record) -> float:
     """Drawdowns of the equity at every mark, and of that at the days' ends (Ulcer). Returns the mean equity."""
-    n = journal.counts[EQUITIES]
-    rows = journal.equity
-    high, high_ts, is_below = start, rows[0]["ts"], False
+    high, high_ts, is_below = start, boundaries[0], False
     lowest, longest, total = 0.0, 0, 0.0
     for k in range(n):
-        equity = rows[k]["equity"]
-        total += equity
-        if equity >= high or k == 0:
+        value = equity[k]
+        total += value
+        if value >= high or k == 0:
             if is_below:
-                longest = max(longest, rows[k]["ts"] - high_ts)
+                longest = max(longest, boundaries[k] - high_ts)
             is_below = False
-            high_ts = rows[k]["ts"]
-            high = max(high, equity)
+            high_ts = boundaries[k]
+            high = max(high, value)
         else:
             is_below = True
-        lowest = min(lowest, equity / high - 1.0)
+        lowest = min(lowest, value / high - 1.0)
     if is_below:
-        longest = max(longest, rows[n - 1]["ts"] - high_ts)
+        longest = max(longest, boundaries[n - 1] - high_ts)
     if n > 0:
         out["max_drawdown"] = lowest
     if n > 1:
         out["max_drawdown_duration"] = longest / DAY_NS
     high, squares = start, 0.0
     for d in range(len(day_rows)):
-        equity = rows[day_rows[d]]["equity"] if day_rows[d] > 0 else start
-        high = max(high, equity)
-        squares += (equity / high - 1.0) ** 2
+        value = equity[day_rows[d]] if day_rows[d] > 0 else start
+        high = max(high, value)
+        squares += (value / high - 1.0) ** 2
     if len(day_rows) > 0:
         out["ulcer"] = math.sqrt(squares / len(day_rows))
     return mean_nb(total, n)
@@ -321,7 +355,9 @@ def least_distance_nb(trades: Records, n: int, positions: Records) -> float:
 
 
 @kernel
-def measure_account_nb(journal: Journal, account: Record, positions: Records, mean_equity: float, out: Record) -> None:
+def measure_account_nb(
+    journal: Journal, account: Record, positions: Records, mean_equity: float, last_equity: float, out: Record
+) -> None:
     """Costs, turnover, and where the account ended: at the last mark, or where nothing is open at the wallet."""
     traded, liquidations, is_flat = 0.0, 0, True
     for k in range(journal.counts[FILLS]):
@@ -332,9 +368,7 @@ def measure_account_nb(journal: Journal, account: Record, positions: Records, me
     for i in range(len(positions)):
         if positions[i]["side"] != Side.NONE:
             is_flat = False
-    final = account["wallet"]
-    if not is_flat and journal.counts[EQUITIES] > 0:
-        final = journal.equity[journal.counts[EQUITIES] - 1]["equity"]
+    final = account["wallet"] if is_flat else last_equity
     out["final_equity"] = final
     out["net_profit"] = final - account["initial_balance"] - account["transfers"]
     out["total_return"] = out["net_profit"] / account["initial_balance"]
@@ -349,33 +383,39 @@ def measure_account_nb(journal: Journal, account: Record, positions: Records, me
 @kernel
 def measure_run_nb(
     journal: Journal,
+    curve: Curve,
     fill_words: Records,
     decision_words: Records,
     account: Record,
     positions: Records,
+    boundaries: Ints,
+    marks: Floats,
     day_rows: Ints,
+    equity: Floats,
     returns: Floats,
     worst: Floats,
     out: Record,
 ) -> None:
     """Measure a finished run into `out`, which holds NaN, and what has been tallied of its denials.
 
-    fill_words, decision_words: the journals as uint64. returns, worst: room for the days' returns and for the worst of
-    them, one more than `TAIL` of the days.
+    fill_words, decision_words: the journals as uint64. marks: mark at each bar's close. equity, returns, worst: room
+    for the equity at each of the boundaries, for the days' returns, and for the worst of them, one more than `TAIL` of
+    the days.
     """
     n = journal.counts[TRADES]
     start = account["initial_balance"]
     tally_denials_nb(journal, out)
-    take_returns_nb(journal.equity, day_rows, start, returns)
+    count = write_equity_nb(equity, journal, curve, marks)
+    take_returns_nb(equity, day_rows, start, returns)
     measure_returns_nb(returns, worst, out)
-    mean_equity = measure_equity_nb(journal, day_rows, start, out)
+    mean_equity = measure_equity_nb(equity, count, boundaries, day_rows, start, out)
     if out["max_drawdown"] < 0.0:
         out["calmar"] = out["cagr"] / -out["max_drawdown"]
     measure_trades_nb(journal.trades, n, out)
-    measure_account_nb(journal, account, positions, mean_equity, out)
-    if journal.counts[EQUITIES] > 1:
-        last = journal.equity[journal.counts[EQUITIES] - 1]["ts"]
-        out["exposure_time"] = exposure_nb(journal.trades, n, positions, journal.equity[0]["ts"], last)
+    last_equity = equity[count - 1] if count > 0 else account["wallet"]
+    measure_account_nb(journal, account, positions, mean_equity, last_equity, out)
+    if count > 1:
+        out["exposure_time"] = exposure_nb(journal.trades, n, positions, boundaries[0], boundaries[count - 1])
     out["min_liq_distance"] = least_distance_nb(journal.trades, n, positions)
     mix_words_nb(fill_words, len(fill_words), out["digest"])
     mix_words_nb(decision_words, len(decision_words), out["digest"])

@@ -11,24 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtsim.core.records import Records, equity_row_dt
+from qtsim.core.records import Records
 from qtsim.core.slots import slots_per_symbol_nb
-from qtsim.sim.curve import STRETCHES, Curve, has_curve_room_nb, longer_curve, new_curve, write_whole_nb
+from qtsim.sim.curve import Curve, has_curve_room_nb, longer_curve, new_curve
 from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
 from qtsim.sim.market import (
     ADVANCE,
     CURSOR,
     DECISIONS,
     DENIALS,
-    EQUITIES,
     FILLS,
-    GOVERNOR,
     TRADES,
     Book,
     Floats,
     Ints,
     Journal,
     Market,
+    grown,
     new_book,
     new_journal,
     tape_of,
@@ -41,7 +40,6 @@ STRIDE = 50_000
 FIRST_ROWS = 256
 SEEDS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 """Where the two lanes of a digest start: any two numbers do."""
-GROWING = ("trades", "fills", "decisions", "governor")
 
 
 class Interrupted(Exception):
@@ -80,7 +78,6 @@ class _Scratch:
     book: Book
     journal: Journal
     curve: Curve
-    whole: Records  # equity_row_dt, one row per boundary, written out when the trial is done
     path_book: Book
     path_journal: Journal
 
@@ -97,6 +94,7 @@ class TrialRunner:
         self.day_rows = day_rows_of(market)
         days = len(self.day_rows)
         self.returns = np.zeros(days)
+        self._equity = np.zeros(len(market.boundaries) + 1)
         self._worst = np.zeros(min(int(max(days - 1, 0) * TAIL) + 2, max(days, 1)))
         self._scratch: dict[int, _Scratch] = {}
 
@@ -133,21 +131,20 @@ class TrialRunner:
         self._measure(scratch, out)
 
     def _measure(self, scratch: _Scratch, out: Records) -> None:
-        counts = scratch.journal.counts.copy()
-        write_whole_nb(
-            scratch.whole, scratch.journal.equity, counts[EQUITIES], scratch.curve, self.market.bar_index.marks
-        )
-        counts[EQUITIES] += scratch.curve.stretches["n"][: scratch.curve.counts[STRETCHES]].sum()
-        journal = scratch.journal._replace(equity=scratch.whole, counts=counts)
+        journal, counts = scratch.journal, scratch.journal.counts
         out["shutdowns"] = scratch.book.governor["shutdowns"]
         with np.errstate(over="ignore"):  # interpreted, the digest's multiplication tells of its overflow
             measure_run_nb(
                 journal,
+                scratch.curve,
                 _words(journal.fills, int(counts[FILLS])),
                 _words(journal.decisions, int(counts[DECISIONS])),
                 scratch.book.account[0],
                 scratch.book.positions,
+                self.market.boundaries,
+                self.market.bar_index.marks,
                 self.day_rows,
+                self._equity,
                 self.returns,
                 self._worst,
                 out[0],
@@ -171,35 +168,25 @@ class TrialRunner:
         return scratch
 
     def _new_scratch(self, width: int) -> _Scratch:
-        slots = len(self.market.instruments) * width
-        room = ROOM_PER_SYMBOL * slots
+        room = ROOM_PER_SYMBOL * len(self.market.instruments) * width
         return _Scratch(
             width,
             new_book(self.market, 0.0, width, draws=self.draws),
             new_book(self.market, 0.0, width, draws=self.draws),
             new_journal(self.market, FIRST_ROWS + room, width=width),
-            new_curve(MOST, slots),
-            np.zeros(int(self.market.marked.sum()) + 1, equity_row_dt),
+            new_curve(MOST, len(self.market.instruments) * width),
             new_book(self.market, 0.0, width),
             new_journal(self.market, 1, keep=False),
         )
 
     def _make_room(self, scratch: _Scratch, out: Records) -> None:
-        """Count the denials; double those of the other journals that are nearly full."""
-        journal = scratch.journal
-        room = ROOM_PER_SYMBOL * len(self.market.instruments) * scratch.width
-        if journal.counts[DENIALS] + room > len(journal.denials):
-            tally_denials_nb(journal, out[0])
-        if not has_curve_room_nb(scratch.curve, len(scratch.book.slots)):
+        """Count the denials; lengthen what else is nearly full."""
+        slots = len(scratch.book.slots)
+        if scratch.journal.counts[DENIALS] + ROOM_PER_SYMBOL * slots > len(scratch.journal.denials):
+            tally_denials_nb(scratch.journal, out[0])
+        scratch.journal = grown(scratch.journal, ROOM_PER_SYMBOL * slots)
+        if not has_curve_room_nb(scratch.curve, slots):
             scratch.curve = longer_curve(scratch.curve)
-        grown = {}
-        if journal.counts[EQUITIES] >= len(journal.equity):
-            grown["equity"] = np.concatenate([journal.equity, np.zeros(len(journal.equity), equity_row_dt)])
-        for name, kind in zip(GROWING, (TRADES, FILLS, DECISIONS, GOVERNOR), strict=True):
-            rows = getattr(journal, name)
-            if journal.counts[kind] + room > len(rows):
-                grown[name] = np.concatenate([rows, np.zeros(len(rows), rows.dtype)])
-        scratch.journal = journal._replace(**grown)
 
 
 def _words(rows: Records, count: int) -> Records:
