@@ -233,12 +233,16 @@ def measure_returns_nb(returns: Floats, worst: Floats, out: Record) -> None:
 
 @kernel
 def measure_equity_nb(equity: Floats, n: int, boundaries: Ints, day_rows: Ints, start: float, out: Record) -> float:
-    """Drawdowns of the equity at every mark, and of that at the days' ends (Ulcer). Returns the mean equity."""
+    """Drawdowns of the equity at every mark, and of that at the days' ends (Ulcer). Returns the mean equity over time.
+
+    Each value stands until the next mark, as in `qtsim.results.metrics.mean_over_time`.
+    """
     high, high_ts, is_below = start, boundaries[0], False
     lowest, longest, total = 0.0, 0, 0.0
     for k in range(n):
         value = equity[k]
-        total += value
+        if k + 1 < n:
+            total += value * (boundaries[k + 1] - boundaries[k])
         if value >= high or k == 0:
             if is_below:
                 longest = max(longest, boundaries[k] - high_ts)
@@ -261,7 +265,9 @@ def measure_equity_nb(equity: Floats, n: int, boundaries: Ints, day_rows: Ints, 
         squares += (value / high - 1.0) ** 2
     if len(day_rows) > 0:
         out["ulcer"] = math.sqrt(squares / len(day_rows))
-    return mean_nb(total, n)
+    if n > 1:
+        return total / (boundaries[n - 1] - boundaries[0])
+    return equity[0] if n == 1 else math.nan
 
 
 @kernel
