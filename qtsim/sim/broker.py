@@ -40,6 +40,7 @@ from qtsim.sim.fills import (
     fill_exit_nb,
     fill_liquidation_nb,
     is_affordable_nb,
+    keeps_order_nb,
     leg_lots_now_nb,
     may_wait_nb,
     meets_order_nb,
@@ -275,7 +276,9 @@ class SimBroker:
             if is_travelling_nb(position):
                 continue
             instrument, costs = session.instruments[i], session.params["costs"]
-            if is_affordable_nb(position, session.plans[i], point, self.available(), instrument, costs):
+            if not keeps_order_nb(position, point, instrument, costs):
+                session.drop_order(i, Rule.NO_LIQUIDATION_ROOM, int(point["ts"]))
+            elif is_affordable_nb(position, session.plans[i], point, self.available(), instrument, costs):
                 self._work_order(i)
             else:
                 session.drop_order(i, Rule.INSUFFICIENT_MARGIN, int(point["ts"]))

@@ -27,7 +27,15 @@ from qtsim.core.orders import (
 from qtsim.core.records import NOT_YET, Record
 from qtsim.core.rl_sizing import note_entry_nb
 from qtsim.core.safety_governor import order_newcomer_nb, order_rule_nb
-from qtsim.sim.fills import entry_lots_nb, fill_entry_nb, is_affordable_nb, may_wait_nb, meets_order_nb, take_room_nb
+from qtsim.sim.fills import (
+    entry_lots_nb,
+    fill_entry_nb,
+    is_affordable_nb,
+    keeps_order_nb,
+    may_wait_nb,
+    meets_order_nb,
+    take_room_nb,
+)
 from qtsim.sim.latency import delay_nb
 from qtsim.sim.market import ADVANCE, FILLS, NO_BAR, Book, Journal, Tape
 from qtsim.sim.steps import bar_number_nb, exit_at_market_nb, note_share_nb, write_decision_nb, write_denial_nb
@@ -203,12 +211,18 @@ def drop_order_nb(book: Book, journal: Journal, i: int, ts: int, rule: int) -> N
 
 @kernel
 def continue_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) -> None:
-    """The rest of a market entry goes on at an open, while the account can still pay for it."""
+    """The rest of a market entry goes on at an open, while the account can still pay for it.
+
+    And while the hard stop of the first part would stand before the liquidation of the whole.
+    """
     position = book.positions[i]
     point = book.points[i]
     if is_limit_nb(position) or is_travelling_nb(position):
         return
     if book.slots[i]["bar"] == NO_BAR or not has_entry_order_nb(position) or point["price"] != point["price"]:
+        return
+    if not keeps_order_nb(position, point, tape.instruments[i], params["costs"]):
+        drop_order_nb(book, journal, i, point["ts"], Rule.NO_LIQUIDATION_ROOM.value)
         return
     available = available_nb(book.account[0], book.positions, book.points, params)
     if is_affordable_nb(position, book.plans[i], point, available, tape.instruments[i], params["costs"]):

@@ -6,9 +6,10 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.costs import fee_nb, slippage_ratio_nb, slipped_price_nb
-from qtsim.core.enums import FillKind, PriceKind, Reason, Unfilled
+from qtsim.core.enums import FillKind, PriceKind, Reason, Side, Unfilled
 from qtsim.core.floats import floor_steps_nb, steps_value_nb
-from qtsim.core.orders import is_reached_nb, order_reserve_nb, rests_nb
+from qtsim.core.margin import liquidation_price_nb
+from qtsim.core.orders import has_stop_due_nb, is_reached_nb, order_reserve_nb, rests_nb
 from qtsim.core.records import UNBOUND, Record, Records
 from qtsim.core.sizing import AFFORD_TOLERANCE, MAX_LOTS, min_entry_lots_nb
 from qtsim.core.slots import NO_SLOT
@@ -274,3 +275,24 @@ def is_affordable_nb(
     """Can the account still pay for what is to be filled? available: without what the order itself reserves."""
     needed = needed_margin_nb(position, plan, point, instrument, costs)
     return needed <= (available + order_reserve_nb(position, costs)) * (1.0 + AFFORD_TOLERANCE)
+
+
+@kernel
+def keeps_order_nb(position: Record, point: Record, instrument: Record, costs: Record) -> bool:
+    """Does the hard stop still stand before liquidation once all that is to be filled has been, at the price of now?
+
+    A price that has run away moves the average entry, and liquidation with it, but not the stop of the first part.
+    """
+    if position["side"] == Side.NONE or position["is_cross"] == 1:
+        return True
+    hard = position["hard_due_price"] if has_stop_due_nb(position) else position["hard_price"]
+    if hard != hard:
+        return True
+    side = float(position["side"])
+    more = steps_value_nb(position["order_lots"], instrument["lot_num"], instrument["lot_den"])
+    price = slipped_price_nb(point["price"], side, slippage_ratio_nb(more * point["price"], point, costs))
+    qty = position["qty"] + more
+    entry = (position["notional"] + more * price) / qty
+    margin = position["margin"] + more * price / position["leverage"]
+    liquidation = liquidation_price_nb(side, qty, entry, margin, instrument)
+    return not side * (hard - liquidation) <= 0.0

@@ -179,3 +179,11 @@ def test_a_program_that_does_not_run_sends_no_further_part() -> None:
     run = blind.compiled()
     assert first_difference(run, blind.reference()) is None
     assert [int(lots) for lots in run.fills["lots"][run.fills["kind"] == 0]] == [400]
+
+
+def test_the_rest_ends_where_liquidation_would_come_before_the_hard_stop() -> None:
+    """At 20x liquidation is 4.6 % below the average entry; the hard stop stands 2 % below the first part's."""
+    rows = [FLAT, FLAT, (102.0, 102.0, 102.0, 102.0), (110.0, 110.0, 110.0, 110.0), (110.0, 110.0, 110.0, 110.0)]
+    settings = {**WAIT, "leverage__fixed": 20.0, "exit__base_tp": 0.3, "exit__on_opposite_signal": "ignore"}
+    story = play(symbol(rows, volumes=[1, 2, 1, 100, 100], long=[0]), **settings)
+    assert [qty for reason, _, qty in story.fills if reason == "entry"] == [0.2, 0.1]
