@@ -87,6 +87,7 @@ STATUS = "status.json"
 PROTECTION = "protection.json"
 HASH_LENGTH = 12
 RECONCILE_TRIES = 5
+STATUS_S = 1.0
 Tell = Callable[[str], None]
 
 
@@ -273,6 +274,7 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
             tasks.append(asyncio.ensure_future(_show_status(plan, runner)))
             await runner.run()
             await runner.wind_down()
+            write_status(plan, runner)
             for line in farewell(runner):
                 tell(line)
     finally:
@@ -912,20 +914,24 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
     }
 
 
+def write_status(plan: Plan, runner: Runner) -> None:
+    """Write the status where `qtsim status` and the guardian find it; where there is no room, it stays as it was."""
+    session = runner.trader.session
+    triggers = {
+        runner.dealer.key_of(slot): float(session.positions[slot]["hard_price"])
+        for slot in range(len(session.positions))
+        if session.positions[slot]["side"] != 0 and not math.isnan(session.positions[slot]["hard_price"])
+    }
+    text = json.dumps(status_of(plan, runner))
+    with contextlib.suppress(QtsimError):
+        write_atomically(plan.folder / STATUS, lambda path: path.write_text(text, encoding="utf-8"))
+        write_triggers(plan.folder / PROTECTION, triggers)
+
+
 async def _show_status(plan: Plan, runner: Runner) -> None:
-    """Write the status where `qtsim status` and the guardian find it, once a second."""
     while True:
-        text = json.dumps(status_of(plan, runner))
-        session = runner.trader.session
-        triggers = {
-            runner.dealer.key_of(slot): float(session.positions[slot]["hard_price"])
-            for slot in range(len(session.positions))
-            if session.positions[slot]["side"] != 0 and not math.isnan(session.positions[slot]["hard_price"])
-        }
-        with contextlib.suppress(QtsimError):
-            write_atomically(plan.folder / STATUS, lambda path, text=text: path.write_text(text))  # type: ignore[misc]
-            write_triggers(plan.folder / PROTECTION, triggers)
-        await asyncio.sleep(1.0)
+        write_status(plan, runner)
+        await asyncio.sleep(STATUS_S)
 
 
 @contextlib.contextmanager

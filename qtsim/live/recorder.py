@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,7 +66,7 @@ class Recorder:
             rows = getattr(self.session, name)
             data = rows.tobytes()
             if self._saved.get(name) != data:
-                self.journal.state(self.at, name, layout_of(rows), data)
+                self.journal.state(self.at, name, layout_of(rows), zlib.compress(data, 1))
                 self._saved[name] = data
         self._is_dirty = self._bar_closed = False
 
@@ -96,5 +97,5 @@ def restore(session: Session, states: Mapping[str, tuple[str, bytes]]) -> bool:
                 f"the journal's state of {name} is of another version or for other symbols; name another session "
                 "(live.session), or start with the symbols that it was begun with"
             )
-        rows[:] = np.frombuffer(data, rows.dtype).reshape(rows.shape)
+        rows[:] = np.frombuffer(zlib.decompress(data), rows.dtype).reshape(rows.shape)
     return True
