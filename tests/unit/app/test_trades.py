@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import qtsim as qt
-from qtsim.app.command import _gather, open_run, result_as_dict
+from qtsim.app.command import gather_opened, open_run, result_as_dict
 from qtsim.app.inputs import gather_store
 from qtsim.app.stale import changed_since
 from qtsim.app.trades import half_spreads, marks_at, traded_span
@@ -216,7 +216,7 @@ def test_every_symbol_without_bars_takes_part(store: Store) -> None:
 
     def gathered() -> set[str]:
         opened = open_run(find_workspace(), profile=None, files=(), overrides=asked, sample=False)
-        return set(_gather(opened).symbols)
+        return set(gather_opened(opened).symbols)
 
     with pytest.raises(UsageError, match="no trades of ETHUSDT"):
         gathered()
