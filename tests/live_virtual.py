@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -18,7 +20,14 @@ from qtsim.config.layers import Resolved
 from qtsim.emulator import Control, Exchange, FaultPlan
 from qtsim.emulator.inprocess import InProcess, Transport
 from qtsim.emulator.market import MS, MarketEvent, Points
-from qtsim.emulator.oracle import Unprotected, exits_that_opened, repeated_entries, requests_in_bans, unprotected
+from qtsim.emulator.oracle import (
+    Unprotected,
+    exits_that_opened,
+    repeated_entries,
+    requests_in_bans,
+    requests_without_intent,
+    unprotected,
+)
 from qtsim.emulator.virtual import VirtualClock, play, run_virtual
 from qtsim.live.ids import parse_client_id
 from qtsim.live.journal import Journal
@@ -161,6 +170,8 @@ class Stage:
         assert not exits_that_opened(log, _is_exit)
         assert not repeated_entries(log, _decision_of)
         assert not requests_in_bans(log)
+        intended = [client_id for path in runner.folder.glob("journal.sqlite*") for client_id in intents_in(path)]
+        assert not [entry for entry in requests_without_intent(log, intended) if _is_ours(entry.data["client_id"])]
         spans = [span for span in self.unprotected() if span.ms > longest_ms]
         assert not spans, spans
         held = {(p.symbol, p.side): p.qty for p in self.exchange.state.account.open_positions()}
@@ -178,6 +189,20 @@ class Stage:
         assert len(algos) == len(held)
         gap = float(self.exchange.state.account.wallet) - float(session.account["wallet"][0])
         assert abs(gap) < 1e-6, gap
+
+
+def intents_in(path: Path) -> list[str]:
+    """Client ids of a journal's intents, of one that was put aside too; none of what is no journal."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            return [row[0] for row in db.execute("SELECT client_id FROM intents")]
+    except sqlite3.Error:
+        return []
+
+
+def _is_ours(client_id: str) -> bool:
+    parsed = parse_client_id(client_id)
+    return parsed is not None and parsed.epoch < 9
 
 
 def _is_exit(client_id: str) -> bool:
@@ -200,7 +225,7 @@ def make_stage(
     resolved = resolved_of(workspace, SYMBOLS, period, **{"costs.funding.source": "off", **overrides})
     rehearsal = prepare_emulator(workspace, resolved, EmulatorWanted(port=0))
     exchange = rehearsal.exchange
-    exchange.log.limit = None
+    exchange.log.entries = deque(exchange.log.entries)  # all of it is kept
     exchange.limiter.weight_limit = 0
     if plan is not None:
         exchange.faults.plan = plan

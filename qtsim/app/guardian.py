@@ -90,9 +90,17 @@ async def guard(folder: Path, config: dict[str, Any]) -> None:
             float(config["max_loss"]),
             _tell,
         )
-        await guardian.run(float(config["every_s"]))
+        await guardian.run(float(config["every_s"]), lambda: _is_newest(folder / CONFIG, int(config["epoch"])))
     finally:
         await client.close()
+
+
+def _is_newest(path: Path, epoch: int) -> bool:
+    """Has no later start of the session brought a guardian of its own?"""
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["epoch"]) == epoch
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _tell(name: str, symbol: str, fields: dict[str, Any]) -> None:

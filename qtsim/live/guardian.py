@@ -81,9 +81,14 @@ class Guardian:
                 await self._protect(held)
         return acted
 
-    async def run(self, every_s: float, sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep) -> None:
-        """Look for ever."""
-        while True:
+    async def run(
+        self,
+        every_s: float,
+        is_wanted: Callable[[], bool],
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+    ) -> None:
+        """Look as long as it is wanted."""
+        while is_wanted():
             await self.look()
             await sleep(every_s)
 
