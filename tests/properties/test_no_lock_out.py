@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qtsim.core.enums import GATE_TEXT, Gate, GovernorDecision, Rule
@@ -67,6 +67,8 @@ def test_no_request_is_denied_for_longer_than_the_states_last(
     seed: int, confidence: float, drift: float, coarse: bool
 ) -> None:
     case = asking_market(seed, confidence, drift, coarse=coarse)
+    # a lot that costs more than the margin of one trade may be, at 1x after many losses, is shut out by no state
+    assume(not coarse or case.market.bars["high"].max() < 0.1 * case.balance)
     run = case.compiled(diagnose=False)
     shut = np.isin(run.denials["gate"], [int(gate) for gate in OURS]) | (run.denials["rule"] == Rule.ZERO_LOTS)
     open_way = np.concatenate([run.fills["ts"][run.fills["kind"] == 0], run.denials["ts"][~shut]])
