@@ -162,7 +162,7 @@ def plan_live(workspace: Workspace, resolved: Resolved, wanted: Wanted, world: W
         lines.append("no orders are sent at all: positions on the account are UNPROTECTED by this program")
     strategy = load_strategy(settings.run.strategy, settings.strategy, [workspace.strategies])
     symbols = [normalize_symbol(symbol) for symbol in settings.run.symbols]
-    refuse_unplayable(settings, strategy, symbols)
+    refuse_unplayable(settings, strategy, symbols, mode)
     symbols = sorted(symbols)
     endpoint = wanted.endpoint or settings.live.endpoint
     hosts = hosts_of(endpoint, demo=mode is Mode.TESTNET)
@@ -182,7 +182,7 @@ def plan_live(workspace: Workspace, resolved: Resolved, wanted: Wanted, world: W
     return Plan(workspace, resolved, strategy, mode, hosts, symbols, folder, digest, lines, wanted)
 
 
-def refuse_unplayable(settings: Settings, strategy: Strategy, symbols: Sequence[str]) -> None:
+def refuse_unplayable(settings: Settings, strategy: Strategy, symbols: Sequence[str], mode: Mode) -> None:
     """Raise UsageError for what a live session cannot do."""
     if symbols == ["ALL"] or "all" in settings.run.symbols:
         raise UsageError("run.symbols = all: name the symbols that are traded, -p BTCUSDT,ETHUSDT")
@@ -193,6 +193,13 @@ def refuse_unplayable(settings: Settings, strategy: Strategy, symbols: Sequence[
         raise UsageError("sizing.model = rl is not available live; choose math, notional, fixed_risk or fraction")
     if settings.costs.slippage.model == "spread":
         raise UsageError("costs.slippage.model = spread: quotes are not read live; choose fixed, size or impact")
+    if settings.entry.order.type == "limit":
+        raise UsageError("entry.order.type = limit: a live session sends market entries only; choose market")
+    latency = settings.sim.latency_ms
+    if mode is Mode.PAPER and max(latency.decision, latency.order, latency.jitter) > 0.0:
+        raise UsageError("sim.latency_ms: the simulated fills of mode paper come at once; set its three values to 0")
+    if mode is Mode.PAPER and settings.sim.volume.max_share < math.inf:
+        raise UsageError("sim.volume.max_share: mode paper knows no volume of the bar it fills in; set it to inf")
 
 
 def settings_digest(resolved: Resolved, strategy: Strategy, symbols: Sequence[str], endpoint: str) -> str:
