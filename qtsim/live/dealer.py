@@ -230,15 +230,11 @@ class Dealer:
 
     def _leave(self, order: Tracked, work: Coroutine[Any, Any, None]) -> None:
         """Check, write down, and only then let an order go."""
-        why = self.gateway.refusal(order.module, order.request, order.ref_price)
-        if not why and not order.request.qty and not order.request.is_algo:
-            why = f"{order.lots} lots are less than one step"
-        if not why and order.is_entry:
-            why = self.gateway.filters[order.symbol].refusal(
-                order.lots, self.lots[order.symbol], order.ref_price, reduces=False
-            )
-        if not why:
-            why = self._write(order)
+        try:
+            why = self._why_not(order) or self._write(order)
+        except BaseException:
+            work.close()  # it has never begun
+            raise
         if why:
             work.close()
             self.note("REFUSED", order.symbol, {"kind": str(order.kind), "module": str(order.module), "why": why})
@@ -252,6 +248,17 @@ class Dealer:
             {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
         )
         self._spawn(work)
+
+    def _why_not(self, order: Tracked) -> str:
+        """Why an order may not go; empty where it may."""
+        why = self.gateway.refusal(order.module, order.request, order.ref_price)
+        if not why and not order.request.qty and not order.request.is_algo:
+            why = f"{order.lots} lots are less than one step"
+        if not why and order.is_entry:
+            why = self.gateway.filters[order.symbol].refusal(
+                order.lots, self.lots[order.symbol], order.ref_price, reduces=False
+            )
+        return why
 
     def _write(self, order: Tracked) -> str:
         """Commit the intent, with the session's state before it. A protective order may go without a disk."""
