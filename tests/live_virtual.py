@@ -107,6 +107,7 @@ class Stage:
     events: list[MarketEvent]
     told: list[str] = field(default_factory=list)
     decimals: dict[str, Decimal] = field(default_factory=dict)
+    opened: list[Opened] = field(default_factory=list)
 
     @property
     def control(self) -> Control:
@@ -146,6 +147,7 @@ class Stage:
             fragile_transport(transport, crash)
         world = self.world(transport)
         opened = await open_session(self.plan(world), world, self.told.append, Redactor())
+        self.opened.append(opened)
         opened.journal._db.execute("PRAGMA synchronous = OFF")  # the disk's part is tested elsewhere
         if crash is not None:
             fragile_journal(opened.journal, crash)
@@ -245,8 +247,13 @@ def with_marks(events: Iterable[MarketEvent]) -> Iterator[MarketEvent]:
 
 
 def in_virtual_time(stage: Stage, story: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a story from the first price on."""
-    return run_virtual(story(), start_ms=stage.events[0].ts_ns // MS)
+    """Run a story from the first price on. Sessions that it leaves open, having failed, let go of their files."""
+    try:
+        return run_virtual(story(), start_ms=stage.events[0].ts_ns // MS)
+    finally:
+        for opened in stage.opened:
+            opened.journal._db.close()
+            opened.lock.release()
 
 
 async def play_through(stage: Stage, events: Iterable[MarketEvent] | None = None, *, rest_s: float = 90.0) -> None:
