@@ -219,10 +219,10 @@ def test_settings_from_everywhere(qtsim: Run, tmp_path: Path, monkeypatch: pytes
     assert settings["exit.levels.tp.min"]["source"] == "environment TP_MIN"
     assert settings["exit.bracket.tp"]["value"] == 0.03
     assert settings["exit.stops.breakeven.activate"]["value"] == "inf"
-    later = as_json(qtsim("config", "show", "live", "--json"))["settings"]
-    assert later["live.session"]["in_force"] is False
-    shown = done(qtsim("config", "show", "live", "--profile", "tight"))
-    assert re.search(r'live\.session +"main" +default +not in force', shown.out)
+    later = as_json(qtsim("config", "show", "entry", "--json"))["settings"]
+    assert later["entry.order.timeout_bars"]["in_force"] is False
+    shown = done(qtsim("config", "show", "entry", "--profile", "tight"))
+    assert re.search(r"entry\.order\.timeout_bars +1 +default +not in force", shown.out)
     assert "environment TP_MIN" in shown.err
     assert "environment TP_MIN" in done(qtsim(*FAST, "--no-save")).out, "headlines are on the first screen"
 
