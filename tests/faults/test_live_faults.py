@@ -383,7 +383,7 @@ def test_foreign_trades_of_a_plan_are_booked_once(tmp_path: Path) -> None:
         ForeignAction(start + 400_000, "trade", SYMBOLS[1], "-2"),
     )
     stage = make_stage(tmp_path / "again", plan=FaultPlan(foreign=actions))
-    stage.exchange._foreign = sorted(actions, key=lambda action: action.at_ms)
+    stage.exchange._foreign = [(action.at_ms, action) for action in actions]
     runner: Runner = in_virtual_time(stage, lambda: whole_session(stage))
     stage.check(runner)
 
