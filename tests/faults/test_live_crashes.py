@@ -78,10 +78,14 @@ def test_there_are_enough_points_for_the_test_to_mean_something(tmp_path: Path) 
     assert len(interesting(names)) >= 40
 
 
-PARTS = 8
+PARTS = 24
+USUAL = (0, 8, 16)
+"""Parts that every run of the suite goes through; `pytest -m slow` goes through the others."""
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[] if part in USUAL else [pytest.mark.slow]) for part in range(PARTS)]
+)
 def test_killed_anywhere_it_converges_to_the_exchanges_truth(tmp_path: Path, part: int) -> None:
     names = points_of(tmp_path / "points")
     for at in interesting(names)[part::PARTS]:

@@ -58,6 +58,10 @@ def first_entry_was_filled(stage: Stage, runner: Runner) -> bool:
     return first.client_id in entries(stage)
 
 
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))]
+"""Of random faults; all but the first two are left to `pytest -m slow`."""
+
+
 def test_without_faults_everything_is_protected_at_once_and_the_books_agree(tmp_path: Path) -> None:
     stage, runner = run(tmp_path)
     assert len(entries(stage)) == 2
@@ -149,7 +153,7 @@ def test_a_partial_fill_is_covered_and_what_is_left_is_managed(
     assert adjustments(runner) == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_disorderly_stream_changes_nothing(tmp_path: Path, seed: int) -> None:
     rates = {"event_duplicate": 0.3, "event_delay": 0.3, "event_reorder": 0.3, "event_drop": 0.15}
     stage, runner = run(tmp_path, FaultPlan(seed=seed, rates=rates))
@@ -158,7 +162,7 @@ def test_a_disorderly_stream_changes_nothing(tmp_path: Path, seed: int) -> None:
     assert adjustments(runner) == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_everything_at_once_ends_in_the_exchanges_truth(tmp_path: Path, seed: int) -> None:
     rates = {"event_duplicate": 0.1, "event_delay": 0.2, "event_drop": 0.1, "disconnect": 0.002}
     rates |= dict.fromkeys(("drop_before", "drop_after", "unknown_503", "slow", "unavailable_503", "garbled"), 0.06)
@@ -353,7 +357,9 @@ def crash_to(stage: Stage, symbol: str, price: float) -> None:
     stage.exchange.advance(Points(stage.exchange.now_ms * 1_000_000, (Point(symbol, text, text, Decimal(1)),)))
 
 
-@pytest.mark.parametrize("after_s", [240, 245, 400, 600, 900])
+@pytest.mark.parametrize(
+    "after_s", [245, 600, *(pytest.param(later, marks=pytest.mark.slow) for later in (240, 400, 900))]
+)
 def test_a_stop_of_the_program_leaves_hard_stops_and_takes_no_longer_than_ten_seconds(
     tmp_path: Path, after_s: int
 ) -> None:

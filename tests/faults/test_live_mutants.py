@@ -348,6 +348,7 @@ def test_a_breakage_is_caught(tmp_path: Path, breakage: Patch, scene: Scene, mon
         scene(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scene", list({id(s): s for _, s in MUTANTS}.values()), ids=[one.__name__ for one, _ in MUTANTS]
 )
