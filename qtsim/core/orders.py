@@ -75,6 +75,20 @@ def rests_nb(position: Record) -> bool:
 
 
 @kernel
+def makes_nb(position: Record) -> bool:
+    """Does the limit entry fill as a maker, at its own price? Not one that was through when it was placed."""
+    return rests_nb(position) and position["order_takes"] == 0
+
+
+@kernel
+def stand_in_book_nb(position: Record, was_reached: bool) -> None:
+    """After its first look at the market a limit entry stands in the book, with what is left of it."""
+    if was_reached and position["order_rests"] == 0:
+        position["order_takes"] = 1
+    position["order_rests"] = 1
+
+
+@kernel
 def is_in_reach_nb(position: Record, bar: Record) -> bool:
     """Does a bar trade through the limit entry that stands in the book?"""
     if not rests_nb(position):
@@ -102,6 +116,7 @@ def place_order_nb(
     position["order_trigger"] = through_price_nb(plan["limit_price"], plan["side"], instrument)
     position["order_travels"] = 0
     position["order_rests"] = 0
+    position["order_takes"] = 0
     position["order_until"] = NOT_YET
     if is_limit_nb(position):
         position["order_until"] = ts + entry["order_timeout_bars"] * timeframe_ns

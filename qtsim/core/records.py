@@ -226,6 +226,7 @@ position_dt = np.dtype(
         ("order_travels", "i8"),  # 1: on its way to the exchange, which has it at order_at
         ("order_at", "i8"),  # ns
         ("order_rests", "i8"),  # 1: the limit order stands in the book
+        ("order_takes", "i8"),  # 1: its limit was through when it was placed; what is left of it takes what is offered
         ("order_until", "i8"),  # ns; the order times out then
         ("order_notional", "f8"),  # reserved for what is still to be filled, quote
         ("order_margin", "f8"),

@@ -25,6 +25,7 @@ from qtsim.core.orders import (
     rest_stop_nb,
     send_entry_nb,
     send_exit_nb,
+    stand_in_book_nb,
     take_part_nb,
     withhold_stop_nb,
 )
@@ -191,7 +192,7 @@ class SimBroker:
         session = self.session
         position, point, instrument = session.positions[i], session.points[i], session.instruments[i]
         if not is_reached_nb(position, float(point["price"])):
-            position["order_rests"] = 1
+            stand_in_book_nb(position, False)
             return
         asked = int(position["order_lots"])
         lots = int(entry_lots_nb(position, point, instrument, self._sim))
@@ -216,7 +217,7 @@ class SimBroker:
             session.collect()
         if lots < asked and not may_wait_nb(self._sim):
             session.drop_order(i, Rule.VOLUME_SHARE, int(point["ts"]))
-        position["order_rests"] = 1
+        stand_in_book_nb(position, True)
 
     def meet_order(self, i: int) -> None:
         """Fill a limit entry that this point trades through, unless the governor forbids it."""
@@ -225,6 +226,10 @@ class SimBroker:
             return
         ts = int(session.points[i]["ts"])
         rule = session.order_rule(i, ts)
+        if rule == Rule.NONE and not keeps_order_nb(
+            position, session.points[i], session.instruments[i], session.params["costs"]
+        ):
+            rule = Rule.NO_LIQUIDATION_ROOM
         if rule != Rule.NONE:
             session.drop_order(i, rule, ts)
         else:
@@ -252,7 +257,13 @@ class SimBroker:
             session.collect()
         if is_travelling_nb(position) and position["order_at"] <= ts:
             position["order_travels"] = 0
-            self._work_order(i)
+            costs = session.params["costs"]
+            if is_limit_nb(position) or is_affordable_nb(
+                position, session.plans[i], point, self.available(), session.instruments[i], costs
+            ):
+                self._work_order(i)
+            else:
+                session.drop_order(i, Rule.INSUFFICIENT_MARGIN, ts)
 
     def meet_orders(self, i: int) -> bool:
         """Orders arrive, and a limit that stands is met; is a position new?"""

@@ -21,6 +21,7 @@ from qtsim.core.orders import (
     place_order_nb,
     rest_stop_nb,
     send_entry_nb,
+    stand_in_book_nb,
     take_part_nb,
     withhold_stop_nb,
 )
@@ -76,7 +77,7 @@ def work_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Reco
     """
     position = book.positions[i]
     if not is_reached_nb(position, book.points[i]["price"]):
-        position["order_rests"] = 1
+        stand_in_book_nb(position, False)
         return
     asked = position["order_lots"]
     lots = entry_lots_nb(position, book.points[i], tape.instruments[i], params["sim"])
@@ -86,7 +87,7 @@ def work_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Reco
         fill_part_nb(tape, book, journal, i, lots, params)
     if lots < asked and not may_wait_nb(params["sim"]):
         drop_order_nb(book, journal, i, book.points[i]["ts"], Rule.VOLUME_SHARE.value)
-    position["order_rests"] = 1
+    stand_in_book_nb(position, True)
 
 
 @kernel
@@ -97,6 +98,8 @@ def meet_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Reco
     if not meets_order_nb(position, point, params["sim"]):
         return
     rule = order_rule_nb(position, book.governor[0], point["ts"], params)
+    if rule == Rule.NONE and not keeps_order_nb(position, point, tape.instruments[i], params["costs"]):
+        rule = Rule.NO_LIQUIDATION_ROOM.value
     if rule != Rule.NONE:
         drop_order_nb(book, journal, i, point["ts"], rule)
         return
@@ -143,7 +146,19 @@ def arrive_nb(tape: Tape, book: Book, journal: Journal, i: int, params: Record) 
         exit_at_market_nb(tape, book, journal, i, position["exit_reason"], lots, is_leg, params)
     if is_travelling_nb(position) and position["order_at"] <= point["ts"]:
         position["order_travels"] = 0
-        work_order_nb(tape, book, journal, i, params)
+        if is_limit_nb(position) or can_pay_nb(tape, book, i, params):
+            work_order_nb(tape, book, journal, i, params)
+        else:
+            drop_order_nb(book, journal, i, point["ts"], Rule.INSUFFICIENT_MARGIN.value)
+
+
+@kernel
+def can_pay_nb(tape: Tape, book: Book, i: int, params: Record) -> bool:
+    """Can the account pay for what is left of the slot's market entry, at the price of now?"""
+    available = available_nb(book.account[0], book.positions, book.points, params)
+    return is_affordable_nb(
+        book.positions[i], book.plans[i], book.points[i], available, tape.instruments[i], params["costs"]
+    )
 
 
 @kernel
@@ -224,8 +239,7 @@ def continue_order_nb(tape: Tape, book: Book, journal: Journal, i: int, params: 
     if not keeps_order_nb(position, point, tape.instruments[i], params["costs"]):
         drop_order_nb(book, journal, i, point["ts"], Rule.NO_LIQUIDATION_ROOM.value)
         return
-    available = available_nb(book.account[0], book.positions, book.points, params)
-    if is_affordable_nb(position, book.plans[i], point, available, tape.instruments[i], params["costs"]):
+    if can_pay_nb(tape, book, i, params):
         work_order_nb(tape, book, journal, i, params)
     else:
         drop_order_nb(book, journal, i, point["ts"], Rule.INSUFFICIENT_MARGIN.value)

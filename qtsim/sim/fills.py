@@ -9,7 +9,7 @@ from qtsim.core.costs import fee_nb, slippage_ratio_nb, slipped_price_nb
 from qtsim.core.enums import FillKind, PriceKind, Reason, Side, Unfilled
 from qtsim.core.floats import floor_steps_nb, steps_value_nb
 from qtsim.core.margin import liquidation_price_nb
-from qtsim.core.orders import has_stop_due_nb, is_reached_nb, order_reserve_nb, rests_nb
+from qtsim.core.orders import has_stop_due_nb, is_reached_nb, makes_nb, order_reserve_nb, rests_nb
 from qtsim.core.records import UNBOUND, Record, Records
 from qtsim.core.sizing import AFFORD_TOLERANCE, MAX_LOTS, min_entry_lots_nb
 from qtsim.core.slots import NO_SLOT
@@ -104,7 +104,7 @@ def fill_entry_nb(
     side = plan["side"]
     start_fill_nb(fill, point["ts"], symbol, side, position["order_id"], Reason.ENTRY.value, lots, bar, instrument)
     fill["kind"] = FillKind.ENTRY.value
-    if rests_nb(position):
+    if makes_nb(position):
         fill["is_maker"] = 1
         set_price_nb(fill, position["order_price"], position["order_price"], params["costs"]["fees_maker"])
         return
@@ -291,6 +291,8 @@ def keeps_order_nb(position: Record, point: Record, instrument: Record, costs: R
     side = float(position["side"])
     more = steps_value_nb(position["order_lots"], instrument["lot_num"], instrument["lot_den"])
     price = slipped_price_nb(point["price"], side, slippage_ratio_nb(more * point["price"], point, costs))
+    if makes_nb(position):
+        price = position["order_price"]
     qty = position["qty"] + more
     entry = (position["notional"] + more * price) / qty
     margin = position["margin"] + more * price / position["leverage"]

@@ -161,3 +161,13 @@ def test_a_shutdown_closes_what_was_on_its_way() -> None:
     assert (int(shutdown["ts"][0]) - START) / HOUR == 5.0
     assert (story.who, story.hours[1]) == ([1, 0, 1, 0], 5.5)
     assert story.reasons == ["governor", "governor"]
+
+
+def test_an_entry_that_the_account_cannot_pay_when_it_arrives_is_refused() -> None:
+    run_away: Row = (100.0, 140.0, 100.0, 140.0)
+    rows = [FLAT, run_away, (140.0, 140.0, 140.0, 140.0)]
+    whole = {"sizing__model": "fraction", "sizing__fraction": 1.0, "limits__per_trade__margin": "inf", **NO_EXITS}
+    story = late(symbol(rows, long=[0]), minutes=60, balance=1000.0, **whole)
+    assert story.fills == []
+    assert story.denials == ["insufficient_margin"]
+    assert late(symbol(rows, long=[0]), minutes=1, balance=1000.0, **{**whole, "sizing__fraction": 0.5}).fills

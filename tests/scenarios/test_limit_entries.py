@@ -203,3 +203,15 @@ def test_the_order_of_the_extremes_is_chosen_by_what_the_fill_makes(path: str, r
     exits = {"exit__policy": "bracket", "exit__bracket__tp": 0.01, "exit__bracket__sl": 0.005}
     story = play(symbol(rows, long=[0]), sim__path=path, **{**LIMIT, "entry__order__limit_offset_bps": 170.0}, **exits)
     assert story.reasons == reasons
+
+
+def test_the_rest_of_a_limit_that_was_through_takes_the_better_price_too() -> None:
+    """Not its limit: nobody pays 100 for what is offered at 97."""
+    low: Row = (97.0, 97.1, 96.9, 97.0)
+    share = {"sim__volume__max_share": 0.1, "sim__volume__unfilled": "wait", "entry__order__limit_offset_bps": 0.0}
+    story = play(
+        symbol([FLAT, low, low, low, low], volumes=[1.0, 2.0, 4.0, 4.0, 4.0], long=[0]),
+        **{**LIMIT, **share, **NO_EXITS},
+    )
+    assert story.fills[:3] == [("entry", 97.0, 0.2), ("entry", 97.0, 0.4), ("entry", 97.0, 0.4)]
+    assert story.hours[:3] == [1.0, 2.0, 3.0]
