@@ -2,9 +2,11 @@
 
     python benchmarks/speed.py [--bars 1000000] [--vectorbt PYTHON]
 
-qtsim runs whole: decisions, fills, trades and equity at every boundary. vectorbt (an optional companion) runs
-`Portfolio.from_signals` on the same bars with the same signals, target and stop; PYTHON is the interpreter of an
-environment that has it, this one by default. Times are the best of several runs after a warm-up.
+Three sets of signals: the crosses of EMA 12 and 26 with opposite ones ignored, the same reversing at each cross, and
+one cross of thirty. qtsim runs whole: decisions, denials, fills, trades, governor, equity; the equity is kept short, so
+a second figure has it written out for every boundary. vectorbt (an optional companion) runs `Portfolio.from_signals` on
+the same bars with the same signals, target and stop, and gives orders; PYTHON is the interpreter of an environment that
+has it, this one by default. Times are the best of several runs after a warm-up.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 MINUTE = 60_000_000_000
 RUNS = 5
 TP, SL = 0.02, 0.012
+RARE = 30
 
 VECTORBT = """
 import json, sys, time
@@ -33,7 +36,8 @@ def run():
     started = time.perf_counter()
     portfolio = vbt.Portfolio.from_signals(
         data["close"], entries=data["entries"], short_entries=data["shorts"], open=data["open"], high=data["high"],
-        low=data["low"], tp_stop=0.02, sl_stop=0.012, fees=0.0005, slippage=0.0002, freq="1min")
+        low=data["low"], tp_stop=0.02, sl_stop=0.012, fees=0.0005, slippage=0.0002, freq="1min",
+        upon_opposite_entry=sys.argv[3])
     orders = len(portfolio.orders.records)
     return time.perf_counter() - started, orders
 run()
@@ -63,8 +67,15 @@ def generate(n: int) -> dict[str, np.ndarray]:
     }
 
 
-def time_qtsim(data: dict[str, np.ndarray], overrides: dict[str, Any]) -> tuple[float, int]:
-    """Best seconds of a whole compiled run, and its fills."""
+def rare(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same market with one cross of `RARE`."""
+    kept = data["entries"] | data["shorts"]
+    kept[np.flatnonzero(kept)[np.arange(int(kept.sum())) % RARE != 0]] = False
+    return {**data, "entries": data["entries"] & kept, "shorts": data["shorts"] & kept}
+
+
+def time_qtsim(data: dict[str, np.ndarray], overrides: dict[str, Any]) -> tuple[float, float, int]:
+    """Best seconds of a whole compiled run, of one with its equity written out, and the fills."""
     from qtsim.config.layers import resolve
     from qtsim.config.params import to_params
     from qtsim.core.records import bar_dt, funding_dt, signal_dt
@@ -87,20 +98,23 @@ def time_qtsim(data: dict[str, np.ndarray], overrides: dict[str, Any]) -> tuple[
     params = to_params(resolve(environ={}, overrides=overrides).settings, MINUTE)
     market = build_market([item], MINUTE)
     run_compiled(market, params, 10_000.0, ["BTCUSDT"])
-    best, fills = float("inf"), 0
+    best, written, fills = float("inf"), float("inf"), 0
     for _ in range(RUNS):
         started = time.perf_counter()
-        fills = len(run_compiled(market, params, 10_000.0, ["BTCUSDT"]).fills)
+        run = run_compiled(market, params, 10_000.0, ["BTCUSDT"])
         best = min(best, time.perf_counter() - started)
-    return best, fills
+        fills = len(run.fills)
+        assert len(run.equity) == n + 1
+        written = min(written, time.perf_counter() - started)
+    return best, written, fills
 
 
-def time_vectorbt(data: dict[str, np.ndarray], python: str) -> dict[str, Any] | None:
+def time_vectorbt(data: dict[str, np.ndarray], python: str, opposite: str) -> dict[str, Any] | None:
     """The same in vectorbt; None where that interpreter does not have it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "market.npz"
         np.savez(file, **data)
-        command = [python, "-c", VECTORBT, str(file), str(RUNS)]
+        command = [python, "-c", VECTORBT, str(file), str(RUNS), opposite]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         print("vectorbt: not measured;", (done.stderr.strip().splitlines() or ["no answer"])[-1])
@@ -116,18 +130,27 @@ def main() -> None:
     parser.add_argument("--vectorbt", default=sys.executable, metavar="PYTHON")
     given = parser.parse_args()
     data = generate(given.bars)
-    peer = time_vectorbt(data, given.vectorbt)
     print(f"{given.bars:,} bars, best of {RUNS}, {platform.machine()}, Python {platform.python_version()}")
-    if peer is not None:
-        rate = given.bars / peer["seconds"] / 1e6
-        print(f"{'vectorbt ' + peer['version'] + ' from_signals':<34} {rate:8.2f} M bars/s  {peer['orders']:,} orders")
     bracket = {"exit.policy": "bracket", "exit.bracket.tp": TP, "exit.bracket.sl": SL}
     brain = {"exit.base_tp": TP, "exit.base_sl": SL}
-    for name, overrides in (("bracket", bracket), ("whole ExitBrain", brain)):
-        seconds, fills = time_qtsim(data, overrides)
-        rate = given.bars / seconds / 1e6
-        ratio = f"{peer['seconds'] / seconds:6.2f} × vectorbt" if peer is not None else ""
-        print(f"{'qtsim ' + name:<34} {rate:8.2f} M bars/s  {fills:,} fills  {ratio}")
+    reversing = {"exit.on_opposite_signal": "reverse"}
+    cases = (
+        ("each cross, opposite ignored", data, "ignore", (("bracket", bracket), ("whole ExitBrain", brain))),
+        ("reversing at each cross", data, "reverse", (("bracket", bracket | reversing),)),
+        (f"one cross of {RARE}", rare(data), "ignore", (("bracket", bracket), ("whole ExitBrain", brain))),
+    )
+    for title, market, opposite, runs in cases:
+        print(title)
+        peer = time_vectorbt(market, given.vectorbt, opposite)
+        if peer is not None:
+            rate = given.bars / peer["seconds"] / 1e6
+            name = "vectorbt " + peer["version"] + " from_signals"
+            print(f"  {name:<38} {rate:8.2f} M bars/s  {peer['orders']:,} orders")
+        for name, overrides in runs:
+            seconds, written, fills = time_qtsim(market, overrides)
+            for what, taken in ((name, seconds), (f"{name}, equity written out", written)):
+                ratio = f"{peer['seconds'] / taken:6.2f} × vectorbt" if peer is not None else ""
+                print(f"  {'qtsim ' + what:<38} {given.bars / taken / 1e6:8.2f} M bars/s  {fills:,} fills  {ratio}")
 
 
 if __name__ == "__main__":
