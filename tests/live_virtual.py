@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -166,13 +166,17 @@ class Stage:
         """Spans in which a position had no covering stop."""
         return unprotected(self.exchange.log, self.exchange.now_ms)
 
-    def check(self, runner: Runner, *, longest_ms: int = 10_000) -> None:
-        """Exits only reduce, no entry twice, the same books, nothing naked, no request in a ban."""
+    def check(self, runner: Runner, *, longest_ms: int = 10_000, lost_intents: Sequence[str] = ()) -> None:
+        """Exits only reduce, no entry twice, the same books, nothing naked, no request in a ban.
+
+        lost_intents: client ids that a journal held which is no more.
+        """
         log = self.exchange.log
         assert not exits_that_opened(log, _is_exit)
         assert not repeated_entries(log, _decision_of)
         assert not requests_in_bans(log)
-        intended = [client_id for path in runner.folder.glob("journal.sqlite*") for client_id in intents_in(path)]
+        intended = [*lost_intents]
+        intended += [client_id for path in runner.folder.glob("journal.sqlite*") for client_id in intents_in(path)]
         assert not [entry for entry in requests_without_intent(log, intended) if _is_ours(entry.data["client_id"])]
         spans = [span for span in self.unprotected() if span.ms > longest_ms]
         assert not spans, spans

@@ -18,6 +18,7 @@ from tests.live_virtual import (
     CrashedError,
     Stage,
     in_virtual_time,
+    intents_in,
     kill,
     make_stage,
     play_through,
@@ -125,6 +126,7 @@ def test_a_restart_with_an_open_position_changes_nothing_however_often(tmp_path:
 def test_positions_are_recovered_with_the_exchanges_entry_price_where_the_journal_is_lost(tmp_path: Path) -> None:
     stage = make_stage(tmp_path)
     entry_prices: list[tuple[float, float]] = []
+    lost: list[str] = []
 
     async def lose_the_journal() -> Runner:
         market = asyncio.ensure_future(play_through(stage))
@@ -135,6 +137,7 @@ def test_positions_are_recovered_with_the_exchanges_entry_price_where_the_journa
         folder = opened.runner.folder
         await kill(opened, running)
         for path in folder.glob("journal.sqlite*"):
+            lost.extend(intents_in(path))
             path.write_bytes(b"torn" * 1000)
         opened, running = await stage.open()
         (held, *_) = list(stage.exchange.state.account.open_positions())
@@ -150,7 +153,8 @@ def test_positions_are_recovered_with_the_exchanges_entry_price_where_the_journa
     assert entry_prices[0][0] == entry_prices[0][1]
     assert any("put aside" in line for line in stage.told)
     assert any("rebuilt from the exchange" in line for line in stage.told)
-    stage.check(runner)
+    assert lost
+    stage.check(runner, lost_intents=lost)
 
 
 def test_the_governors_base_survives_a_crash(tmp_path: Path) -> None:
