@@ -66,7 +66,6 @@ BAD_REQUESTS: list[tuple[str, str, list[str]]] = [
     ("later_command", "models", ["not in this version", "models"]),
     ("later_with_option", "levels monitor 50 --watch", ["qtsim levels monitor", "not in this version", "part 5"]),
     ("unknown_flag_of_levels", "levels --watch", ["--watch", "qtsim levels --help"]),
-    ("later_live", "live --mode paper", ["not in this version", "part 5"]),
     ("unknown_flag", "backtest --stratgy x", ["--stratgy", "qtsim backtest --help"]),
     ("value_missing", "backtest -p", ["-p"]),
     ("number_expected", "levels --leverage much", ["--leverage"]),
