@@ -565,13 +565,17 @@ def walk_bars_nb(
 
 @kernel
 def copy_symbol_nb(source: Book, target: Book, first: int, last: int, params: Record) -> None:
-    """Copy what walking one symbol's bar can change, and with cross margin what else backs the account.
+    """Copy what walking one symbol's bar can change.
 
+    With cross margin, and where an order that arrives has to be paid for, also what else uses the account.
     first, last: the symbol's slots.
     """
     target.account[0] = source.account[0]
     target.governor[0] = source.governor[0]
-    if params["account"]["mode_margin"] == MarginMode.CROSS:
+    asks = params["account"]["mode_margin"] == MarginMode.CROSS
+    for i in range(first, last):
+        asks = asks or is_working_nb(source.positions[i])
+    if asks:
         for j in range(len(source.positions)):
             target.positions[j] = source.positions[j]
             target.points[j] = source.points[j]

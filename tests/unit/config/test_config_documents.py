@@ -41,9 +41,6 @@ def test_explanation_tells_all_about_a_key():
 
 
 def test_explanation_tells_what_is_not_built():
-    (told,) = explain_key(RESOLVED, "live.session")
-    assert not told.in_force
-    assert told.as_text().endswith("note     not in force in qtsim 0.1: live trading is not built yet")
     (told,) = explain_key(RESOLVED, "bus.url")
     assert told.in_force
     assert told.note == 'in qtsim 0.1 only "": the event bus is not built yet'
