@@ -110,8 +110,9 @@ RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(He
 
 
 @RELAXED
-@given(cases(**{"sim.fill_at": "next_open"}), st.floats(0.1, 0.9), st.floats(0.05, 0.5))
+@given(cases(**{"sim.fill_at": "next_open", "entry.order.type": "market"}), st.floats(0.1, 0.9), st.floats(0.05, 0.5))
 def test_exits_during_an_outage_are_the_exchanges(case: Case, where: float, share: float) -> None:
+    """And nothing is entered; a limit that stands at the exchange may fill, see test_limit_entries."""
     first, last = int(case.market.boundaries[0]), int(case.market.boundaries[-1])
     begin = first + int((last - first) * where) // HOUR * HOUR
     end = begin + max(int((last - first) * share) // HOUR, 1) * HOUR
