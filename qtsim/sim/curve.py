@@ -77,19 +77,20 @@ def has_curve_room_nb(curve: Curve, slots: int) -> bool:
 
 
 @kernel
-def mark_held_nb(equity: Floats, n: int, held: Record, marks: Floats) -> None:
-    """Add one position's unrealized PnL to the equity at n boundaries."""
+def mark_held_nb(equity: Floats, first: int, n: int, held: Record, marks: Floats) -> None:
+    """Add one position's unrealized PnL to the equity at boundaries [first, n) of a stretch."""
     signed = held["side"] * held["qty"]
     entry = held["entry_price"]
     if held["bar"] == NO_ROW:
         unrealized = signed * (held["mark"] - entry)
-        for k in range(n):
+        for k in range(first, n):
             equity[k] += unrealized
         return
-    equity[0] += signed * (held["mark"] - entry)
-    first = held["bar"] - 1
-    for k in range(1, n):
-        equity[k] += signed * (marks[first + k] - entry)
+    if first == 0:
+        equity[0] += signed * (held["mark"] - entry)
+    row = held["bar"] - 1
+    for k in range(max(first, 1), n):
+        equity[k] += signed * (marks[row + k] - entry)
 
 
 @kernel

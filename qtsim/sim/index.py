@@ -17,30 +17,45 @@ from qtsim.core.records import Records
 
 BLOCK = 16
 """Rows per block."""
-LOW, HIGH, MARK_LOW, MARK_HIGH = range(4)
+LOW, HIGH, MARK_LOW, MARK_HIGH, LOWEST_CLOSE, HIGHEST_CLOSE = range(6)
 VOLATILITY, LEADER_24H, TURNS_CHOPPY = range(3)
 ENTRY, EXIT_LONG, EXIT_SHORT = range(3)
+SPAN_WIDTH = 8
+"""Numbers per block of bars: one line of a processor's cache."""
+NO_ASK = 2**62
+"""Row of the entry that ends the list of requests."""
+
+ask_dt = np.dtype([("row", "i8"), ("ts_close", "i8"), ("side", "i8"), ("confidence", "f8")], align=True)
+"""A signal that asks for a side: its row, and what a denial tells of it."""
 
 
 class Index(NamedTuple):
     """Blocks of a market's bars and signals, and what is looked up row by row."""
 
-    spans: npt.NDArray[np.float64]  # (blocks, 4): lowest and highest last price and mark; NaN where one is missing
+    spans: npt.NDArray[
+        np.float64
+    ]  # (blocks, 8): lowest and highest last price and mark, lowest and highest mark at a close; NaN where one lacks
     marks: npt.NDArray[np.float64]  # (bars,): mark at the close
     weather: npt.NDArray[
         np.float64
     ]  # (blocks, 3): highest volatility, lowest leader_24h, 1: turns from TRENDING to CHOPPY
     requests: npt.NDArray[
         np.int32
-    ]  # (signals, 3): first row from this one on that asks for a side, an exit; or the end
+    ]  # (signals, 3): from this row on the first of `asks`; the first row that asks for an exit, or the end
+    asks: Records  # ask_dt: every row that asks for a side, ascending, then one of NO_ASK
+    even_bars: npt.NDArray[np.int32]  # (bars,): how many from this one on open as far apart as the first two
+    even_boundaries: npt.NDArray[np.int32]  # (boundaries,): steps from this one on that are as long as the first
 
 
 def no_index() -> Index:
     """Of a path of trades, which is passed over in another way."""
-    return Index(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32))
+    none = np.zeros(0, dtype=np.int32)
+    asks = np.zeros(0, ask_dt)
+    return Index(np.zeros((0, SPAN_WIDTH)), np.zeros(0), np.zeros((0, 3)), none.reshape(0, 3), asks, none, none)
 
 
 def build_index(
+    boundaries: npt.NDArray[np.int64],
     bars: Records,
     signals: Records,
     bar_offsets: npt.NDArray[np.int64],
@@ -53,15 +68,23 @@ def build_index(
         if recorded:
             rows = slice(bar_offsets[i], bar_offsets[i + 1])
             marks[rows] = bars["mark_close"][rows]
-    return Index(_spans(bars), marks, _weather(signals), _requests(signals, signal_offsets))
+    return Index(
+        _spans(bars, marks),
+        marks,
+        _weather(signals),
+        _requests(signals, signal_offsets),
+        _asks(signals),
+        _even_bars(bars, bar_offsets),
+        _even_steps(boundaries),
+    )
 
 
 def _starts(n: int) -> npt.NDArray[np.int64]:
     return np.arange(0, n, BLOCK, dtype=np.int64)
 
 
-def _spans(bars: Records) -> npt.NDArray[np.float64]:
-    spans = np.zeros((-(-len(bars) // BLOCK), 4))
+def _spans(bars: Records, marks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    spans = np.zeros((-(-len(bars) // BLOCK), SPAN_WIDTH))
     if len(bars) == 0:
         return spans
     starts = _starts(len(bars))
@@ -69,6 +92,8 @@ def _spans(bars: Records) -> npt.NDArray[np.float64]:
         points = [np.ascontiguousarray(bars[prefix + name]) for name in ("open", "high", "low", "close")]
         spans[:, low] = np.minimum.reduceat(np.minimum.reduce(points), starts)
         spans[:, high] = np.maximum.reduceat(np.maximum.reduce(points), starts)
+    spans[:, LOWEST_CLOSE] = np.minimum.reduceat(marks, starts)
+    spans[:, HIGHEST_CLOSE] = np.maximum.reduceat(marks, starts)
     return spans
 
 
@@ -88,13 +113,46 @@ def _weather(signals: Records) -> npt.NDArray[np.float64]:
 
 def _requests(signals: Records, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     requests = np.zeros((len(signals), 3), dtype=np.int32)
-    asks = {
-        ENTRY: signals["long"] != signals["short"],
-        EXIT_LONG: signals["exit_long"] == 1,
-        EXIT_SHORT: signals["exit_short"] == 1,
-    }
-    for column, rows in asks.items():
+    asks = _asks_for_side(signals)
+    requests[:, ENTRY] = np.cumsum(asks) - asks
+    exits = {EXIT_LONG: signals["exit_long"] == 1, EXIT_SHORT: signals["exit_short"] == 1}
+    for column, rows in exits.items():
         for first, end in itertools.pairwise(offsets):
             own = np.where(rows[first:end], np.arange(first, end, dtype=np.int32), np.int32(end))
             requests[first:end, column] = np.minimum.accumulate(own[::-1])[::-1]
     return requests
+
+
+def _asks_for_side(signals: Records) -> npt.NDArray[np.bool_]:
+    asks: npt.NDArray[np.bool_] = signals["long"] != signals["short"]
+    return asks
+
+
+def _asks(signals: Records) -> Records:
+    rows = np.flatnonzero(_asks_for_side(signals))
+    asks = np.zeros(len(rows) + 1, ask_dt)
+    asks["row"][:-1] = rows
+    asks["ts_close"][:-1] = signals["ts_close"][rows]
+    asks["side"][:-1] = signals["long"][rows].astype(np.int64) - signals["short"][rows]
+    asks["confidence"][:-1] = signals["confidence"][rows]
+    asks["row"][-1] = NO_ASK
+    return asks
+
+
+def _even_steps(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """At each time: how many steps from it on are as long as the first of them."""
+    steps = np.zeros(len(times), dtype=np.int32)
+    if len(times) < 2:
+        return steps
+    lengths = np.diff(times)
+    changes = np.append(np.flatnonzero(np.diff(lengths)) + 1, len(lengths))
+    at = np.arange(len(lengths))
+    steps[:-1] = changes[np.searchsorted(changes, at, side="right")] - at
+    return steps
+
+
+def _even_bars(bars: Records, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    even = np.zeros(len(bars), dtype=np.int32)
+    for first, end in itertools.pairwise(offsets):
+        even[first:end] = _even_steps(bars["ts_open"][first:end]) + 1
+    return even

@@ -5,6 +5,7 @@ At one instant, each step over all symbols in name order before the next. Time i
 
 from __future__ import annotations
 
+from qtsim.core._by_reference import by_reference
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import (
     available_nb,
@@ -14,8 +15,8 @@ from qtsim.core.accounting import (
     set_point_nb,
     show_signal_nb,
 )
-from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
-from qtsim.core.entry import judge_entry_nb, size_entry_nb
+from qtsim.core.balancer import show_closes_nb
+from qtsim.core.entry import size_entry_nb
 from qtsim.core.enums import (
     EndOfData,
     FillAt,
@@ -69,6 +70,7 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb, unfold_bar_nb
+from qtsim.sim.requests import deny_plan_nb, judge_request_nb, measure_candidate_nb
 from qtsim.sim.skip_bars import pass_quiet_bars_nb
 from qtsim.sim.skip_trades import skip_trades_nb
 from qtsim.sim.steps import bar_number_nb, evaluate_nb, run_cycles_nb, write_denial_nb
@@ -244,17 +246,21 @@ def plan_candidates_nb(
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NO_PRICE.value)
             continue
         plan = book.plans[i]
-        measure_candidate_nb(tape, book, i, request, ts, params)
-        crowd = book.crowd[0]
-        governor = book.governor[0]
-        stats = book.stats[book.slots[i]["symbol"]]
-        instrument = tape.instruments[i]
-        judge_entry_nb(plan, request, signal, equity, ts, crowd, governor, stats, params)
+        judge_request_nb(tape, book, i, row, request, equity, ts, params)
         if plan["gate"] == Gate.NONE:
             if by_agent:
                 decide_nb(book, i, ts, equity, params)
             size_entry_nb(
-                plan, account, signal, book.points[i], equity, initial_margin, available, crowd, instrument, params
+                plan,
+                account,
+                signal,
+                book.points[i],
+                equity,
+                initial_margin,
+                available,
+                book.crowd[0],
+                tape.instruments[i],
+                params,
             )
             if by_agent:
                 teach_nb(
@@ -275,43 +281,6 @@ def plan_candidates_nb(
             book.slots[i]["candidate"] = 1
         else:
             deny_plan_nb(book, journal, plan, i, row, ts)
-
-
-@kernel
-def measure_candidate_nb(tape: Tape, book: Book, i: int, side: int, ts: int, params: Record) -> None:
-    """What is open beside the candidate, and how alike it is."""
-    measure_crowd_nb(book.crowd[0], book.positions, book.points, tape.instruments, i)
-    if params["gates"]["enabled"] == 0:
-        return
-    measure_correlation_nb(
-        book.crowd[0],
-        book.positions,
-        tape.closes,
-        book.spans,
-        i,
-        side,
-        ts,
-        tape.regime_ns,
-        params["limits"],
-    )
-
-
-@kernel
-def deny_plan_nb(book: Book, journal: Journal, plan: Record, i: int, row: int, ts: int) -> None:
-    """Journal the verdict that a plan carries."""
-    book.counters[NO_CORRELATION] += plan["uncompared"]
-    write_denial_nb(
-        journal,
-        ts,
-        book.slots[i]["symbol"],
-        plan["side"],
-        plan["gate"],
-        plan["rule"],
-        plan["value"],
-        plan["limit"],
-        plan["confidence"],
-        row - book.slots[i]["signals_first"],
-    )
 
 
 @kernel
@@ -557,7 +526,7 @@ def pass_quiet_nb(
 
 
 @kernel
-def run_nb(
+def run_to_nb(
     tape: Tape,
     index: Index,
     book: Book,
@@ -565,17 +534,12 @@ def run_nb(
     curve: Curve,
     trial_book: Book,
     trial_journal: Journal,
-    params_rows: Records,
+    params: Record,
     diagnose: bool,
     skips: bool,
     stop_at: int,
 ) -> int:
-    """Run from the book's cursor to boundary `stop_at` or the end. Returns DONE, PAUSED or JOURNAL_FULL.
-
-    params_rows: params_dt[1]. skips: pass over what is quiet; the same bytes come out either way. Resumable: call
-    again with the same book.
-    """
-    params = params_rows[0]
+    """What `run_nb` does, with everything at hand by its address."""
     n = len(book.slots)
     end = len(tape.boundaries)
     at_close = params["sim"]["fill_at"] == FillAt.CLOSE
@@ -659,3 +623,37 @@ def run_nb(
         if waits_unfilled_nb(book.positions[i]):
             book.counters[PENDING_AT_END] += 1
     return DONE
+
+
+@kernel
+def run_nb(
+    tape: Tape,
+    index: Index,
+    book: Book,
+    journal: Journal,
+    curve: Curve,
+    trial_book: Book,
+    trial_journal: Journal,
+    params_rows: Records,
+    diagnose: bool,
+    skips: bool,
+    stop_at: int,
+) -> int:
+    """Run from the book's cursor to boundary `stop_at` or the end. Returns DONE, PAUSED or JOURNAL_FULL.
+
+    params_rows: params_dt[1]. skips: pass over what is quiet; the same bytes come out either way. Resumable: call
+    again with the same book.
+    """
+    return run_to_nb(
+        by_reference(tape),
+        by_reference(index),
+        by_reference(book),
+        by_reference(journal),
+        by_reference(curve),
+        by_reference(trial_book),
+        by_reference(trial_journal),
+        params_rows[0],
+        diagnose,
+        skips,
+        stop_at,
+    )

@@ -253,7 +253,7 @@ def build_market(
         transfers=np.zeros(0, transfer_dt) if transfers is None else transfers,
         marked=np.ones(len(boundaries), dtype=np.int64),
         ends=np.ones(len(inputs), dtype=np.int64),
-        bar_index=build_index(bars, signals, bar_offsets, signal_offsets, has_mark),
+        bar_index=build_index(boundaries, bars, signals, bar_offsets, signal_offsets, has_mark),
     )
 
 

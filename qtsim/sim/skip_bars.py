@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import margin_used_nb, observe_nb, set_point_nb, show_signal_nb
+from qtsim.core.accounting import equity_nb, margin_used_nb, observe_nb, set_point_nb, show_signal_nb
 from qtsim.core.enums import (
     EndOfData,
     ExitPolicy,
@@ -27,6 +27,7 @@ from qtsim.core.enums import (
     PriceKind,
     Reason,
     Replan,
+    Rule,
     Side,
     TrailMode,
 )
@@ -34,8 +35,8 @@ from qtsim.core.exit_brain import nearest_triggers_nb, turns_choppy_nb
 from qtsim.core.guards import is_crash_nb, is_stale_nb
 from qtsim.core.orders import is_working_nb
 from qtsim.core.records import NEVER, Record, Records
-from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, has_order_nb, remember_evaluation_nb
-from qtsim.core.signal_rules import request_rule_nb, requested_side_nb
+from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, governor_rule_nb, has_order_nb, remember_evaluation_nb
+from qtsim.core.signal_rules import request_rule_nb
 from qtsim.core.slots import NO_SLOT
 from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.symbol_stats import later_nb
@@ -55,8 +56,10 @@ from qtsim.sim.index import (
     EXIT_LONG,
     EXIT_SHORT,
     HIGH,
+    HIGHEST_CLOSE,
     LEADER_24H,
     LOW,
+    LOWEST_CLOSE,
     MARK_HIGH,
     MARK_LOW,
     TURNS_CHOPPY,
@@ -76,6 +79,7 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.paths import SEGMENTS
+from qtsim.sim.requests import deny_plan_nb, judge_request_nb
 from qtsim.sim.steps import write_denial_nb
 from qtsim.sim.walk import any_open_nb
 
@@ -163,8 +167,38 @@ def bound_by_funding_nb(funding: Records, slot: Record, ts: int, step: int, m: i
 
 
 @kernel
+def refused_until_nb(stats: Record, governor: Record, ts: int, params: Record) -> int:
+    """Until when every entry on the symbol is refused, whatever is asked and at what price; `ts`: it may not be.
+
+    What ends before that time by a clock of its own is due then anyway.
+    """
+    if params["gates"]["enabled"] == 0:
+        return ts
+    if stats["blacklisted_at"] != NEVER or governor_rule_nb(governor, ts) != Rule.NONE:
+        return NEVER_DUE
+    return max(ts, stats["disabled_until"]) if stats["disabled_until"] != NEVER else ts
+
+
+@kernel
+def bound_by_refusal_nb(book: Book, i: int, ts: int, step: int, m: int, params: Record) -> int:
+    """Boundaries at which every request of the flat slot is refused, with nothing open on the account; 0: none is."""
+    if book.slots[i]["other"] != NO_SLOT or any_open_nb(book.positions, 0, len(book.positions)):
+        return 0
+    until = refused_until_nb(book.stats[book.slots[i]["symbol"]], book.governor[0], ts, params)
+    return min(m, count_before_nb(ts, step, until))
+
+
+@kernel
 def bound_by_signals_nb(
-    signals: Records, requests: np.ndarray, slot: Record, position: Record, ts: int, step: int, m: int, params: Record
+    signals: Records,
+    requests: np.ndarray,
+    asks: Records,
+    slot: Record,
+    position: Record,
+    ts: int,
+    step: int,
+    m: int,
+    params: Record,
 ) -> int:
     """Boundaries before the first signal that a flat symbol may enter on, or that an open one may leave on."""
     row = slot["next_signal"]
@@ -174,29 +208,28 @@ def bound_by_signals_nb(
     if row + 1 < end and signals[row + 1]["ts_close"] <= ts:
         return 0
     side = position["side"]
-    found = end
     if side == Side.NONE or slot["other"] != NO_SLOT or params["exit"]["on_opposite_signal"] != OnOppositeSignal.IGNORE:
-        found = min(found, requests[row, ENTRY])
-    if side == Side.LONG:
-        found = min(found, requests[row, EXIT_LONG])
-    elif side == Side.SHORT:
-        found = min(found, requests[row, EXIT_SHORT])
-    if found >= end:
+        ask = asks[requests[row, ENTRY]]
+        if ask["row"] < end:
+            m = min(m, count_before_nb(ts, step, ask["ts_close"]))
+    if side == Side.NONE:
         return m
-    return min(m, count_before_nb(ts, step, signals[found]["ts_close"]))
+    leaves = requests[row, EXIT_LONG if side == Side.LONG else EXIT_SHORT]
+    if leaves >= end:
+        return m
+    return min(m, count_before_nb(ts, step, signals[leaves]["ts_close"]))
 
 
 @kernel
-def signals_by_nb(signals: Records, first: int, end: int, ts: int) -> int:
-    """First row of [first, end) that closes after `ts`, or end; found by doubling and halving."""
+def signals_by_nb(signals: Records, first: int, end: int, ts: int, timeframe_ns: int) -> int:
+    """First row of [first, end) that closes after `ts`, or end: where it lies if none is missing, else searched for."""
     if first >= end or signals[first]["ts_close"] > ts:
         return first
+    row = min(first + (ts - signals[first]["ts_close"]) // timeframe_ns, end - 1)
+    if signals[row]["ts_close"] <= ts and (row + 1 == end or signals[row + 1]["ts_close"] > ts):
+        return row + 1
     low = first
-    stride = 1
-    while low + stride < end and signals[low + stride]["ts_close"] <= ts:
-        low += stride
-        stride *= 2
-    high = min(low + stride, end)
+    high = end
     while high - low > 1:
         middle = (low + high) // 2
         if signals[middle]["ts_close"] <= ts:
@@ -207,18 +240,46 @@ def signals_by_nb(signals: Records, first: int, end: int, ts: int) -> int:
 
 
 @kernel
-def first_storm_nb(
-    signals: Records, weather: Floats, first: int, end: int, position: Record, point: Record, params: Record
+def bound_by_weather_nb(
+    signals: Records,
+    weather: Floats,
+    slot: Record,
+    position: Record,
+    point: Record,
+    timeframe_ns: int,
+    ts: int,
+    step: int,
+    m: int,
+    params: Record,
 ) -> int:
-    """First row of [first, end) at which a crash begins, or the regime turns CHOPPY before a stop is tightened; or end.
+    """Boundaries before a crash begins, or the regime turns CHOPPY before a stop is tightened.
 
     A crash that lasts is no storm: its guard is among the triggers already.
     """
-    guard = params["guard"]
-    by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, guard)
+    by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, params["guard"])
     by_regime = position["regime_done"] == 0 and params["stops"]["trail_choppy"] < np.inf
-    if not by_crash and not by_regime:
-        return end
+    if m == 0 or (not by_crash and not by_regime):
+        return m
+    first = slot["next_signal"]
+    end = signals_by_nb(signals, first, slot["signals_end"], ts + (m - 1) * step, timeframe_ns)
+    storm = first_storm_nb(signals, weather, first, end, position, by_crash, by_regime, params["guard"])
+    if storm == end:
+        return m
+    return min(m, count_before_nb(ts, step, signals[storm]["ts_close"]))
+
+
+@kernel
+def first_storm_nb(
+    signals: Records,
+    weather: Floats,
+    first: int,
+    end: int,
+    position: Record,
+    by_crash: bool,
+    by_regime: bool,
+    guard: Record,
+) -> int:
+    """First row of [first, end) at which a crash begins, or the regime turns CHOPPY, each where asked for; or end."""
     row = first
     while row < end:
         if row % BLOCK == 0 and row + BLOCK <= end:
@@ -288,8 +349,7 @@ def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, param
     ts = tape.boundaries[b]
     step = tape.boundaries[b + 1] - ts
     m = min(m, count_before_nb(ts, step, due_time_nb(tape, book, params)))
-    while m > 0 and tape.boundaries[b + m] - ts != m * step:
-        m //= 2
+    m = min(m, index.even_boundaries[b])
     for i in range(len(book.slots)):
         if m == 0:
             return 0
@@ -313,9 +373,14 @@ def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, param
         if slot["pending"] != NO_BAR:
             return 0
         m = min(m, slot["bars_end"] - 1 - row)
-        while m > 0 and tape.bars[row + m - 1]["ts_open"] - ts != (m - 1) * step:
-            m //= 2
-        m = bound_by_signals_nb(tape.signals, index.requests, slot, position, ts, step, m, params)
+        if m > 1:
+            m = min(m, index.even_bars[row]) if tape.bars[row + 1]["ts_open"] - ts == step else 1
+        if position["side"] == Side.NONE:
+            refused = bound_by_refusal_nb(book, i, ts, step, m, params)
+            if refused > 0:
+                m = refused
+                continue
+        m = bound_by_signals_nb(tape.signals, index.requests, index.asks, slot, position, ts, step, m, params)
         if position["side"] == Side.NONE:
             continue
         if not is_calm_nb(slot, position, book.points[i], params):
@@ -400,23 +465,21 @@ def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, par
         if m == 0 or position["side"] == Side.NONE or not is_walking_nb(tape.bars, slot, ts):
             continue
         point = book.points[i]
-        first = slot["next_signal"]
-        end = signals_by_nb(tape.signals, first, slot["signals_end"], ts + (m - 1) * step)
-        storm = first_storm_nb(tape.signals, index.weather, first, end, position, point, params)
-        if storm < end:
-            m = min(m, count_before_nb(ts, step, tape.signals[storm]["ts_close"]))
         last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
         row = slot["next_bar"]
         has_mark = slot["has_mark"] == 1
-        if position["trail_active"] == 1 and m > 0:
-            # the band holds the stop as it is now; the one that trails is tighter
-            follow_trail_nb(tape.bars, tape.signals, slot, position, point, tape.instruments[i], ts, step, m, params)
-            m = slot["trailed_bars"]
         m = (
             first_touch_nb(
                 tape.bars, index.spans, row, row + m, has_mark, last_below, last_above, mark_below, mark_above
             )
             - row
+        )
+        if position["trail_active"] == 1 and m > 0:
+            # the band holds the stop as it is now; the one that trails is tighter
+            follow_trail_nb(tape.bars, tape.signals, slot, position, point, tape.instruments[i], ts, step, m, params)
+            m = slot["trailed_bars"]
+        m = bound_by_weather_nb(
+            tape.signals, index.weather, slot, position, point, tape.timeframe_ns, ts, step, m, params
         )
     return m
 
@@ -445,7 +508,7 @@ def equity_floor_nb(governor: Record, params: Record) -> float:
 
 
 @kernel
-def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, n: int) -> None:
+def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, margin: float, n: int) -> None:
     """Write down, still uncounted, what is held over the stretch of n boundaries from `ts` on."""
     stretch = curve.stretches[curve.counts[STRETCHES]]
     at = curve.counts[HELD]
@@ -453,7 +516,7 @@ def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, n
     stretch["step"] = step
     stretch["n"] = n
     stretch["wallet"] = book.account[0]["wallet"]
-    stretch["margin"] = margin_used_nb(book.positions)
+    stretch["margin"] = margin
     stretch["held_first"] = at
     for i in range(len(book.positions)):
         position = book.positions[i]
@@ -470,15 +533,57 @@ def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, n
 
 
 @kernel
+def worst_close_nb(spans: Floats, marks: Floats, held: Record, n: int) -> float:
+    """The worst mark for a held position at the n boundaries of a stretch; NaN where it has none at the first."""
+    worst = held["mark"]
+    if held["bar"] == NO_ROW or worst != worst:
+        return worst
+    is_long = held["side"] == Side.LONG
+    column = LOWEST_CLOSE if is_long else HIGHEST_CLOSE
+    row = held["bar"]
+    end = row + n - 1
+    while row < end:
+        if row % BLOCK == 0 and row + BLOCK <= end:
+            close = spans[row // BLOCK, column]
+            row += BLOCK
+        else:
+            close = marks[row]
+            row += 1
+        worst = min(worst, close) if is_long else max(worst, close)
+    return worst
+
+
+@kernel
+def worst_equity_nb(curve: Curve, spans: Floats, marks: Floats) -> float:
+    """No equity of the begun stretch is lower; with at most one position it is one of them.
+
+    Profit and loss and their sum are monotone in each mark, in floating point too.
+    """
+    stretch = curve.stretches[curve.counts[STRETCHES]]
+    equity = stretch["wallet"]
+    for h in range(stretch["held_first"], stretch["held_end"]):
+        held = curve.held[h]
+        equity += held["side"] * held["qty"] * (worst_close_nb(spans, marks, held, stretch["n"]) - held["entry_price"])
+    return equity
+
+
+@kernel
+def mark_stretch_nb(curve: Curve, marks: Floats, first: int, n: int) -> None:
+    """Write the equity at boundaries [first, n) of the begun stretch."""
+    stretch = curve.stretches[curve.counts[STRETCHES]]
+    for k in range(first, n):
+        curve.scratch[k] = stretch["wallet"]
+    for h in range(stretch["held_first"], stretch["held_end"]):
+        mark_held_nb(curve.scratch, first, n, curve.held[h], marks)
+
+
+@kernel
 def bound_by_equity_nb(curve: Curve, marks: Floats, floor: float) -> tuple[int, float]:
     """(boundaries of the begun stretch before the equity is at `floor` or below, the lowest equity at them)."""
     stretch = curve.stretches[curve.counts[STRETCHES]]
     equity = curve.scratch
     n = stretch["n"]
-    for k in range(n):
-        equity[k] = stretch["wallet"]
-    for h in range(stretch["held_first"], stretch["held_end"]):
-        mark_held_nb(equity, n, curve.held[h], marks)
+    mark_stretch_nb(curve, marks, 0, n)
     lowest = np.inf
     for k in range(n):
         if not equity[k] > floor:
@@ -497,10 +602,15 @@ def end_stretch_nb(curve: Curve, n: int) -> None:
 
 
 @kernel
+def first_remembered_nb(step: int, n: int) -> int:
+    """The first of n evaluations, `step` apart, that is still known at the last one."""
+    return max(n - 1 - LOOK_BACK_NS // step, 0)
+
+
+@kernel
 def remember_nb(governor: Record, history: Records, equity: Floats, ts: int, step: int, n: int) -> None:
     """Keep the evaluations of the last hour of n boundaries from `ts` on, and the one before it."""
-    first = max(n - 1 - LOOK_BACK_NS // step, 0)
-    for k in range(first, n):
+    for k in range(first_remembered_nb(step, n), n):
         remember_evaluation_nb(governor, history, ts + k * step, equity[k])
     governor["equity"] = equity[n - 1]
 
@@ -577,7 +687,7 @@ def pass_slot_nb(
     slot["next_bar"] = last + 1
     slot["share"] = 1.0
     row = slot["next_signal"]
-    known = signals_by_nb(tape.signals, row, slot["signals_end"], close - step)
+    known = signals_by_nb(tape.signals, row, slot["signals_end"], close - step, tape.timeframe_ns)
     slot["next_signal"] = known
     if known > row:
         show_signal_nb(point, tape.signals[known - 1], shown_at_nb(ts, step, tape.signals[known - 1]["ts_close"]))
@@ -594,43 +704,68 @@ def pass_slot_nb(
 
 
 @kernel
-def deny_requests_nb(
-    tape: Tape, index: Index, book: Book, journal: Journal, ts: int, step: int, params: Record
+def open_price_nb(bars: Records, slot: Record, ts: int, last_ts: int, step: int) -> float:
+    """The open at boundary `ts` of a slot whose last quiet bar opened at `last_ts`."""
+    return bars[slot["bar"] - (last_ts - ts) // step]["open"]
+
+
+@kernel
+def refuse_nb(
+    tape: Tape, book: Book, journal: Journal, i: int, ask: Record, ts: int, price: float, params: Record
 ) -> None:
-    """Write down every request that an open position has refused since `ts`, by time, then in symbol order."""
+    """Write down the refusal of what a signal asks of the slot at `ts`."""
+    slot = book.slots[i]
+    side = book.positions[i]["side"]
+    since_exit = -1
+    if slot["last_exit_bar"] != NO_BAR:
+        since_exit = ask["row"] + 1 - slot["signals_first"] - slot["last_exit_bar"]
+    rule = request_rule_nb(ask["side"], side, side, since_exit, params)
+    if rule == Rule.NONE and price != price:
+        rule = Rule.NO_PRICE.value
+    if rule == Rule.NONE:
+        equity = equity_nb(book.account[0], book.positions, book.points)
+        judge_request_nb(tape, book, i, ask["row"], ask["side"], equity, ts, params)
+        deny_plan_nb(book, journal, book.plans[i], i, ask["row"], ts)
+        return
+    write_denial_nb(
+        journal,
+        ts,
+        slot["symbol"],
+        ask["side"],
+        Gate.SIGNAL.value,
+        rule,
+        0.0,
+        0.0,
+        ask["confidence"],
+        ask["row"] - slot["signals_first"],
+    )
+
+
+@kernel
+def refuse_requests_nb(
+    tape: Tape, index: Index, book: Book, journal: Journal, ts: int, step: int, m: int, params: Record
+) -> None:
+    """Write down every request of m quiet boundaries from `ts` on, by time, then in symbol order: none can be met."""
+    last_ts = ts + (m - 1) * step
     while True:
         chosen = NO_SLOT
         earliest = NEVER_DUE
         for i in range(len(book.slots)):
             slot = book.slots[i]
-            if book.positions[i]["side"] == Side.NONE or slot["next_request"] >= slot["next_signal"]:
+            if slot["next_request"] >= slot["next_signal"]:
                 continue
-            row = index.requests[slot["next_request"], ENTRY]
-            slot["next_request"] = row
-            if row < slot["next_signal"] and shown_at_nb(ts, step, tape.signals[row]["ts_close"]) < earliest:
-                earliest = shown_at_nb(ts, step, tape.signals[row]["ts_close"])
+            ask = index.asks[index.requests[slot["next_request"], ENTRY]]
+            slot["next_request"] = ask["row"]
+            if ask["row"] < slot["next_signal"] and shown_at_nb(ts, step, ask["ts_close"]) < earliest:
+                earliest = shown_at_nb(ts, step, ask["ts_close"])
                 chosen = i
         if chosen == NO_SLOT:
             return
         slot = book.slots[chosen]
-        row = slot["next_request"]
-        slot["next_request"] = row + 1
-        signal = tape.signals[row]
-        side = book.positions[chosen]["side"]
-        request = requested_side_nb(signal)
-        rule = request_rule_nb(request, side, side, -1, params)
-        write_denial_nb(
-            journal,
-            earliest,
-            slot["symbol"],
-            request,
-            Gate.SIGNAL.value,
-            rule,
-            0.0,
-            0.0,
-            signal["confidence"],
-            row - slot["signals_first"],
-        )
+        ask = index.asks[index.requests[slot["next_request"], ENTRY]]
+        slot["next_request"] = ask["row"] + 1
+        price = open_price_nb(tape.bars, slot, earliest, last_ts, step)
+        refuse_nb(tape, book, journal, chosen, ask, earliest, price, params)
 
 
 @kernel
@@ -652,15 +787,21 @@ def pass_quiet_bars_nb(
         return b
     ts = tape.boundaries[b]
     step = tape.boundaries[b + 1] - ts
-    begin_stretch_nb(curve, tape, book, ts, step, m)
-    m, lowest = bound_by_equity_nb(curve, index.marks, equity_floor_nb(book.governor[0], params))
+    account = book.account[0]
+    governor = book.governor[0]
+    margin = margin_used_nb(book.positions)
+    begin_stretch_nb(curve, tape, book, ts, step, margin, m)
+    floor = equity_floor_nb(governor, params)
+    lowest = worst_equity_nb(curve, index.spans, index.marks)
+    if not lowest > floor or (n > 1 and margin / lowest > account["max_margin_use"]):
+        m, lowest = bound_by_equity_nb(curve, index.marks, floor)
     if m == 0:
         return b
-    end_stretch_nb(curve, m)
-    account = book.account[0]
-    account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(book.positions) / lowest)
+    account["max_margin_use"] = max(account["max_margin_use"], margin / lowest)
     if params["gates"]["enabled"] == 1:
-        remember_nb(book.governor[0], book.history, curve.scratch, ts, step, m)
+        mark_stretch_nb(curve, index.marks, first_remembered_nb(step, m), m)
+        remember_nb(governor, book.history, curve.scratch, ts, step, m)
+    end_stretch_nb(curve, m)
     for i in range(n):
         pass_slot_nb(
             tape,
@@ -675,5 +816,5 @@ def pass_quiet_bars_nb(
             m,
             params,
         )
-    deny_requests_nb(tape, index, book, journal, ts, step, params)
+    refuse_requests_nb(tape, index, book, journal, ts, step, m, params)
     return b + m
