@@ -20,10 +20,13 @@ import numpy as np
 from numba.core import config as numba_config
 from numba.core.caching import UserProvidedCacheLocator
 
+from qtsim.core._linking import LoweringOnly
+
 P = ParamSpec("P")
 R = TypeVar("R")
 config: Any = numba_config
 locator: Any = UserProvidedCacheLocator
+njit: Any = numba.njit
 
 KERNEL_PACKAGES = ("core", "sim")
 
@@ -40,7 +43,7 @@ def kernel_digest() -> str:
 
 
 DIGEST = kernel_digest()
-OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "python", "_nrt": False, "nogil": True}
+OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "python", "_nrt": False, "nogil": True}
 """Without numba's runtime (_nrt) an allocation in a kernel does not compile, and nothing counts references.
 
 Whoever calls a kernel from Python holds no lock meanwhile (nogil): runs on arrays of their own go side by side."""
@@ -70,12 +73,19 @@ def is_warm() -> bool:
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` without fastmath, with a disk cache that notices edits in any kernel's source."""
+    """Compile `function` without fastmath, with a disk cache that notices edits in any kernel's source.
+
+    Called from Python it is compiled whole; kernels that call it link what `LoweringOnly` makes of it.
+    """
     if config.DISABLE_JIT:
         return function
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_FOLDER)
     try:
-        return cast(Callable[P, R], numba.njit(**OPTIONS)(function))
+        for_python = njit(cache=True, **OPTIONS)(function)
     finally:
         config.CACHE_DIR = previous
+    for_kernels = njit(pipeline_class=LoweringOnly, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    for_python.get_call_template = for_kernels.get_call_template
+    for_python.get_overload = for_kernels.get_overload
+    return cast(Callable[P, R], for_python)
