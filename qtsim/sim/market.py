@@ -75,7 +75,7 @@ slot_dt = np.dtype(
         ("bar", "i8"),  # row of the path's bar being walked; NO_BAR in a gap
         ("next_bar", "i8"),  # row of the path's next bar to open
         ("next_signal", "i8"),  # row of the next signal to become known
-        ("next_request", "i8"),  # row of the next signal that an open position may have to refuse
+        ("next_ask", "i8"),  # place in the index of the next request that may have to be refused
         ("next_funding", "i8"),
         ("pending", "i8"),  # row of the signal that waits for a price; NO_BAR none
         ("acting", "i8"),  # row of the signal that acts at this instant; NO_BAR none

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
+from qtsim.core._prefetch import ask_for
 from qtsim.core.accounting import equity_nb, margin_used_nb, observe_nb, set_point_nb, show_signal_nb
 from qtsim.core.enums import (
     EndOfData,
@@ -669,7 +670,9 @@ def pass_slot_nb(
     is_open = position["side"] != Side.NONE
     slot["looked"] = 0
     slot["acting"] = NO_BAR
-    slot["next_request"] = slot["next_signal"]
+    slot["next_ask"] = len(index.asks) - 1
+    if slot["next_signal"] < slot["signals_end"]:
+        slot["next_ask"] = index.requests[slot["next_signal"], ENTRY]
     while slot["next_funding"] < slot["funding_end"] and tape.funding[slot["next_funding"]]["ts"] < close:
         slot["next_funding"] += 1
     if not is_walking_nb(tape.bars, slot, ts):
@@ -711,17 +714,27 @@ def open_price_nb(bars: Records, slot: Record, ts: int, last_ts: int, step: int)
 
 @kernel
 def refuse_nb(
-    tape: Tape, book: Book, journal: Journal, i: int, ask: Record, ts: int, price: float, params: Record
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    i: int,
+    ask: Record,
+    ts: int,
+    last_ts: int,
+    step: int,
+    params: Record,
 ) -> None:
-    """Write down the refusal of what a signal asks of the slot at `ts`."""
+    """Write down the refusal of what a signal asks of the slot at `ts`; its last quiet bar opened at `last_ts`."""
     slot = book.slots[i]
     side = book.positions[i]["side"]
     since_exit = -1
     if slot["last_exit_bar"] != NO_BAR:
         since_exit = ask["row"] + 1 - slot["signals_first"] - slot["last_exit_bar"]
     rule = request_rule_nb(ask["side"], side, side, since_exit, params)
-    if rule == Rule.NONE and price != price:
-        rule = Rule.NO_PRICE.value
+    if rule == Rule.NONE:
+        price = open_price_nb(tape.bars, slot, ts, last_ts, step)
+        if price != price:
+            rule = Rule.NO_PRICE.value
     if rule == Rule.NONE:
         equity = equity_nb(book.account[0], book.positions, book.points)
         judge_request_nb(tape, book, i, ask["row"], ask["side"], equity, ts, params)
@@ -751,21 +764,33 @@ def refuse_requests_nb(
         chosen = NO_SLOT
         earliest = NEVER_DUE
         for i in range(len(book.slots)):
-            slot = book.slots[i]
-            if slot["next_request"] >= slot["next_signal"]:
+            ask = index.asks[book.slots[i]["next_ask"]]
+            if ask["row"] >= book.slots[i]["next_signal"]:
                 continue
-            ask = index.asks[index.requests[slot["next_request"], ENTRY]]
-            slot["next_request"] = ask["row"]
-            if ask["row"] < slot["next_signal"] and shown_at_nb(ts, step, ask["ts_close"]) < earliest:
-                earliest = shown_at_nb(ts, step, ask["ts_close"])
+            shown = shown_at_nb(ts, step, ask["ts_close"])
+            if shown < earliest:
+                earliest = shown
                 chosen = i
         if chosen == NO_SLOT:
             return
-        slot = book.slots[chosen]
-        ask = index.asks[index.requests[slot["next_request"], ENTRY]]
-        slot["next_request"] = ask["row"] + 1
-        price = open_price_nb(tape.bars, slot, earliest, last_ts, step)
-        refuse_nb(tape, book, journal, chosen, ask, earliest, price, params)
+        ask = index.asks[book.slots[chosen]["next_ask"]]
+        book.slots[chosen]["next_ask"] += 1
+        refuse_nb(tape, book, journal, chosen, ask, earliest, last_ts, step, params)
+
+
+@kernel
+def ask_for_rows_nb(tape: Tape, book: Book, b: int, ts: int, m: int) -> None:
+    """Begin to read what the end of m quiet boundaries from `b` on, and the boundary after them, will need."""
+    ask_for(tape.boundaries, b + m)
+    ask_for(tape.marked, b + m)
+    for i in range(len(book.slots)):
+        slot = book.slots[i]
+        if is_walking_nb(tape.bars, slot, ts):
+            ask_for(tape.bars, slot["next_bar"] + m - 1)
+            ask_for(tape.bars, slot["next_bar"] + m)
+            # where signals are those of the path's bars; elsewhere it is a row asked for in vain
+            ask_for(tape.signals, slot["next_signal"] + m - 1)
+            ask_for(tape.signals, slot["next_signal"] + m)
 
 
 @kernel
@@ -787,6 +812,7 @@ def pass_quiet_bars_nb(
         return b
     ts = tape.boundaries[b]
     step = tape.boundaries[b + 1] - ts
+    ask_for_rows_nb(tape, book, b, ts, m)
     account = book.account[0]
     governor = book.governor[0]
     margin = margin_used_nb(book.positions)
