@@ -91,6 +91,14 @@ slot_dt = np.dtype(
         ("trailed_bars", "i8"),
         ("trailed_peak", "f8"),
         ("trailed_stop", "f8"),
+        # what has been found by looking ahead, and what it holds for: the trade and its triggers
+        ("calm_until", "i8"),  # boundary at which an open position may meet one; NEVER: not looked
+        ("calm_trade", "i8"),
+        ("calm_by", "i8"),  # 2: a crash matters, 1: a turn of the regime
+        ("calm_last_below", "f8"),
+        ("calm_last_above", "f8"),
+        ("calm_mark_below", "f8"),
+        ("calm_mark_above", "f8"),
         # trades as the path: what has to be reached for anything to happen
         ("is_new", "i8"),  # 1: opened at the point that is being settled
         ("looked", "i8"),  # 1: a cycle has held since the last fill and the last close of a signal's bar
@@ -331,8 +339,9 @@ def new_book(
     slots["funding_first"] = slots["next_funding"] = np.repeat(market.funding_offsets[:-1], width)
     slots["funding_end"] = np.repeat(market.funding_offsets[1:], width)
     slots["has_mark"] = np.repeat(market.has_mark, width)
-    for name in ("bar", "pending", "acting", "last_exit_bar"):
+    for name in ("bar", "pending", "acting", "last_exit_bar", "next_ask"):
         slots[name] = NO_BAR
+    slots["calm_until"] = NEVER
     if len(market.boundaries):
         for i in range(n):
             rows = market.funding["ts"][slots[i]["funding_first"] : slots[i]["funding_end"]]

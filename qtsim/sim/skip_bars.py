@@ -190,33 +190,37 @@ def bound_by_refusal_nb(book: Book, i: int, ts: int, step: int, m: int, params: 
 
 
 @kernel
-def bound_by_signals_nb(
-    signals: Records,
-    requests: np.ndarray,
-    asks: Records,
-    slot: Record,
-    position: Record,
-    ts: int,
-    step: int,
-    m: int,
-    params: Record,
-) -> int:
-    """Boundaries before the first signal that a flat symbol may enter on, or that an open one may leave on."""
+def next_ask_nb(index: Index, slot: Record) -> int:
+    """Place in the index of the slot's next request; it may be another symbol's where there is none left."""
     row = slot["next_signal"]
-    end = slot["signals_end"]
-    if row >= end:
+    if row >= slot["signals_end"]:
+        return len(index.asks) - 1
+    if slot["next_ask"] == NO_ROW:
+        slot["next_ask"] = index.requests[row, ENTRY]
+    while index.asks[slot["next_ask"]]["row"] < row:
+        slot["next_ask"] += 1
+    return slot["next_ask"]
+
+
+@kernel
+def bound_by_asks_nb(index: Index, slot: Record, ts: int, step: int, m: int) -> int:
+    """Boundaries before the slot's next request."""
+    ask = index.asks[next_ask_nb(index, slot)]
+    if ask["row"] >= slot["signals_end"]:
         return m
-    if row + 1 < end and signals[row + 1]["ts_close"] <= ts:
-        return 0
-    side = position["side"]
-    if side == Side.NONE or slot["other"] != NO_SLOT or params["exit"]["on_opposite_signal"] != OnOppositeSignal.IGNORE:
-        ask = asks[requests[row, ENTRY]]
-        if ask["row"] < end:
-            m = min(m, count_before_nb(ts, step, ask["ts_close"]))
-    if side == Side.NONE:
+    return min(m, count_before_nb(ts, step, ask["ts_close"]))
+
+
+@kernel
+def bound_by_exits_nb(
+    signals: Records, requests: np.ndarray, slot: Record, position: Record, ts: int, step: int, m: int
+) -> int:
+    """Boundaries before the first signal that asks to leave the open position."""
+    row = slot["next_signal"]
+    if row >= slot["signals_end"]:
         return m
-    leaves = requests[row, EXIT_LONG if side == Side.LONG else EXIT_SHORT]
-    if leaves >= end:
+    leaves = requests[row, EXIT_LONG if position["side"] == Side.LONG else EXIT_SHORT]
+    if leaves >= slot["signals_end"]:
         return m
     return min(m, count_before_nb(ts, step, signals[leaves]["ts_close"]))
 
@@ -246,24 +250,23 @@ def bound_by_weather_nb(
     weather: Floats,
     slot: Record,
     position: Record,
-    point: Record,
+    by_crash: bool,
+    by_regime: bool,
     timeframe_ns: int,
     ts: int,
     step: int,
     m: int,
-    params: Record,
+    guard: Record,
 ) -> int:
     """Boundaries before a crash begins, or the regime turns CHOPPY before a stop is tightened.
 
     A crash that lasts is no storm: its guard is among the triggers already.
     """
-    by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, params["guard"])
-    by_regime = position["regime_done"] == 0 and params["stops"]["trail_choppy"] < np.inf
     if m == 0 or (not by_crash and not by_regime):
         return m
     first = slot["next_signal"]
     end = signals_by_nb(signals, first, slot["signals_end"], ts + (m - 1) * step, timeframe_ns)
-    storm = first_storm_nb(signals, weather, first, end, position, by_crash, by_regime, params["guard"])
+    storm = first_storm_nb(signals, weather, first, end, position, by_crash, by_regime, guard)
     if storm == end:
         return m
     return min(m, count_before_nb(ts, step, signals[storm]["ts_close"]))
@@ -342,6 +345,23 @@ def first_touch_nb(
 
 
 @kernel
+def even_rows_nb(tape: Tape, index: Index, slot: Record, ts: int, step: int) -> int:
+    """How many of the slot's bars from `ts` on, without its last, open `step` apart."""
+    row = slot["next_bar"]
+    left = slot["bars_end"] - 1 - row
+    if left < 2 or tape.bars[row + 1]["ts_open"] - ts != step:
+        return min(left, 1)
+    return min(left, index.even_bars[row])
+
+
+@kernel
+def knows_two_signals_nb(signals: Records, slot: Record, ts: int) -> bool:
+    """Do two signals become known at `ts`, as after a gap?"""
+    row = slot["next_signal"]
+    return row + 1 < slot["signals_end"] and signals[row + 1]["ts_close"] <= ts
+
+
+@kernel
 def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
     """Boundaries from `b` on, at most m, before anything is due or a symbol's bars begin, pause or end.
 
@@ -373,17 +393,15 @@ def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, param
             continue
         if slot["pending"] != NO_BAR:
             return 0
-        m = min(m, slot["bars_end"] - 1 - row)
-        if m > 1:
-            m = min(m, index.even_bars[row]) if tape.bars[row + 1]["ts_open"] - ts == step else 1
+        m = min(m, even_rows_nb(tape, index, slot, ts, step))
+        if knows_two_signals_nb(tape.signals, slot, ts):
+            return 0
         if position["side"] == Side.NONE:
             refused = bound_by_refusal_nb(book, i, ts, step, m, params)
-            if refused > 0:
-                m = refused
-                continue
-        m = bound_by_signals_nb(tape.signals, index.requests, index.asks, slot, position, ts, step, m, params)
-        if position["side"] == Side.NONE:
+            m = refused if refused > 0 else bound_by_asks_nb(index, slot, ts, step, m)
             continue
+        if slot["other"] != NO_SLOT or params["exit"]["on_opposite_signal"] != OnOppositeSignal.IGNORE:
+            m = bound_by_asks_nb(index, slot, ts, step, m)
         if not is_calm_nb(slot, position, book.points[i], params):
             return 0
         if position["stale_price"] == position["stale_price"] and not is_stale_nb(position, book.points[i]["ts"]):
@@ -456,10 +474,72 @@ def follow_trail_nb(
 
 
 @kernel
+def is_known_calm_nb(
+    slot: Record,
+    position: Record,
+    by_crash: bool,
+    by_regime: bool,
+    last_below: float,
+    last_above: float,
+    mark_below: float,
+    mark_above: float,
+) -> bool:
+    """Does what was found about the slot still hold: the same position, inside the same triggers?"""
+    return (
+        slot["calm_trade"] == position["trade_id"]
+        and slot["calm_by"] == 2 * by_crash + by_regime
+        and slot["calm_last_below"] == last_below
+        and slot["calm_last_above"] == last_above
+        and slot["calm_mark_below"] == mark_below
+        and slot["calm_mark_above"] == mark_above
+    )
+
+
+@kernel
+def find_calm_nb(
+    tape: Tape,
+    index: Index,
+    slot: Record,
+    position: Record,
+    by_crash: bool,
+    by_regime: bool,
+    last_below: float,
+    last_above: float,
+    mark_below: float,
+    mark_above: float,
+    ts: int,
+    step: int,
+    most: int,
+    guard: Record,
+) -> None:
+    """Look at most `most` bars ahead for a trigger that may be met, weather that turns, a signal that asks to leave.
+
+    What is found is kept, with what it holds for: in an account of many symbols each bar is so looked at once.
+    """
+    row = slot["next_bar"]
+    m = min(most, even_rows_nb(tape, index, slot, ts, step))
+    has_mark = slot["has_mark"] == 1
+    end = row + m
+    m = first_touch_nb(tape.bars, index.spans, row, end, has_mark, last_below, last_above, mark_below, mark_above) - row
+    m = bound_by_weather_nb(
+        tape.signals, index.weather, slot, position, by_crash, by_regime, tape.timeframe_ns, ts, step, m, guard
+    )
+    m = bound_by_exits_nb(tape.signals, index.requests, slot, position, ts, step, m)
+    slot["calm_until"] = ts + m * step
+    slot["calm_trade"] = position["trade_id"]
+    slot["calm_by"] = 2 * by_crash + by_regime
+    slot["calm_last_below"] = last_below
+    slot["calm_last_above"] = last_above
+    slot["calm_mark_below"] = mark_below
+    slot["calm_mark_above"] = mark_above
+
+
+@kernel
 def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
-    """Boundaries from `b` on, at most m, before the bar in which an open position may meet a trigger."""
+    """Boundaries from `b` on, at most m, before an open position may meet a trigger, or is to leave."""
     ts = tape.boundaries[b]
     step = tape.boundaries[b + 1] - ts
+    guard = params["guard"]
     for i in range(len(book.slots)):
         slot = book.slots[i]
         position = book.positions[i]
@@ -467,21 +547,34 @@ def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, par
             continue
         point = book.points[i]
         last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
-        row = slot["next_bar"]
-        has_mark = slot["has_mark"] == 1
-        m = (
-            first_touch_nb(
-                tape.bars, index.spans, row, row + m, has_mark, last_below, last_above, mark_below, mark_above
-            )
-            - row
+        by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, guard)
+        by_regime = position["regime_done"] == 0 and params["stops"]["trail_choppy"] < np.inf
+        is_known = slot["calm_until"] > ts and is_known_calm_nb(
+            slot, position, by_crash, by_regime, last_below, last_above, mark_below, mark_above
         )
+        if not is_known:
+            trails = position["trail_active"] == 1
+            find_calm_nb(
+                tape,
+                index,
+                slot,
+                position,
+                by_crash,
+                by_regime,
+                last_below,
+                last_above,
+                mark_below,
+                mark_above,
+                ts,
+                step,
+                m if trails else MOST,  # what trails is another band at the next bar
+                guard,
+            )
+        m = min(m, count_before_nb(ts, step, slot["calm_until"]))
         if position["trail_active"] == 1 and m > 0:
             # the band holds the stop as it is now; the one that trails is tighter
             follow_trail_nb(tape.bars, tape.signals, slot, position, point, tape.instruments[i], ts, step, m, params)
             m = slot["trailed_bars"]
-        m = bound_by_weather_nb(
-            tape.signals, index.weather, slot, position, point, tape.timeframe_ns, ts, step, m, params
-        )
     return m
 
 
@@ -670,9 +763,7 @@ def pass_slot_nb(
     is_open = position["side"] != Side.NONE
     slot["looked"] = 0
     slot["acting"] = NO_BAR
-    slot["next_ask"] = len(index.asks) - 1
-    if slot["next_signal"] < slot["signals_end"]:
-        slot["next_ask"] = index.requests[slot["next_signal"], ENTRY]
+    slot["next_ask"] = next_ask_nb(index, slot)
     while slot["next_funding"] < slot["funding_end"] and tape.funding[slot["next_funding"]]["ts"] < close:
         slot["next_funding"] += 1
     if not is_walking_nb(tape.bars, slot, ts):
