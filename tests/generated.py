@@ -29,6 +29,7 @@ from qtsim.sim.market import Floats, Market, SymbolInput, build_market
 from qtsim.sim.run import run_compiled, run_reference
 
 HOUR = 3_600_000_000_000
+COARSE = 4 * HOUR
 START = 1_704_067_200_000_000_000  # 2024-01-01 00:00 UTC
 NAMES = ("AAA", "BBB", "CCC", "DDD")
 
@@ -382,6 +383,48 @@ def case_of(inputs: list[SymbolInput], overrides: dict[str, Any], balance: float
     """A run of given inputs."""
     market = build_market(inputs, HOUR)
     return Case(market, params_of(overrides), [item.symbol for item in inputs], balance, inputs)
+
+
+def with_coarse_signals(case: Case) -> Case:
+    """The hours of a case as detail inside bars of four hours: every fourth row's signal, known at its hour's close."""
+    inputs = []
+    for item in case.inputs:
+        closes = item.bars["ts_open"] + HOUR
+        last = np.flatnonzero(closes % COARSE == 0)
+        signals = item.signals[last].copy()
+        signals["ts_close"] = closes[last]
+        inputs.append(replace(item, signals=signals))
+    market = build_market(inputs, COARSE, path_ns=HOUR)
+    return replace(
+        case, market=market._replace(transfers=case.market.transfers, outages=case.market.outages), inputs=inputs
+    )
+
+
+def partly_refined(case: Case, keeps: int) -> Case:
+    """The case of `with_coarse_signals` with hours in some bars of four hours, and the whole bar elsewhere.
+
+    keeps: bit k says whether bar k, k + 16, ... stays in hours. A bar that lacks hours of some symbol stays so too.
+    """
+    blocks = [item.bars["ts_open"] // COARSE for item in case.inputs]
+    counts = [np.unique(own, return_counts=True) for own in blocks]
+    torn = {int(block) for found, count in counts for block in found[count < 4]}
+    fine = {int(block) for own in blocks for block in own if keeps >> int(block % 16) & 1} | torn
+    inputs = []
+    for item, own in zip(with_coarse_signals(case).inputs, blocks, strict=True):
+        inside = np.isin(own, list(fine))
+        hours, whole = item.bars[inside], item.bars[~inside].reshape(-1, 4)
+        made = whole[:, 0].copy()
+        made["length"] = COARSE
+        for prefix in ("", "mark_"):
+            made[f"{prefix}high"] = whole[f"{prefix}high"].max(axis=1)
+            made[f"{prefix}low"] = whole[f"{prefix}low"].min(axis=1)
+            made[f"{prefix}close"] = whole[f"{prefix}close"][:, -1]
+        bars = np.concatenate([hours, made])
+        inputs.append(replace(item, bars=bars[np.argsort(bars["ts_open"])]))
+    market = build_market(inputs, COARSE, path_ns=HOUR)
+    return replace(
+        case, market=market._replace(transfers=case.market.transfers, outages=case.market.outages), inputs=inputs
+    )
 
 
 @st.composite

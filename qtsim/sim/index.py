@@ -43,7 +43,7 @@ class Index(NamedTuple):
         np.int32
     ]  # (signals, 3): from this row on the first of `asks`; the first row that asks for an exit, or the end
     asks: Records  # ask_dt: every row that asks for a side, ascending, then one of NO_ASK
-    even_bars: npt.NDArray[np.int32]  # (bars,): how many from this one on open as far apart as the first two
+    even_bars: npt.NDArray[np.int32]  # (bars,): how many from this one on are followed after as long as the first
     even_boundaries: npt.NDArray[np.int32]  # (boundaries,): steps from this one on that are as long as the first
 
 
@@ -154,5 +154,5 @@ def _even_steps(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
 def _even_bars(bars: Records, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     even = np.zeros(len(bars), dtype=np.int32)
     for first, end in itertools.pairwise(offsets):
-        even[first:end] = _even_steps(bars["ts_open"][first:end]) + 1
+        even[first:end] = _even_steps(bars["ts_open"][first:end])
     return even

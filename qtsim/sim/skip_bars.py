@@ -346,7 +346,10 @@ def first_touch_nb(
 
 @kernel
 def even_rows_nb(tape: Tape, index: Index, slot: Record, ts: int, step: int) -> int:
-    """How many of the slot's bars from `ts` on, without its last, open `step` apart."""
+    """How many of the slot's bars from `ts` on, without its last, are `step` long and followed at once by the next.
+
+    The first is that long by itself: no boundary lies inside a bar.
+    """
     row = slot["next_bar"]
     left = slot["bars_end"] - 1 - row
     if left < 2 or tape.bars[row + 1]["ts_open"] - ts != step:

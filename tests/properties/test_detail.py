@@ -15,24 +15,21 @@ from qtsim.core.enums import ExitPolicy, FillKind, Rule
 from qtsim.core.records import Records, bar_dt, close_dt, funding_dt, signal_dt
 from qtsim.sim.market import SymbolInput, build_market
 from qtsim.sim.run import first_difference
-from tests.generated import HOUR, START, Case, case_of, cases, empty_signals, instrument
+from tests.generated import (
+    COARSE,
+    HOUR,
+    START,
+    Case,
+    case_of,
+    cases,
+    empty_signals,
+    instrument,
+    partly_refined,
+    with_coarse_signals,
+)
 from tests.scenarios.candles import CLEAN, symbol
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-COARSE = 4 * HOUR
-
-
-def with_coarse_signals(case: Case) -> Case:
-    """The hours of a case as detail inside bars of four hours: every fourth row's signal, known at its hour's close."""
-    inputs = []
-    for item in case.inputs:
-        closes = item.bars["ts_open"] + HOUR
-        last = np.flatnonzero(closes % COARSE == 0)
-        signals = item.signals[last].copy()
-        signals["ts_close"] = closes[last]
-        inputs.append(replace(item, signals=signals))
-    market = build_market(inputs, COARSE, path_ns=HOUR)
-    return replace(case, market=market._replace(transfers=case.market.transfers), inputs=inputs)
 
 
 @RELAXED
@@ -40,31 +37,6 @@ def with_coarse_signals(case: Case) -> Case:
 def test_both_drivers_agree_on_a_finer_path(case: Case) -> None:
     finer = with_coarse_signals(case)
     assert first_difference(finer.compiled(), finer.reference()) is None
-
-
-def partly_refined(case: Case, keeps: int) -> Case:
-    """The case of `with_coarse_signals` with hours in some bars of four hours, and the whole bar elsewhere.
-
-    keeps: bit k says whether bar k, k + 16, ... stays in hours. A bar that lacks hours of some symbol stays so too.
-    """
-    blocks = [item.bars["ts_open"] // COARSE for item in case.inputs]
-    counts = [np.unique(own, return_counts=True) for own in blocks]
-    torn = {int(block) for found, count in counts for block in found[count < 4]}
-    fine = {int(block) for own in blocks for block in own if keeps >> int(block % 16) & 1} | torn
-    inputs = []
-    for item, own in zip(with_coarse_signals(case).inputs, blocks, strict=True):
-        inside = np.isin(own, list(fine))
-        hours, whole = item.bars[inside], item.bars[~inside].reshape(-1, 4)
-        made = whole[:, 0].copy()
-        made["length"] = COARSE
-        for prefix in ("", "mark_"):
-            made[f"{prefix}high"] = whole[f"{prefix}high"].max(axis=1)
-            made[f"{prefix}low"] = whole[f"{prefix}low"].min(axis=1)
-            made[f"{prefix}close"] = whole[f"{prefix}close"][:, -1]
-        bars = np.concatenate([hours, made])
-        inputs.append(replace(item, bars=bars[np.argsort(bars["ts_open"])]))
-    market = build_market(inputs, COARSE, path_ns=HOUR)
-    return replace(case, market=market._replace(transfers=case.market.transfers), inputs=inputs)
 
 
 @RELAXED

@@ -19,7 +19,20 @@ from qtsim.sim.journals import Journals
 from qtsim.sim.market import CURSOR
 from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
 from qtsim.sim.skip_bars import MOST
-from tests.generated import HOUR, KNOBS, MODES, SETTINGS, START, Case, case_of, drawn, make_inputs
+from tests.generated import (
+    FILLS,
+    HOUR,
+    KNOBS,
+    MODES,
+    SETTINGS,
+    START,
+    Case,
+    case_of,
+    drawn,
+    make_inputs,
+    partly_refined,
+    with_volumes,
+)
 
 RELAXED = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 CALM: dict[str, list[Any]] = {
@@ -37,7 +50,12 @@ def calm_case(seed: int, *, most_bars: int = 700, **fixed: Any) -> Case:
     rng = np.random.default_rng([seed, 11])
     knobs = drawn(rng, CALM)
     chosen = {**drawn(rng, SETTINGS | MODES), **WATCHED, **fixed}
+    fills = np.random.default_rng([seed, 13])
+    if chosen["sizing.model"] != "rl" and fills.random() < 0.4:
+        chosen |= {**drawn(fills, FILLS), **fixed}
     inputs = make_inputs(seed, int(rng.integers(1, 4)), int(rng.integers(60, most_bars)), knobs)
+    if fills.random() < 0.3:
+        inputs = with_volumes(inputs, fills)
     for item in inputs:
         # regimes and the leader change seldom, or no bar is quiet while anything is open
         item.signals["regime"] = np.repeat(rng.integers(0, 5, len(item.signals) // 90 + 1), 90)[: len(item.signals)]
@@ -46,7 +64,11 @@ def calm_case(seed: int, *, most_bars: int = 700, **fixed: Any) -> Case:
     case = case_of(inputs, chosen)
     if rng.random() < 0.3:
         case = case.with_transfers(rng)
-    return case.with_outages(rng) if rng.random() < 0.3 else case
+    if rng.random() < 0.3:
+        case = case.with_outages(rng)
+    if fills.random() < 0.4:
+        case = partly_refined(case, int(fills.integers(2**16)))
+    return case.with_latency(fills) if fills.random() < 0.2 else case
 
 
 def run_of(case: Case, *, skips: bool, diagnose: bool = True) -> Journals:
