@@ -143,7 +143,7 @@ def _telling_of_compilation(stage: Stage) -> Callable[[str, int, int], None]:
             from qtsim.core._jit import is_warm
 
             if not is_warm():
-                note("first run: compiling the simulator, one to two minutes, once per version")
+                note("first run: compiling the simulator, about a minute, once per version")
                 what = "compiling"
         stage(what, done, total)
 

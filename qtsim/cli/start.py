@@ -54,7 +54,7 @@ def warmup() -> None:
     from qtsim.core._jit import CACHE_FOLDER, is_warm
 
     if not is_warm():
-        note("compiling: one to two minutes, once per version")
+        note("compiling: about a minute, once per version")
     with progress() as stage:
         stage("compiling", 0, 1)
         seconds = compile_all()
