@@ -1,0 +1,57 @@
+"""The measured side: a program that is ready, and then answers each line on its input with one timed run.
+
+It needs the standard library alone, since every peer's environment runs it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STATUS = Path("/proc/self/status")
+
+
+def serve(run: Callable[[], dict[str, Any]], **about: Any) -> None:
+    """Say what this is, then time a run for each line that comes in, until there are no more.
+
+    run: does the work and returns what it counted. Its answer gets `seconds`, the time by the clock, and `peak_mb`, the
+    most memory since `serve` began; `start_mb` is what was resident then, the data included.
+    """
+    _forget_peak()
+    _say({**about, "start_mb": _memory_mb("VmRSS")})
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        counted = run()
+        seconds = time.perf_counter() - began
+        _say({"seconds": seconds, **counted, "peak_mb": counted.get("peak_mb") or _memory_mb("VmHWM")})
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def _forget_peak() -> None:
+    """Give back what is free and count the peak from now on (Linux; elsewhere from the start of the process)."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _memory_mb(name: str) -> float:
+    """Resident memory of this process, MB: now (VmRSS) or at most (VmHWM)."""
+    if STATUS.exists():
+        lines = STATUS.read_text(encoding="ascii").splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1000.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
