@@ -2,9 +2,9 @@
 
     python benchmarks/environments.py [NAME ...] [--python python3.11]
 
-They lie in benchmarks/.peers, or in the folder that QTSIM_PEERS_DIR names. Peers have licences of their own and are no
-part of qtsim; the benchmarks run them in processes of their own and leave out those that are not there. What an
-environment has is kept: delete its folder to make it anew.
+They lie in benchmarks/.peers, or in the folder that BENCHMARK_PEERS_DIR names. Peers have licences of their own and
+are no part of qtsim; the benchmarks run them in processes of their own and leave out those that are not there. An
+environment that is there is kept: delete its folder to make it anew.
 """
 
 from __future__ import annotations

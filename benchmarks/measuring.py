@@ -18,7 +18,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RUNNERS = HERE / "runners"
-PEERS_DIR = "QTSIM_PEERS_DIR"
+MEASURED = ("seconds", "cpu_s", "peak_mb")
+PEERS_DIR = "BENCHMARK_PEERS_DIR"
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Row:
     units: float  # of work in a run: bars, trials × bars, trades
     best_s: float
     median_s: float
+    cpu_s: float  # of the processor, of the best run
     peak_mb: float
     above_mb: float  # above what was resident before the first run, the data included
     counted: dict[str, Any] = field(default_factory=dict)
@@ -44,8 +46,10 @@ class Row:
 class Program:
     """A program of `runners/` in a process of its own; see `runners/serving.py`."""
 
-    def __init__(self, name: str, python: str, runner: str, *arguments: str) -> None:
+    def __init__(self, name: str, python: str, runner: str, *arguments: str, most: int = 1000) -> None:
+        """most: the rounds that it takes part in, where it is slow."""
         self.name = name
+        self.most = most
         command = [python, str(RUNNERS / runner), *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self._hear()
@@ -75,19 +79,21 @@ class Program:
 def alternate(programs: Sequence[Program], rounds: int, work: str, size: int, units: float) -> list[Row]:
     """Run the programs in turn, `rounds` times, and end them. Each row has what the last run counted."""
     answers: dict[str, list[dict[str, Any]]] = {program.name: [] for program in programs}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for program in programs:
-            answers[program.name].append(program.run())
+            if turn < program.most:
+                answers[program.name].append(program.run())
     rows = []
     for program in programs:
         program.close()
         found = answers[program.name]
         seconds = [float(one["seconds"]) for one in found]
+        cpu_s = min(float(one["cpu_s"]) for one in found)
         peak = max(float(one["peak_mb"]) for one in found)
-        counted = {key: value for key, value in found[-1].items() if key not in ("seconds", "peak_mb")}
+        counted = {key: value for key, value in found[-1].items() if key not in MEASURED}
         own = float(program.about.get("units", units))
         above = peak - float(program.about["start_mb"])
-        rows.append(Row(work, size, program.name, own, min(seconds), median(seconds), peak, above, counted))
+        rows.append(Row(work, size, program.name, own, min(seconds), median(seconds), cpu_s, peak, above, counted))
     return rows
 
 
@@ -132,26 +138,46 @@ def options(text: str) -> argparse.ArgumentParser:
     return parser
 
 
-HEADER = ("work", "size", "program", "rate, M/s", "ratio", "best s", "median s", "peak MB", "above data MB", "counted")
+HEADER = (
+    "work",
+    "size",
+    "program",
+    "rate, M/s",
+    "ratio",
+    "ratio, processor",
+    "best s",
+    "median s",
+    "processor s",
+    "peak MB",
+    "above data MB",
+    "counted",
+)
 
 
 def table(rows: Sequence[Row], against: Mapping[str, str]) -> list[str]:
-    """The rows as a Markdown table; ratio: rate over that of the work's peer at that size, named by `against`."""
+    """The rows as a Markdown table. The ratios are to the work's peer at that size, which `against` names."""
     lines = [_line(HEADER), _line(["---"] * len(HEADER))]
     for row in rows:
-        ratio = ratio_of(row, rows, against)
-        cells = [row.work, f"{row.size:,}", row.program, f"{row.rate:.3g}", "" if ratio is None else f"{ratio:.2f}"]
-        cells += [f"{row.best_s:.4g}", f"{row.median_s:.4g}", f"{row.peak_mb:.0f}", f"{row.above_mb:.0f}"]
-        cells.append(", ".join(f"{value:,} {name}" for name, value in row.counted.items()))
+        cells = [row.work, f"{row.size:,}", row.program, f"{row.rate:.3g}", *ratios_of(row, rows, against)]
+        cells += [f"{row.best_s:.4g}", f"{row.median_s:.4g}", f"{row.cpu_s:.4g}", f"{row.peak_mb:.0f}"]
+        cells += [f"{row.above_mb:.0f}", ", ".join(f"{value:,} {name}" for name, value in row.counted.items())]
         lines.append(_line(cells))
     return lines
 
 
-def ratio_of(row: Row, rows: Sequence[Row], against: Mapping[str, str]) -> float | None:
-    """Rate over that of the peer in the same run; None for the peer itself, and where it was not measured."""
+def peer_of(row: Row, rows: Sequence[Row], against: Mapping[str, str]) -> Row | None:
+    """The peer's row of the same work and size; None for the peer itself, and where it was not measured."""
     name = against.get(row.work)
-    peers = [one for one in rows if (one.work, one.size, one.program) == (row.work, row.size, name)]
-    return row.rate / peers[0].rate if peers and row.program != name else None
+    found = [one for one in rows if (one.work, one.size, one.program) == (row.work, row.size, name)]
+    return found[0] if found and row.program != name else None
+
+
+def ratios_of(row: Row, rows: Sequence[Row], against: Mapping[str, str]) -> tuple[str, str]:
+    """How many times as fast as the peer: by the clock, and by the processor's time. Empty without a peer."""
+    other = peer_of(row, rows, against)
+    if other is None:
+        return "", ""
+    return f"{other.best_s / row.best_s:.2f}", f"{other.cpu_s / row.cpu_s:.2f}"
 
 
 def slopes(rows: Sequence[Row]) -> list[str]:

@@ -82,7 +82,8 @@ def compare_trades(folder: Path, work: str) -> str:
         return f"{work}: trades not compared, vectorbt is not there"
     ours, theirs = ({tuple(row) for row in np.load(file).tolist()} for file in files)
     both = len(ours & theirs)
-    return f"{work}: {both:,} trades alike, {len(ours) - both:,} of qtsim alone, {len(theirs) - both:,} of vectorbt alone"
+    alone = f"{len(ours) - both:,} of qtsim alone, {len(theirs) - both:,} of vectorbt alone"
+    return f"{work}: {both:,} trades alike, {alone}"
 
 
 def measure(given: argparse.Namespace) -> list[Row]:

@@ -1,13 +1,20 @@
-"""backtesting.py: market orders with a target and a stop over bars. Arguments: market file, options as JSON (tp, sl)."""
+"""backtesting.py: market orders with a target and a stop over bars.
+
+Arguments: market file, options as JSON: tp, sl, or with lists of them, `tps` and `sls`, a sweep by `optimize` on `jobs`
+processes.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import multiprocessing
+import resource
 import sys
 import warnings
 from typing import Any
 
+import backtesting
 import numpy as np
 import pandas as pd
 from backtesting import Backtest, Strategy
@@ -45,6 +52,12 @@ def backtest_of(file: str) -> Backtest:
     )
 
 
+def used_by_children() -> float:
+    """Seconds of the processor, of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     """Load and serve."""
     warnings.simplefilter("ignore")
@@ -53,7 +66,15 @@ def main() -> None:
     def run() -> dict[str, Any]:
         return {"trades": int(backtest.run(tp=given["tp"], sl=given["sl"])["# Trades"])}
 
-    serve(run, version=importlib.metadata.version("backtesting"))
+    def sweep() -> dict[str, Any]:
+        before = used_by_children()
+        with multiprocessing.Pool(given["jobs"]) as pool:
+            backtesting.Pool = lambda *_, **__: pool
+            _, found = backtest.optimize(tp=given["tps"], sl=given["sls"], maximize="# Trades", return_heatmap=True)
+        pool.join()
+        return {"trials": len(found), "trades": int(found.sum()), "cpu_s": used_by_children() - before}
+
+    serve(sweep if "tps" in given else run, version=importlib.metadata.version("backtesting"))
 
 
 if __name__ == "__main__":

@@ -21,16 +21,17 @@ STATUS = Path("/proc/self/status")
 def serve(run: Callable[[], dict[str, Any]], **about: Any) -> None:
     """Say what this is, then time a run for each line that comes in, until there are no more.
 
-    run: does the work and returns what it counted. Its answer gets `seconds`, the time by the clock, and `peak_mb`, the
-    most memory since `serve` began; `start_mb` is what was resident then, the data included.
+    run: does the work and returns what it counted. Its answer gets `seconds`, the time by the clock, `cpu_s`, the time
+    of the processor, all threads together, and `peak_mb`, the most memory since `serve` began, where it does not say
+    them itself; `start_mb` is what was resident then, the data included.
     """
-    _forget_peak()
-    _say({**about, "start_mb": _memory_mb("VmRSS")})
+    forget_peak()
+    _say({"start_mb": memory_mb("VmRSS"), **about})
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         counted = run()
-        seconds = time.perf_counter() - began
-        _say({"seconds": seconds, **counted, "peak_mb": counted.get("peak_mb") or _memory_mb("VmHWM")})
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - busy
+        _say({"seconds": seconds, "cpu_s": cpu_s, "peak_mb": memory_mb("VmHWM"), **counted})
 
 
 def _say(answer: dict[str, Any]) -> None:
@@ -38,7 +39,7 @@ def _say(answer: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Give back what is free and count the peak from now on (Linux; elsewhere from the start of the process)."""
     gc.collect()
     try:
@@ -48,7 +49,7 @@ def _forget_peak() -> None:
         return
 
 
-def _memory_mb(name: str) -> float:
+def memory_mb(name: str) -> float:
     """Resident memory of this process, MB: now (VmRSS) or at most (VmHWM)."""
     if STATUS.exists():
         lines = STATUS.read_text(encoding="ascii").splitlines()

@@ -1,0 +1,104 @@
+"""Bar evaluations per second of a sweep over targets and stops, qtsim beside vectorbt and backtesting.py, on all cores.
+
+    python benchmarks/sweep.py [--quick] [--runs N] [--json FILE] [--bars 100000]
+
+Trials × bars, for the crosses of EMA 12 and 26 with opposite ones ignored (the default), for a cross about every 1,000
+bars, and reversing at each cross. qtsim runs whole, with gates and governor on; the shutdown is off, and nothing else
+of the governor is reached, so that each trial trades to the end. The time is that of making the trials, their metrics
+included; `with planning` is the whole call, and the processor's time is of the whole call too. `qtsim ExitBrain` varies
+exit.base_tp by exit.base_sl, `qtsim bracket` the one target and stop that the peers have. vectorbt runs in chunks of 50
+columns, which is its fastest, and in one broadcast; backtesting.py by `optimize`, at the fewest trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markets import generate, rare, save
+from measuring import Program, Row, alternate, interpreter, options, peer, report
+from speed import BRACKET, BRAIN
+
+from qtsim.research.engine import cores
+
+GRIDS = {100: (10, 10), 1_000: (40, 25), 10_000: (100, 100)}
+QUICK = {16: (4, 4), 50: (10, 5), 100: (10, 10)}
+RUNS = 3
+CHUNK = 50
+TPS, SLS = (0.005, 0.05), (0.003, 0.012)
+WORKS = {
+    "sweep, default": ("ignore", False),
+    "sweep, rare signals": ("ignore", True),
+    "sweep, reversing": ("reverse", False),
+}
+NO_SHUTDOWN = {"governor.shutdown.drawdown": "inf", "leverage.model": "fixed"}
+AGAINST = dict.fromkeys(WORKS, "vectorbt rust, chunks")
+
+
+def qtsim(name: str, file: Path, paths: tuple[str, str], shape: tuple[int, int], settings: dict[str, Any]) -> Program:
+    """A sweep over two paths of settings."""
+    axes = zip(paths, (TPS, SLS), shape, strict=True)
+    grid = {path: np.linspace(low, high, count).tolist() for path, (low, high), count in axes}
+    text = json.dumps({"grid": grid, "settings": settings | NO_SHUTDOWN, "jobs": cores()})
+    return Program(name, interpreter(), "qtsim_sweep.py", str(file), text)
+
+
+def vectorbt(name: str, file: Path, shape: tuple[int, int], opposite: str, columns: int, **more: Any) -> list[Program]:
+    """The same trials in vectorbt; none where it is not there."""
+    python = peer("vectorbt")
+    if python is None:
+        return []
+    tps, sls = np.meshgrid(np.linspace(*TPS, shape[0]), np.linspace(*SLS, shape[1]), indexing="ij")
+    given = {"engine": "rust", "opposite": opposite, "columns": columns, "jobs": cores() if columns == CHUNK else 1}
+    text = json.dumps(given | {"tps": tps.ravel().tolist(), "sls": sls.ravel().tolist()})
+    return [Program(name, python, "vectorbt_sweep.py", str(file), text, **more)]
+
+
+def backtesting(file: Path, shape: tuple[int, int]) -> list[Program]:
+    """The same trials in backtesting.py; none where it is not there."""
+    python = peer("backtesting")
+    if python is None:
+        return []
+    tps, sls = np.linspace(*TPS, shape[0]).tolist(), np.linspace(*SLS, shape[1]).tolist()
+    text = json.dumps({"tps": tps, "sls": sls, "jobs": cores()})
+    return [Program("backtesting optimize", python, "backtesting_bars.py", str(file), text, most=1)]
+
+
+def measure(given: argparse.Namespace) -> list[Row]:
+    """Every work at every number of trials."""
+    rows: list[Row] = []
+    grids = QUICK if given.quick else GRIDS
+    whole = generate(given.bars)
+    for trials, shape in grids.items():
+        for work, (opposite, is_rare) in WORKS.items():
+            own = {"exit.on_opposite_signal": opposite}
+            with tempfile.TemporaryDirectory() as folder:
+                file = save(rare(whole) if is_rare else whole, Path(folder) / "market.npz")
+                found = [
+                    qtsim("qtsim ExitBrain", file, ("exit.base_tp", "exit.base_sl"), shape, BRAIN | own),
+                    qtsim("qtsim bracket", file, ("exit.bracket.tp", "exit.bracket.sl"), shape, BRACKET | own),
+                    *vectorbt("vectorbt rust, chunks", file, shape, opposite, CHUNK),
+                ]
+                if trials == 1_000 and work == "sweep, default":
+                    found += vectorbt("vectorbt rust, one broadcast", file, shape, opposite, trials, most=1)
+                if trials == min(grids) and opposite == "ignore":
+                    found += backtesting(file, shape)
+                rounds = given.runs or (1 if trials > 1_000 else RUNS)
+                rows += alternate(found, rounds, work, trials, trials * given.bars)
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options("Bar evaluations per second of a sweep, qtsim beside its peers.")
+    parser.add_argument("--bars", type=int, default=100_000, metavar="N")
+    given = parser.parse_args()
+    report(measure(given), AGAINST, given)
+
+
+if __name__ == "__main__":
+    main()
