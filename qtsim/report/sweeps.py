@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib
 import itertools
+import json
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -54,12 +55,18 @@ def heatmap_figure(
     Other axes are at the recommended trial's values. how: with each symbol alone, the median or the worst of them.
     Errors: UsageError for an axis that the sweep does not have.
     """
-    graph = importlib.import_module("plotly.graph_objects")
     name = read_metric(metric or sweep.info.metric)
-    pair = _pair(sweep, x, y)
-    grid = map_grid(sweep, *pair, name, how=how)
-    figure = graph.Figure(_map_traces(graph, sweep, grid, name))
-    x_axis, y_axis = (sweep.space.axes[k] for k in pair)
+    grid = map_grid(sweep, *_pair(sweep, x, y), name, how=how)
+    figure = _map_figure(sweep, grid, name, how)
+    figure.data[0].customdata = _cell_texts(_map_cells(sweep, grid))
+    return figure
+
+
+def _map_figure(sweep: Sweep, grid: MapGrid, name: str, how: str) -> Any:
+    """The map without the words of its cells, of which there may be many."""
+    graph = importlib.import_module("plotly.graph_objects")
+    figure = graph.Figure(_map_traces(graph, grid, name))
+    x_axis, y_axis = (sweep.space.axes[k] for k in (grid.x, grid.y))
     figure.update_layout(
         title=_map_title(sweep, grid, name, how),
         width=900,
@@ -195,7 +202,7 @@ def _pair(sweep: Sweep, x: str | None, y: str | None) -> tuple[int, int]:
     return (named, other) if x is not None else (other, named)
 
 
-def _map_traces(graph: Any, sweep: Sweep, grid: MapGrid, name: str) -> list[Any]:
+def _map_traces(graph: Any, grid: MapGrid, name: str) -> list[Any]:
     values = _scaled(name, grid.values)
     traces = [
         graph.Heatmap(
@@ -203,8 +210,7 @@ def _map_traces(graph: Any, sweep: Sweep, grid: MapGrid, name: str) -> list[Any]
             colorscale=GOOD_SCALE,
             reversescale=sign_of(name) < 0,
             colorbar={"title": _metric_title(name)},
-            customdata=_hover(sweep, grid, name),
-            hovertemplate="%{customdata}<extra></extra>",
+            hovertemplate=f"%{{customdata}}<br>{name} %{{z:.4~g}}{' %' if name in AS_PERCENT else ''}<extra></extra>",
             zmid=0.0 if name in ("Sharpe", "Total Return", "CAGR", "Sortino", "Calmar", "Net Profit") else None,
         )
     ]
@@ -238,16 +244,14 @@ def _map_traces(graph: Any, sweep: Sweep, grid: MapGrid, name: str) -> list[Any]
     return traces
 
 
-def _hatches(cells: np.ndarray) -> dict[str, list[float | None]]:
+def _hatches(cells: np.ndarray) -> dict[str, np.ndarray]:
     """Diagonals through cells, three in each where there are not too many, one polyline with gaps."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    shifts = (-0.5, 0.0, 0.5) if len(cells) <= HATCHED_FINELY else (0.0,)
-    for row, column in cells.tolist():
-        for shift in shifts:
-            x += [column - 0.5 + max(shift, 0.0), column + 0.5 + min(shift, 0.0), None]
-            y += [row - 0.5 - min(shift, 0.0), row + 0.5 - max(shift, 0.0), None]
-    return {"x": x, "y": y}
+    row, column = cells[:, :1].astype(np.float32), cells[:, 1:].astype(np.float32)
+    shifts = np.array([-0.5, 0.0, 0.5] if len(cells) <= HATCHED_FINELY else [0.0], np.float32)
+    up, down, gap = np.maximum(shifts, 0.0), np.minimum(shifts, 0.0), np.full((len(cells), len(shifts)), np.nan)
+    x = np.stack([column - 0.5 + up, column + 0.5 + down, gap], axis=2)
+    y = np.stack([row - 0.5 - down, row + 0.5 - up, gap], axis=2)
+    return {"x": x.ravel().astype(np.float32), "y": y.ravel().astype(np.float32)}
 
 
 def _outline(member: np.ndarray) -> dict[str, list[float | None]]:
@@ -264,14 +268,21 @@ def _outline(member: np.ndarray) -> dict[str, list[float | None]]:
     return {"x": x, "y": y}
 
 
-def _hover(sweep: Sweep, grid: MapGrid, name: str) -> np.ndarray:
-    x, y = sweep.space.axes[grid.x], sweep.space.axes[grid.y]
-    texts = np.full(grid.values.shape, "", dtype=object)
-    for row, column in np.ndindex(*grid.values.shape):
-        place = f"{short_path(x.path)} {value_text(x.path, x.values[column])}, "
-        place += f"{short_path(y.path)} {value_text(y.path, y.values[row])}"
-        note = "<br>copy of another trial" if grid.copies[row, column] else ""
-        texts[row, column] = f"{place}<br>{name} {show_metric(name, float(grid.values[row, column]))}{note}"
+def _map_cells(sweep: Sweep, grid: MapGrid) -> dict[str, Any]:
+    """What the cells of a map are: a text for each column and row, and (row, column) of those that are copies."""
+    axes = {"columns": sweep.space.axes[grid.x], "rows": sweep.space.axes[grid.y]}
+    texts = {
+        side: [f"{short_path(axis.path)} {value_text(axis.path, value)}" for value in axis.values]
+        for side, axis in axes.items()
+    }
+    return {**texts, "copies": np.argwhere(grid.copies).tolist()}
+
+
+def _cell_texts(cells: dict[str, Any]) -> np.ndarray:
+    """The place of every cell in words; the page puts the same together by itself."""
+    texts = np.array([[f"{column}, {row}" for column in cells["columns"]] for row in cells["rows"]], dtype=object)
+    for row, column in cells["copies"]:
+        texts[row, column] += "<br>copy of another trial"
     return texts
 
 
@@ -372,7 +383,7 @@ def write_sweep_report(sweep: Sweep, path: Path) -> Path:
 
 def sweep_html(sweep: Sweep) -> str:
     """The whole page: markup, style, script, plotly.js and the figures' values."""
-    content = {"figures": _figures(sweep), "metrics": list(_metrics_shown(sweep))}
+    content = {**_figures(sweep), "metrics": list(_metrics_shown(sweep))}
     parts = {
         "title": html.escape(f"Sweep of {sweep.info.strategy} on {sweep.info.data_set}"),
         "kind": "sweep",
@@ -396,26 +407,28 @@ def _metrics_shown(sweep: Sweep) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in chosen if name in NAMES.values() and name not in NO_AIM - {"Trades"}))
 
 
-def _figures(sweep: Sweep) -> list[dict[str, Any]]:
-    """Every figure of the page as plotly JSON; the heat maps once per metric."""
-    import json
-
+def _figures(sweep: Sweep) -> dict[str, Any]:
+    """Every figure of the page as plotly JSON, the heat maps once per metric, and the cells of each map once."""
     found: list[dict[str, Any]] = []
+    cells: dict[str, Any] = {}
 
     def add(place: str, key: str, figure: Any) -> None:
-        figure.update_layout(title=None, width=None, template="none", paper_bgcolor="rgba(0,0,0,0)")
+        figure.update_layout(
+            title=None, width=None, template="none", paper_bgcolor="rgba(0,0,0,0)", margin={"t": 45, "b": 60}
+        )
         found.append({"place": place, "key": key, "figure": json.loads(figure.to_json())})
 
     hows = ("median", "worst") if sweep.info.each else ("median",)
     for number, (x, y) in enumerate(report_pairs(sweep)):
-        for name in _metrics_shown(sweep):
-            for how in hows:
-                figure = heatmap_figure(sweep, sweep.space.paths[x], sweep.space.paths[y], name, how=how)
-                add(f"map-{number}-{how}", name, figure)
+        for name, how in itertools.product(_metrics_shown(sweep), hows):
+            place, grid = f"map-{number}-{how}", map_grid(sweep, x, y, name, how=how)
+            add(place, name, _map_figure(sweep, grid, name, how))
+            if place not in cells:
+                cells[place] = _map_cells(sweep, grid)
     for name in _metrics_shown(sweep):
         add("slices", name, slices_figure(sweep, name))
     add("parallel", sweep.info.metric, parallel_figure(sweep))
-    return found
+    return {"figures": found, "cells": cells}
 
 
 def report_pairs(sweep: Sweep) -> list[tuple[int, int]]:

@@ -22,7 +22,8 @@ NEAREST = 8
 """Neighbours of a trial in a search that drew only some cells."""
 DIAGONAL_AXES = 4
 """Up to so many axes, cells that differ by a step on several of them are neighbours too."""
-CHUNK = 512
+DISTANCES_MOST = 4_000_000
+"""Distances between trials that are looked at at a time."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,14 @@ def _nearest(space: Space, cells: np.ndarray) -> np.ndarray:
             points[:, k] = 10.0 * at[:, k]
     found = np.empty((len(cells), NEAREST + 1), dtype=np.int64)
     squares = (points * points).sum(axis=1)
-    for start in range(0, len(cells), CHUNK):
-        part = points[start : start + CHUNK]
+    chunk = max(1, DISTANCES_MOST // len(cells))
+    for start in range(0, len(cells), chunk):
+        part = points[start : start + chunk]
         distance = squares[None, :] - 2.0 * part @ points.T
         distance[np.arange(len(part)), start + np.arange(len(part))] = -np.inf
         nearest = np.argpartition(distance, NEAREST, axis=1)[:, : NEAREST + 1]
         inner = np.take_along_axis(distance, nearest, axis=1)
-        found[start : start + CHUNK] = np.take_along_axis(nearest, np.argsort(inner, axis=1, kind="stable"), axis=1)
+        found[start : start + chunk] = np.take_along_axis(nearest, np.argsort(inner, axis=1, kind="stable"), axis=1)
     return found
 
 

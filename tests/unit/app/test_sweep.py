@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import qtsim as qt
 from qtsim.app import sweep as app_sweep
 from qtsim.app import sweep_plan
 from qtsim.errors import QtsimError, SettingError, UsageError
+from qtsim.report.sweeps import sweep_html
 from qtsim.research import engine
 from qtsim.research import sweep as research_sweep
 from qtsim.research.experiments import open_experiments
@@ -347,6 +350,17 @@ def test_a_bad_request_is_refused(grid: dict[str, Any], more: dict[str, Any], wo
         assert word in str(refused.value)
 
 
+def test_a_report_says_the_cells_of_a_map_once_for_all_metrics() -> None:
+    sweep = swept()
+    content = json.loads(re.findall(r'type="application/json">(.*?)</script>', sweep_html(sweep), re.DOTALL)[0])
+    maps = [one for one in content["figures"] if one["place"] == "map-0-median"]
+    assert len(maps) == len(content["metrics"])
+    assert all("customdata" not in one["figure"]["data"][0] for one in maps)
+    cells = content["cells"]["map-0-median"]
+    assert f"{len(cells['rows'])}, {len(cells['columns'])}" == maps[0]["figure"]["data"][0]["z"]["shape"]
+    assert len(cells["copies"]) == int((~sweep.original).sum())
+
+
 def test_figures_and_report_of_a_sweep(tmp_path: Path) -> None:
     sweep = swept()
     figure = sweep.heatmap("exit.base_tp", "exit.base_sl", "Total Return")
@@ -359,6 +373,7 @@ def test_figures_and_report_of_a_sweep(tmp_path: Path) -> None:
     assert drawn == int(sweep.original.sum())
     with pytest.raises(UsageError, match=r"did not vary exit\.base"):
         sweep.heatmap("exit.base", "exit.base_sl")
+    assert figure.data[0].customdata[0][0] == "base_tp 1 %, base_sl 0.5 %"
     page = sweep.report(tmp_path / "page.html").read_text(encoding="utf-8")
     assert sweep.verdict.word in page
     assert "decide and fill as another one does" in page
