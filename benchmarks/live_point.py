@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from measuring import Program, Row, alternate, interpreter, options, report
+from measuring import Program, Row, alternate, interpreter, options, report, sizes_of
 
 SYMBOLS = (1, 5, 20)
 POINTS = 20_000
@@ -24,7 +24,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
     """Every number of symbols."""
     rows: list[Row] = []
     points = 1_000 if given.quick else POINTS
-    for symbols in SYMBOLS:
+    for symbols in sizes_of(given, SYMBOLS, SYMBOLS):
         found = [
             Program(name, interpreter(), "qtsim_points.py", str(symbols), str(points), what)
             for name, what in NAMES.items()

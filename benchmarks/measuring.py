@@ -98,10 +98,10 @@ def alternate(programs: Sequence[Program], rounds: int, work: str, size: int, un
 
 
 def slope(rows: Sequence[Row]) -> float:
-    """The exponent of the cost in the size, by least squares on logarithms: 1 is linear. NaN for fewer than two."""
+    """The exponent of the processor's time in the size, by least squares on logarithms: 1 is linear."""
     if len(rows) < 2:
         return math.nan
-    xs, ys = [math.log(row.size) for row in rows], [math.log(row.best_s) for row in rows]
+    xs, ys = [math.log(row.size) for row in rows], [math.log(row.cpu_s) for row in rows]
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)
 
@@ -133,9 +133,20 @@ def options(text: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--quick", action="store_true", help="small sizes, few runs: does it work?")
+    parser.add_argument("--sizes", type=_sizes, metavar="N,N", help="other sizes than the usual three")
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="runs of each program at each size")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     return parser
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def sizes_of(given: argparse.Namespace, usual: tuple[int, ...], quick: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes to measure."""
+    chosen: tuple[int, ...] = given.sizes or (quick if given.quick else usual)
+    return chosen
 
 
 HEADER = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from measuring import Program, Row, alternate, interpreter, options, report
+from measuring import Program, Row, alternate, interpreter, options, report, sizes_of
 from speed import BRAIN
 
 SYMBOLS = (5, 10, 20)
@@ -27,7 +27,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
     """Every number of symbols."""
     rows: list[Row] = []
     bars = 5_000 if given.quick else given.bars
-    for symbols in QUICK if given.quick else SYMBOLS:
+    for symbols in sizes_of(given, SYMBOLS, QUICK):
         for name, settings in CASES.items():
             arguments = (str(symbols), str(bars), json.dumps(settings))
             program = Program(name, interpreter(), "qtsim_portfolio.py", *arguments)

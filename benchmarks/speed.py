@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from markets import Columns, generate, rare, save
-from measuring import Program, Row, alternate, interpreter, options, peer, report
+from measuring import Program, Row, alternate, interpreter, options, peer, report, sizes_of
 
 SIZES = (100_000, 1_000_000, 5_000_000)
 QUICK = (10_000, 30_000, 100_000)
@@ -89,7 +89,7 @@ def compare_trades(folder: Path, work: str) -> str:
 def measure(given: argparse.Namespace) -> list[Row]:
     """Every work at every size."""
     rows: list[Row] = []
-    sizes = QUICK if given.quick else SIZES
+    sizes = sizes_of(given, SIZES, QUICK)
     for size in sizes:
         whole = generate(size)
         for work, (opposite, is_rare) in WORKS.items():

@@ -21,17 +21,17 @@ from statistics import median
 import numpy as np
 import pandas as pd
 from markets import PRICES, START, generate
-from measuring import Row, interpreter, options, report
+from measuring import Row, interpreter, options, report, sizes_of
 
 HOUR = 3_600_000_000_000
-SIZES = {"a month": 730, "a year": 8_760, "five years": 43_800}
+SIZES = (730, 8_760, 43_800)  # a month, a year, five years
+YEAR = 8_760
 RUNS = 5
 HELP, WARM, COLD = "start-up: --help", "start-up: warm backtest", "start-up: empty cache"
 
 
-def make_workspace(folder: Path) -> None:
-    """A workspace with five years of generated hourly bars."""
-    n = max(SIZES.values())
+def make_workspace(folder: Path, n: int) -> None:
+    """A workspace with `n` generated hourly bars."""
     market = generate(n)
     times = pd.DatetimeIndex((START + HOUR * np.arange(n)).view("M8[ns]"), name="time").tz_localize("UTC")
     columns = {name: market[name] for name in PRICES} | {"volume": 1000.0}
@@ -71,23 +71,23 @@ def measure(given: argparse.Namespace) -> list[Row]:
     runs = given.runs or RUNS
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        make_workspace(folder)
+        sizes = sizes_of(given, SIZES, SIZES)
+        make_workspace(folder, max(YEAR, *sizes))
 
         def backtest(bars: int) -> list[str]:
             end = pd.Timestamp(START + HOUR * bars, unit="ns").strftime("%Y%m%d")
             return ["backtest", "-s", "ema_cross", "-p", "BTCUSDT", "-i", "1h", "--timerange", f"20240101-{end}"]
 
         rows = [row_of(HELP, 1, "qtsim --help", [run_process(["--help"], folder, {}) for _ in range(runs)])]
-        for name, bars in SIZES.items():
+        for bars in sizes:
             run_process(backtest(bars), folder, {})
             found = [run_process(backtest(bars), folder, {}) for _ in range(runs)]
-            rows.append(row_of(WARM, bars, f"qtsim backtest, {name}", found))
-        year = SIZES["a year"]
-        commands = {"qtsim warmup": ["warmup"], "qtsim backtest, a year": backtest(year)}
+            rows.append(row_of(WARM, bars, "qtsim backtest", found))
+        commands = {"qtsim warmup": ["warmup"], "qtsim backtest": backtest(YEAR)}
         for name, arguments in commands.items() if not given.quick else ():
             with tempfile.TemporaryDirectory() as cache:
                 found = [run_process(arguments, folder, {"QTSIM_CACHE_DIR": cache})]
-                rows.append(row_of(COLD, year, name, found))
+                rows.append(row_of(COLD, YEAR, name, found))
     return rows
 
 

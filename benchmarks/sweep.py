@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markets import generate, rare, save
-from measuring import Program, Row, alternate, interpreter, options, peer, report
+from measuring import Program, Row, alternate, interpreter, options, peer, report, sizes_of
 from speed import BRACKET, BRAIN
 
 from qtsim.research.engine import cores
 
-GRIDS = {100: (10, 10), 1_000: (40, 25), 10_000: (100, 100)}
-QUICK = {16: (4, 4), 50: (10, 5), 100: (10, 10)}
+TRIALS = (100, 1_000, 10_000)
+QUICK = (16, 50, 100)
 RUNS = 3
 CHUNK = 50
 TPS, SLS = (0.005, 0.05), (0.003, 0.012)
@@ -37,6 +38,12 @@ WORKS = {
 }
 NO_SHUTDOWN = {"governor.shutdown.drawdown": "inf", "leverage.model": "fixed"}
 AGAINST = dict.fromkeys(WORKS, "vectorbt rust, chunks")
+
+
+def shape_of(trials: int) -> tuple[int, int]:
+    """Targets by stops, as nearly square as the number of trials allows."""
+    stops = next(n for n in range(math.isqrt(trials), 0, -1) if trials % n == 0)
+    return trials // stops, stops
 
 
 def qtsim(name: str, file: Path, paths: tuple[str, str], shape: tuple[int, int], settings: dict[str, Any]) -> Program:
@@ -71,9 +78,9 @@ def backtesting(file: Path, shape: tuple[int, int]) -> list[Program]:
 def measure(given: argparse.Namespace) -> list[Row]:
     """Every work at every number of trials."""
     rows: list[Row] = []
-    grids = QUICK if given.quick else GRIDS
+    sizes = sizes_of(given, TRIALS, QUICK)
     whole = generate(given.bars)
-    for trials, shape in grids.items():
+    for trials, shape in zip(sizes, map(shape_of, sizes), strict=True):
         for work, (opposite, is_rare) in WORKS.items():
             own = {"exit.on_opposite_signal": opposite}
             with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +92,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
                 ]
                 if trials == 1_000 and work == "sweep, default":
                     found += vectorbt("vectorbt rust, one broadcast", file, shape, opposite, trials, most=1)
-                if trials == min(grids) and opposite == "ignore":
+                if trials == min(sizes) and opposite == "ignore":
                     found += backtesting(file, shape)
                 rounds = given.runs or (1 if trials > 1_000 else RUNS)
                 rows += alternate(found, rounds, work, trials, trials * given.bars)

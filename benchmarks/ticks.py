@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from markets import START, Columns, save
-from measuring import Program, Row, alternate, interpreter, options, peer, report
+from measuring import Program, Row, alternate, interpreter, options, peer, report, sizes_of
 
 SIZES = (1_000_000, 3_000_000, 10_000_000)
 QUICK = (20_000, 50_000, 100_000)
@@ -35,7 +35,7 @@ def generate(n: int) -> Columns:
 def measure(given: argparse.Namespace) -> list[Row]:
     """Every size."""
     rows: list[Row] = []
-    for size in QUICK if given.quick else SIZES:
+    for size in sizes_of(given, SIZES, QUICK):
         with tempfile.TemporaryDirectory() as folder:
             file = save(generate(size), Path(folder) / "trades.npz")
             names = ("interval", "points")
