@@ -19,6 +19,7 @@ from qtsim.research.experiments import FILE, open_experiments
 from qtsim.research.folder import MANIFEST as SWEEP_MANIFEST
 from qtsim.research.folder import SweepEntry, find_sweep, list_sweeps, remove_sweep
 from qtsim.research.metrics import show_metric
+from qtsim.research.words import value_text
 from qtsim.results.result import Result
 from qtsim.results.run_folder import (
     RunEntry,
@@ -36,7 +37,16 @@ COMPARED = (
     "Liquidations", "Net Profit",
 )  # fmt: skip
 """Metrics that stand side by side."""
-NOT_COMPARED = ("data.dir", "sim.diagnostics.")
+NOT_COMPARED = (
+    "data.dir",
+    "sim.diagnostics.",
+    "strategy.",
+    "run.strategy",
+    "run.symbols",
+    "run.timeframe",
+    "run.profile",
+)
+"""Settings that say nothing, or what stands above already."""
 
 
 @dataclass(frozen=True)
@@ -226,11 +236,15 @@ def _differences(results: Sequence[Result]) -> dict[str, tuple[str, ...]]:
     for name in dict.fromkeys(name for result in results for name in result.info.params):
         rows[f"strategy.{name}"] = [show(result.info.params.get(name)) for result in results]
     for path in dict.fromkeys(path for result in results for path in result.info.settings):
-        if not path.startswith(NOT_COMPARED) and not path.startswith(("strategy.", "run.strategy")):
-            rows[path] = [show(result.info.settings.get(path)) for result in results]
+        if not path.startswith(NOT_COMPARED):
+            rows[path] = [_setting_text(path, result.info.settings) for result in results]
     for name in dict.fromkeys(name for result in results for name in result.info.fingerprints):
         rows[f"data {name}"] = [result.info.fingerprints.get(name, "none")[:8] for result in results]
     return {name: tuple(values) for name, values in rows.items() if len(set(values)) > 1}
+
+
+def _setting_text(path: str, settings: Mapping[str, Any]) -> str:
+    return value_text(path, settings[path]) if path in settings else "none"
 
 
 def write_report_of(workspace: Workspace, references: Sequence[str], output: Path | None) -> Path:

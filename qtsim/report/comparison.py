@@ -51,14 +51,15 @@ def comparison_html(results: Sequence[Result], metrics: Sequence[Row], differing
     """The whole page."""
     names = [result.run_id or f"run {k + 1}" for k, result in enumerate(results)]
     figure = comparison_figure(results)
-    figure.update_layout(template="none", paper_bgcolor="rgba(0,0,0,0)")
+    figure.update_layout(template="none", paper_bgcolor="rgba(0,0,0,0)", margin={"t": 45, "b": 40})
     content = {"figures": [{"place": "curves", "key": "", "figure": json.loads(figure.to_json())}], "metrics": [""]}
     same = '<p class="muted">The same settings, strategy and data.</p>'
-    difference = _table(names, differing) if differing else same
+    heads = [f"{name}<br>{_what_ran(result)}" for name, result in zip(map(html.escape, names), results, strict=True)]
+    difference = _table(heads, differing) if differing else same
     body = (
-        '<section><h2>Growth and drawdown by day</h2><div class="card"><div class="chart tall" id="curves"></div></div>'
-        f'</section><section><h2>Metrics</h2><div class="card scroll">{_table(names, metrics)}</div></section>'
-        f'<section><h2>What differs</h2><div class="card scroll">{difference}</div>'
+        '<section><h2>Growth and drawdown by day</h2><div class="card"><div class="chart map" id="curves"></div></div>'
+        f'</section><section><h2>Metrics</h2><div class="card scroll whole">{_table(heads, metrics)}</div></section>'
+        f'<section><h2>What differs</h2><div class="card scroll whole">{difference}</div>'
         "</section>"
     )
     parts = {
@@ -79,8 +80,15 @@ def _asset(name: str) -> str:
     return (files("qtsim.report") / name).read_text(encoding="utf-8")
 
 
-def _table(names: Sequence[str], rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+def _what_ran(result: Result) -> str:
+    symbols = result.info.symbols
+    others = f" and {len(symbols) - 1} more" if len(symbols) > 1 else ""
+    return html.escape(f"{result.info.strategy} · {symbols[0]}{others} {result.info.timeframe}")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Row]) -> str:
+    """heads: markup, one per run."""
+    head = "".join(f"<th>{text}</th>" for text in heads)
     lines = "".join(
         f'<tr><td class="text">{html.escape(row[0])}</td>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])

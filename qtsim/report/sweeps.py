@@ -40,6 +40,9 @@ NAVIGATION = (
 HATCHED_FINELY = 3_000
 """Copies up to which each cell gets three lines."""
 GOOD_SCALE = [[0.0, "#b2182b"], [0.25, "#ef8a62"], [0.5, "#f7f7f7"], [0.75, "#67a9cf"], [1.0, "#2166ac"]]
+AROUND_ZERO = ("Sharpe", "Total Return", "CAGR", "Sortino", "Calmar", "Net Profit", "Expectancy", "SQN")
+COLOURED = 0.95
+"""Share of a map's cells between the ends of the colours."""
 RANK_COLOURS = ("#2166ac", "#67a9cf", "#b8b8b8", "#ef8a62", "#b2182b")
 """Of fifths of the trials, the best first."""
 BESIDE = ("Total Return", "Max Drawdown", "Trades")
@@ -74,8 +77,9 @@ def _map_figure(sweep: Sweep, grid: MapGrid, name: str, how: str) -> Any:
         legend={"orientation": "h", "y": -0.18},
         plot_bgcolor="#e9ecef",
     )
-    _label(figure.update_xaxes, x_axis.path, x_axis.values)
-    _label(figure.update_yaxes, y_axis.path, y_axis.values)
+    for update, axis in ((figure.update_xaxes, x_axis), (figure.update_yaxes, y_axis)):
+        _label(update, axis.path, axis.values)
+        update(range=[-0.5, len(axis.values) - 0.5])
     return figure
 
 
@@ -211,7 +215,7 @@ def _map_traces(graph: Any, grid: MapGrid, name: str) -> list[Any]:
             reversescale=sign_of(name) < 0,
             colorbar={"title": _metric_title(name)},
             hovertemplate=f"%{{customdata}}<br>{name} %{{z:.4~g}}{' %' if name in AS_PERCENT else ''}<extra></extra>",
-            zmid=0.0 if name in ("Sharpe", "Total Return", "CAGR", "Sortino", "Calmar", "Net Profit") else None,
+            **_colour_range(values, name),
         )
     ]
     hatched = np.argwhere(grid.copies & np.isfinite(grid.values))
@@ -242,6 +246,21 @@ def _map_traces(graph: Any, grid: MapGrid, name: str) -> list[Any]:
                 graph.Scatter(x=[place[1]], y=[place[0]], mode="markers", marker=marker, name=label, hoverinfo="skip")
             )
     return traces
+
+
+def _colour_range(values: np.ndarray, name: str) -> dict[str, float]:
+    """Where the colours of a map end: a few extreme cells do not make all others look alike.
+
+    A metric whose sign matters has white at 0.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {}
+    if name in AROUND_ZERO:
+        low, high = -float(np.quantile(np.abs(known), COLOURED)), float(np.quantile(np.abs(known), COLOURED))
+    else:
+        low, high = (float(np.quantile(known, share)) for share in (1.0 - COLOURED, COLOURED))
+    return {"zmin": low, "zmax": high} if high > low else {}
 
 
 def _hatches(cells: np.ndarray) -> dict[str, np.ndarray]:

@@ -65,6 +65,8 @@ def show_metric(name: str, value: float) -> str:
         return "n/a"
     if name in AS_PERCENT:
         return f"{100.0 * value:.2f} %"
+    if name == "Avg Hold":
+        return f"{value:,.2f} h"
     return f"{value:,.0f}" if name in ("Trades", "Liquidations", "Days", "Denials") else f"{value:,.2f}"
 
 
