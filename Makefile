@@ -1,12 +1,13 @@
 # make run    install qtsim into .venv and backtest ema_cross on the generated sample market
 # make test   install the development tools too, then lint, type check, import contracts and the whole test suite
 #
-# Overrides: make test PYTHON=python3.12 VENV=/tmp/venv JOBS=4 PYTEST_ARGS="-k ratchet"
+# Overrides: make test PYTHON=python3.12 VENV=/tmp/venv JOBS=4 PYTEST_ARGS="-k ratchet"; make bench BENCH_ARGS="--only speed"
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 VENV ?= .venv
 JOBS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -14,7 +15,7 @@ INPUTS := pyproject.toml setup.py constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install dev test check lint format test-nojit bench docs clean
+.PHONY: help run install dev test check lint format test-nojit bench bench-peers docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +60,11 @@ test: $(VENV)/.dev  ## lint, then the whole suite; the suite runs even where lin
 test-nojit: $(VENV)/.dev  ## the kernels' own tests, interpreted instead of compiled
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/unit tests/scenarios -n $(JOBS) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev  ## bars per second
-	$(BIN)/python benchmarks/speed.py
+bench: $(VENV)/.dev  ## every benchmark beside its peers (make bench-peers first), results in build/benchmarks
+	$(BIN)/python benchmarks/all.py $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.dev  ## create the environments of the peers
+	$(BIN)/python benchmarks/environments.py
 
 docs: $(VENV)/.dev  ## run the code of README and docs, and check links and settings named there
 	$(BIN)/python -m pytest tests/docs -q $(PYTEST_ARGS)

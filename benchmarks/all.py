@@ -1,9 +1,10 @@
 """Run every benchmark beside its peers and write one page of results.
 
-    python benchmarks/all.py [--quick] [--runs N] [--out FILE] [--only speed,sweep]
+    python benchmarks/all.py [--quick] [--runs N] [--out FOLDER] [--only speed,sweep]
 
-Runs speed, sweep, ticks, portfolio, startup and live_point one after the other and writes a Markdown page, by default
-build/benchmarks.md: first every target with what was measured and whether it was met, then all rows. docs/benchmarks.md
+Runs speed, sweep, ticks, portfolio, startup and live_point one after the other. Their rows are kept in the folder, by
+default build/benchmarks, as NAME.json; results.md there is made of all that the folder has: first every target with
+what was measured and whether it was met, then the rows. So one benchmark can be run again alone. docs/benchmarks.md
 takes over both tables. Peers: python benchmarks/environments.py.
 """
 
@@ -14,12 +15,10 @@ import json
 import math
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from measuring import HERE, Row, interpreter, machine, peer_of, slopes, table
+from measuring import HERE, Row, interpreter, peer_of, slopes, table
 
 NAMES = ("speed", "sweep", "ticks", "portfolio", "startup", "live_point")
 
@@ -106,18 +105,31 @@ def _text(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3g}"
 
 
-def run_benchmark(name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """One benchmark in a process of its own; its rows, none where it failed."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rows.json"
-        command = [interpreter(), str(HERE / f"{name}.py"), "--json", str(file), "--runs", str(given.runs)]
-        print(f"{name} …", flush=True)
-        code = subprocess.run([*command, *(["--quick"] if given.quick else [])], check=False).returncode
-        if code != 0 or not file.exists():
-            print(f"{name}: ended with code {code}", file=sys.stderr)
-            return {"rows": [], "against": {}}
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
+def run_benchmark(name: str, given: argparse.Namespace) -> None:
+    """One benchmark in a process of its own, which writes its rows; where it fails those of before stay."""
+    command = [interpreter(), str(HERE / f"{name}.py"), "--json", str(given.out / f"{name}.json")]
+    command += ["--runs", str(given.runs), *(["--quick"] if given.quick else [])]
+    print(f"{name} …", flush=True)
+    code = subprocess.run(command, check=False).returncode
+    if code != 0:
+        print(f"{name}: ended with code {code}", file=sys.stderr)
+
+
+def write_page(folder: Path) -> Path:
+    """The page of all rows that the folder has. Returns its path."""
+    rows: list[Row] = []
+    against: dict[str, str] = {}
+    machines: list[str] = []
+    for file in (folder / f"{name}.json" for name in NAMES):
+        if file.exists():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            rows += [Row(**row) for row in found["rows"]]
+            against |= found["against"]
+            machines.append(found["machine"])
+    page = [*dict.fromkeys(machines), "", *targets_table(rows, against), "", *table(rows, against), "", *slopes(rows)]
+    target = folder / "results.md"
+    target.write_text("\n".join(page) + "\n", encoding="utf-8")
+    return target
 
 
 def main() -> None:
@@ -125,23 +137,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run every benchmark and write one page of results.")
     parser.add_argument("--quick", action="store_true", help="small sizes, few runs: does it work?")
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="runs of each program at each size")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks.md"), metavar="FILE")
-    parser.add_argument("--only", default=",".join(NAMES), metavar="NAMES", help="which of them")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), metavar="FOLDER")
+    parser.add_argument("--only", default=",".join(NAMES), metavar="NAMES", help="which of them; empty: the page alone")
     given = parser.parse_args()
-    names = given.only.split(",")
+    names = [name for name in given.only.split(",") if name]
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         parser.error(f"{unknown[0]} is no benchmark: choose of {', '.join(NAMES)}")
-    rows: list[Row] = []
-    against: dict[str, str] = {}
+    given.out.mkdir(parents=True, exist_ok=True)
     for name in names:
-        found = run_benchmark(name, given)
-        rows += [Row(**row) for row in found["rows"]]
-        against |= found["against"]
-        page = [machine(), "", *targets_table(rows, against), "", *table(rows, against), "", *slopes(rows)]
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text("\n".join(page) + "\n", encoding="utf-8")
-    print(f"\nwritten: {given.out}")
+        run_benchmark(name, given)
+    print(f"\nwritten: {write_page(given.out)}")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def report(rows: Sequence[Row], against: Mapping[str, str], given: argparse.Name
     """Print the table and the slopes; write the rows where the caller wants them."""
     print("\n".join([f"{machine()}", "", *table(rows, against), "", *slopes(rows)]))
     if given.json is not None:
-        found = {"rows": [asdict(row) for row in rows], "against": dict(against)}
+        found = {"machine": machine(), "rows": [asdict(row) for row in rows], "against": dict(against)}
         given.json.write_text(json.dumps(found), encoding="utf-8")
 
 
