@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtsim.app.api import backtest, levels, liquidation_price, load_bars, load_run
-    from qtsim.app.sweep_api import grid, load_sweep, sweep
+    from qtsim.app.sweep_api import grid, load_sweep, sweep, walkforward
     from qtsim.signals.bars import Bars, Market
     from qtsim.signals.strategy import Strategy, param, uses
     from qtsim.signals.table import Signals, crossed_above, crossed_below
@@ -35,6 +35,7 @@ _HOMES = {
     "param": "qtsim.signals.strategy",
     "sweep": "qtsim.app.sweep_api",
     "uses": "qtsim.signals.strategy",
+    "walkforward": "qtsim.app.sweep_api",
 }
 """Public name → module that defines it."""
 
@@ -55,6 +56,7 @@ __all__ = [
     "param",
     "sweep",
     "uses",
+    "walkforward",
 ]
 
 

@@ -194,13 +194,21 @@ def gather_asked(asked: Asked) -> tuple[Workspace, Resolved, Store, RunInputs]:
     if isinstance(asked.mark, str) and asked.mark != "auto":
         overrides["data.mark_price"] = asked.mark
     resolved = settings_of(workspace, profile=asked.profile, overrides=overrides)
-    store = open_store(workspace, resolved)
+    store, inputs = gather_inputs(asked, resolved, open_store(workspace, resolved))
+    return workspace, resolved, store, inputs
+
+
+def gather_inputs(asked: Asked, resolved: Resolved, store: Store) -> tuple[Store, RunInputs]:
+    """The data of what was asked in the period of some settings, and the store in use. Errors: UsageError, DataError.
+
+    The store is the sample market's where nothing was asked for and nothing is there.
+    """
     if asked.data is None:
         for what, given in (("mark", asked.mark), ("funding", asked.funding)):
             if not isinstance(given, str):
                 raise UsageError(f"{what} frames go with bars: give data too, or {what}='auto' for the store's")
         if wants_sample(resolved, store):
-            store = open_store(workspace, resolved, sample=True)
+            store = open_store(find_workspace(), resolved, sample=True)
         inputs = gather_store(store, resolved.settings, chosen_symbols(resolved, store))
         if not isinstance(asked.detail, str | None):
             raise UsageError("detail frames go with bars: give data too, or name the store's timeframe: detail='1m'")
@@ -214,11 +222,11 @@ def gather_asked(asked: Asked) -> tuple[Workspace, Resolved, Store, RunInputs]:
             funding=_given("funding", asked.funding, frames),
         )
         if _are_synthetic(inputs):
-            store = open_store(workspace, resolved, sample=True)
+            store = open_store(find_workspace(), resolved, sample=True)
         if not isinstance(asked.detail, str | None):
             set_detail(inputs, _given("detail", asked.detail, frames) or {}, resolved.settings)
         add_stored_history(inputs, store, resolved.settings)
-    return workspace, resolved, store, inputs
+    return store, inputs
 
 
 def finish_backtest(

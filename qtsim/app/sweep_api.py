@@ -1,4 +1,4 @@
-"""Sweeps from Python: what a notebook calls. It builds the same objects as the command line."""
+"""Sweeps and walk-forwards from Python: what a notebook calls. It builds the same objects as the command line."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from qtsim.app.api import Asked, OneOrMore, gather_asked
+from qtsim.app.api import Asked, OneOrMore, gather_asked, gather_inputs
 from qtsim.app.sweep import run_sweep
 from qtsim.app.sweep_plan import SweepOptions, search_period
 from qtsim.app.sweep_results import open_sweep
+from qtsim.app.walkforward import run_walkforward
 from qtsim.app.workspace import find_workspace, settings_of
 from qtsim.errors import UsageError
 from qtsim.research.space import grid as spaced
 from qtsim.research.sweep import Sweep
+from qtsim.research.walkforward import WalkForward
 from qtsim.signals.loading import load_strategy
 
 
@@ -55,8 +57,7 @@ def sweep(
     workspace; the same sweep goes on where it was left. After Ctrl-C the sweep has the trials so far. Errors:
     UsageError, DataError, StrategyError, QtsimError.
     """
-    if not isinstance(grid, Mapping):
-        raise UsageError(f"grid is a {type(grid).__name__}; a dict of path → values is needed")
+    _require_grid(grid)
     asked = Asked(data, symbols, timeframe, timerange, detail, funding, mark, profile, settings, instruments)
     if holdout:
         whole = timerange
@@ -90,6 +91,69 @@ def sweep(
     return outcome.sweep
 
 
+def walkforward(
+    strategy: Any,
+    data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+    *,
+    grid: Mapping[str, str | Sequence[Any]],
+    train: str,
+    test: str,
+    anchored: bool = False,
+    symbols: OneOrMore | None = None,
+    timeframe: str | None = None,
+    timerange: str | None = None,
+    detail: str | Mapping[str, pd.DataFrame] | None = None,
+    funding: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    mark: str | pd.DataFrame | Mapping[str, pd.DataFrame] = "auto",
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    instruments: Mapping[str, Any] | None = None,
+    random: int | None = None,
+    optuna: int | None = None,
+    metric: str = "Sharpe",
+    many: bool = False,
+    jobs: int | None = None,
+    check: bool = True,
+    save: bool = False,
+) -> WalkForward:
+    """Search on a window, test what it recommends on the next, go on by the length of a test; return the chained tests.
+
+    train, test: lengths in whole days, such as "365d". anchored: every search begins at the start of the data. save:
+    keep the searches in the workspace; the same walk-forward goes on where it was left. All else as for `sweep`, and
+    the periods are cut out of `data`, so that indicators see the bars before each. After Ctrl-C the result has the
+    tests so far. Errors: UsageError, DataError, StrategyError, QtsimError.
+    """
+    _require_grid(grid)
+    asked = Asked(data, symbols, timeframe, timerange, detail, funding, mark, profile, settings, instruments)
+    workspace, resolved, store, _ = gather_asked(asked)
+    return run_walkforward(
+        resolved,
+        load_strategy(strategy, resolved.settings.strategy, [workspace.strategies]),
+        lambda period: gather_inputs(asked, period, store)[1],
+        workspace,
+        store=store,
+        options=SweepOptions(
+            grids=grid,
+            random=random,
+            optuna=optuna,
+            metric=metric,
+            many=many,
+            jobs=jobs,
+            check=check,
+            instruments=instruments or {},
+        ),
+        train=train,
+        test=test,
+        anchored=anchored,
+        save=save,
+    )
+
+
+def _require_grid(grid: object) -> None:
+    if not isinstance(grid, Mapping):
+        raise UsageError(f"grid is a {type(grid).__name__}; a dict of path → values is needed")
+
+
 def grid(low: float, high: float, count: int, *, log: bool = False) -> list[float]:
     """`count` values from `low` to `high`, both among them: evenly spaced, or with `log` by a constant ratio.
 
@@ -103,4 +167,4 @@ def load_sweep(name: str = "last") -> Sweep:
     return open_sweep(find_workspace(), name)
 
 
-__all__ = ["grid", "load_sweep", "sweep"]
+__all__ = ["grid", "load_sweep", "sweep", "walkforward"]

@@ -40,13 +40,14 @@ def run_walkforward(
     train: str,
     test: str,
     anchored: bool = False,
+    save: bool = True,
     stage: Stage | None = None,
 ) -> WalkForward:
     """Search, test, and go on by the length of a test, until the data end.
 
     train, test: lengths, such as 365d. Each test starts with the money that the one before left, and closes what is
-    open at its end. Searches are kept in the workspace: the same walk-forward goes on where it was left. After a
-    KeyboardInterrupt the tests so far are returned. Errors: as of a sweep.
+    open at its end. With `save` the searches are kept in the workspace, and the same walk-forward goes on where it was
+    left. After a KeyboardInterrupt the tests so far are returned. Errors: as of a sweep.
     """
     if options.holdout or options.each:
         raise UsageError("a walk-forward tests on data that no search has seen; leave --holdout and --each out")
@@ -66,7 +67,7 @@ def run_walkforward(
             workspace,
             store=store,
             options=replace(options, check=options.check and number == 1),
-            save=True,
+            save=save,
             stage=_numbered(tell, number, len(windows)),
             keep_in=folder,
             judged=False,

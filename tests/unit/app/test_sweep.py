@@ -350,6 +350,23 @@ def test_a_bad_request_is_refused(grid: dict[str, Any], more: dict[str, Any], wo
         assert word in str(refused.value)
 
 
+def test_a_walkforward_tests_what_its_searches_recommend_on_bars_they_have_not_seen() -> None:
+    settings = {"leverage.model": "fixed", "costs.funding.source": "off"}
+    grid = {"exit.base_tp": [0.01, 0.02], "exit.base_sl": [0.005, 0.01]}
+    frame = {"BTCUSDT": market()}
+    found = qt.walkforward("sma_cross", frame, grid=grid, train="8d", test="6d", settings=settings, mark="off")
+    assert (found.is_complete, len(found.steps), found.trials) == (True, 2, 8)
+    assert found.steps[0].window.train_end == pd.Timestamp("2024-01-09", tz="UTC").value
+    searched = qt.sweep("sma_cross", frame, grid=grid, timerange="20240101-20240109", settings=settings, mark="off")
+    assert found.steps[0].chosen == searched.recommended.values
+    alone = qt.backtest(
+        "sma_cross", frame, timerange="20240109-20240115", settings={**settings, **found.steps[0].chosen}, mark="off"
+    )
+    assert found.steps[0].tested["Total Return"] == alone.metrics["Total Return"]
+    assert found.steps[0].tested["Trades"] > 0
+    assert not (Path.cwd() / "walkforward").exists()
+
+
 def test_a_report_says_the_cells_of_a_map_once_for_all_metrics() -> None:
     sweep = swept()
     content = json.loads(re.findall(r'type="application/json">(.*?)</script>', sweep_html(sweep), re.DOTALL)[0])
