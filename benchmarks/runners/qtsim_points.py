@@ -1,7 +1,7 @@
 """qtsim: live price points of open positions, in Python. Arguments: number of symbols, points, what is measured.
 
 `trader`: what live trading does with a point (the trader, its simulated exchange, the session, the governor);
-`session`: the session alone; `call`: the compiled exit decision alone, called from Python.
+`session`: the session alone; `call`: the one compiled call that decides about a position.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from serving import serve
 from qtsim.app.paper import PaperVenue
 from qtsim.config.layers import resolve
 from qtsim.config.params import to_params
-from qtsim.core.exit_brain import decide_exit_nb
+from qtsim.core.params import params_dt
 from qtsim.core.records import close_dt, instrument_dt, span_dt
 from qtsim.data.instruments import load_instruments, to_record
 from qtsim.live.history import BarHistory, RegimeRules, SignalSource
@@ -24,6 +24,7 @@ from qtsim.live.trader import Timing, Trader
 from qtsim.signals.loading import load_strategy
 from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.table import empty_rows
+from qtsim.trading.points import judge_slot_nb
 from qtsim.trading.session import Session
 
 MINUTE = 60_000_000_000
@@ -86,10 +87,10 @@ def steps_of(trader: Trader, prices: list[float], what: str) -> Callable[[int], 
 
     def call(k: int) -> None:
         for i in range(len(symbols)):
-            decide_exit_nb(positions[i], points[i], instruments[i], params, decision)
+            judge_slot_nb(session.positions, session.points, session.instruments, params, session.decision, i)
 
-    positions, points = list(session.positions), list(session.points)
-    instruments, params, decision = list(session.instruments), session.params, session.decision[0]
+    params = np.zeros(1, params_dt)
+    params[0] = session.params
     return {"trader": tell_trader, "session": tell_session, "call": call}[what]
 
 

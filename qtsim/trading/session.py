@@ -22,17 +22,15 @@ from qtsim.core.accounting import (
     initial_margin_nb,
     mark_to_market_nb,
     note_margin_use_nb,
-    observe_nb,
     open_position_nb,
     reduce_position_nb,
-    set_point_nb,
     show_signal_nb,
     wait_for_volume_nb,
 )
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb, show_closes_nb
 from qtsim.core.entry import judge_entry_nb, plan_entry_nb, size_entry_nb
 from qtsim.core.enums import Action, Gate, GovernorOrder, Reason, Rule
-from qtsim.core.exit_brain import apply_decision_nb, decide_exit_nb, nearest_triggers_nb
+from qtsim.core.exit_brain import apply_decision_nb, nearest_triggers_nb
 from qtsim.core.gates import judge_again_nb
 from qtsim.core.orders import (
     asks_otherwise_nb,
@@ -63,7 +61,6 @@ from qtsim.core.records import (
 from qtsim.core.safety_governor import (
     DAY_NS,
     begin_streak_day_nb,
-    evaluate_governor_nb,
     note_losing_fill_nb,
     note_trade_nb,
     order_newcomer_nb,
@@ -82,6 +79,7 @@ from qtsim.trading.broker import Broker
 from qtsim.trading.journal import SessionJournal
 from qtsim.trading.learner import Learner, Request
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
+from qtsim.trading.points import FLAT, UNPRICED, evaluate_account_nb, judge_slot_nb, remember_extremes_nb, see_point_nb
 
 EVENTS_MAX = 16
 """More events than the governor can raise between two moments at which they are written down."""
@@ -145,6 +143,8 @@ class Session:
         self.learner = learner
         self.instruments = np.repeat(instruments, self.width)
         self.params: Record = params[0]
+        self._params = params  # as kernels take it that are called at every point
+        self.has_gates = bool(params["gates"]["enabled"][0] == 1)  # gates and governor are on
         self.account = np.zeros(1, account_dt)
         self.account["wallet"] = balance
         self.account["initial_balance"] = balance
@@ -181,7 +181,7 @@ class Session:
 
     def observe(self, i: int, ts: int, price: float, mark: float) -> None:
         """A price point of symbol `i`."""
-        set_point_nb(self.points[i], ts, price, mark)
+        see_point_nb(self.points, i, ts, price, mark)
 
     def open_bar(self, i: int, ts: int, price: float, mark: float, half_spread: float, room: int = UNBOUND) -> None:
         """The first price point of a bar of symbol `i`, or a trade.
@@ -216,18 +216,13 @@ class Session:
 
     def remember_extremes(self, i: int) -> None:
         """Best and worst price, distance to liquidation."""
-        observe_nb(self.positions[i], float(self.points[i]["price"]), float(self.points[i]["mark"]))
+        remember_extremes_nb(self.positions, self.points, i)
 
     def nearest_triggers(self, i: int) -> tuple[float, float, float, float]:
         """(last below, last above, mark below, mark above) of the open position."""
         return nearest_triggers_nb(self.positions[i], self.points[i], self.params)
 
     # the Safety Governor ---------------------------------------------------------------------------------------------
-
-    @property
-    def has_gates(self) -> bool:
-        """Are gates and governor on?"""
-        return bool(self.params["gates"]["enabled"] == 1)
 
     def set_health(self, health: int, *, blind: bool = False) -> None:
         """The program's health changed: it acts at once, its event is written with the next evaluation.
@@ -254,8 +249,8 @@ class Session:
         """Let the governor evaluate the equity; a shutdown closes everything at the next points."""
         if self.is_trial or not self.has_gates or self.is_blind:
             return
-        equity = equity_nb(self.account[0], self.positions, self.points)
-        if evaluate_governor_nb(self.governor[0], self.history, self.events, ts, equity, at_boundary, self.params):
+        around = (self.account, self.positions, self.points, self.governor, self.history, self.events)
+        if evaluate_account_nb(*around, ts, at_boundary, self._params):
             order_positions_nb(self.positions, GovernorOrder.CLOSE.value, ts)
         self._write_events()
 
@@ -276,7 +271,10 @@ class Session:
         self._write_events()
 
     def _write_events(self) -> None:
-        for k in range(int(self.governor[0]["n_events"])):
+        count = int(self.governor[0]["n_events"])
+        if count == 0:
+            return
+        for k in range(count):
             self.journal.keep("governor", self.events[k : k + 1])
         self.governor["n_events"] = 0
 
@@ -289,19 +287,24 @@ class Session:
         """
         if self.is_blind:
             return
-        while not self.busy[i] and self.can_judge(i):
-            if not self._run_cycle(i) or once:
+        while not self.busy[i]:
+            action = judge_slot_nb(self.positions, self.points, self.instruments, self._params, self.decision, i)
+            if action == FLAT:
+                return
+            if action == UNPRICED:
+                self.counts["nan_points"] += 1
+                return
+            self.counts["cycles"] += 1
+            if action == Action.HOLD_CURRENT:
+                self.counts["holds"] += 1
+                return
+            self._obey(i, action)
+            if once:
                 return
 
-    def _run_cycle(self, i: int) -> bool:
+    def _obey(self, i: int, action: int) -> None:
+        """Write down a decision that is not HOLD_CURRENT, and carry it out."""
         position, decision = self.positions[i], self.decision[0]
-        decide_exit_nb(position, self.points[i], self.instruments[i], self.params, decision)
-        self.counts["cycles"] += 1
-        action = Action(int(decision["action"]))
-        if action == Action.HOLD_CURRENT:
-            self.counts["holds"] += 1
-            apply_decision_nb(position, decision)
-            return False
         self._write_decision(i)
         apply_decision_nb(position, decision)
         is_leg = int(decision["leg"]) > 0
@@ -309,7 +312,6 @@ class Session:
             hit_leg_nb(position, self.instruments[i], self.params)
         elif action in (Action.PARTIAL_CLOSE, Action.FULL_EXIT_NOW):
             self._submit_exit(i, int(decision["reason"]), int(decision["lots"]), is_leg)
-        return True
 
     def close_position(self, i: int, reason: int) -> None:
         """Close what is open for a reason outside the exit engine: a signal, a reversal, the end of data."""
