@@ -56,7 +56,7 @@ def run_process(arguments: list[str], folder: Path, more: dict[str, str]) -> tup
     os.close(nothing)
     if status != 0:
         sys.exit(f"qtsim {' '.join(arguments)} ended with code {os.waitstatus_to_exitcode(status)}")
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000.0
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0 / 1e6
 
 
 def row_of(work: str, size: int, name: str, runs: list[tuple[float, float, float]]) -> Row:

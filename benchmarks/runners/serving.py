@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 STATUS = Path("/proc/self/status")
+KIB_MB = 1024.0 / 1e6
 
 
 def serve(run: Callable[[], dict[str, Any]], **about: Any) -> None:
@@ -53,6 +54,6 @@ def memory_mb(name: str) -> float:
     """Resident memory of this process, MB: now (VmRSS) or at most (VmHWM)."""
     if STATUS.exists():
         lines = STATUS.read_text(encoding="ascii").splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1000.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+        return next(float(line.split()[1]) for line in lines if line.startswith(name + ":")) * KIB_MB
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak / 1e6 if sys.platform == "darwin" else peak * KIB_MB
