@@ -25,6 +25,7 @@ from qtsim.app.credentials import read_credentials
 from qtsim.app.inputs import instrument_fields, leader_symbol
 from qtsim.app.paper import PaperVenue
 from qtsim.app.repeat import NOT_COMPARED, Repeated
+from qtsim.app.warm import rehearse
 from qtsim.app.workspace import Workspace
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
@@ -274,6 +275,7 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
     tasks: list[asyncio.Task[Any]] = []
     try:
         with _stop_signals(runner, tell), _guardian_of(plan, runner, opened.journal, tell):
+            _load_kernels(plan, runner)
             if opened.notifier is not None:
                 tasks.append(asyncio.ensure_future(opened.notifier.run()))
             if opened.follower is not None:
@@ -287,6 +289,13 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
     finally:
         await close_session(opened, tasks)
     return runner.why
+
+
+def _load_kernels(plan: Plan, runner: Runner) -> None:
+    """Trade once in memory: a kernel takes a while to load, and the first real order should not wait for that."""
+    trader = runner.trader
+    records = trader.session.instruments[:: trader.session.width]
+    rehearse(records, live_params(plan.settings), trader.equity, trader.source, trader.timing)
 
 
 @contextlib.contextmanager
@@ -917,7 +926,9 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
             symbol: {"realized": own.realized, "trades": own.trades, "reward": own.reward}
             for symbol, own in runner.pnl.by_symbol.items()
         },
-        "unprotected_ms": runner.dealer.unprotected_ms[-100:],
+        "latency_ms": runner.dealer.latency.summary(),
+        "unprotected_ms": runner.dealer.unprotected.summary(),
+        "requests": runner.exchange.requests,
     }
 
 

@@ -36,10 +36,14 @@ class RunningClock:
         """Wait on the market's clock."""
         await asyncio.sleep(ms / 1000 / self.speed)
 
+    def left_s(self, ms: int) -> float:
+        """Seconds of the wall until the market's clock shows this time."""
+        return (ms - self.now_ms()) / 1000 / self.speed
+
     async def wait_until(self, ms: int) -> None:
         """Until the market's clock shows this time."""
-        while (left := ms - self.now_ms()) > 0:
-            await asyncio.sleep(min(left / 1000 / self.speed, 0.25))
+        while (left := self.left_s(ms)) > 0:
+            await asyncio.sleep(min(left, 0.25))
 
 
 class StepClock:

@@ -224,6 +224,13 @@ class Exchange:
             self._set_clocks(self.state.now_ms if now_ms is None else now_ms, wall_ms)
             self._act_on_time()
 
+    def repeat_marks(self, wall_ms: int, now_ms: int) -> None:
+        """Tell every mark price once more, as the exchange does each second in which nothing is traded."""
+        with localcontext(EXACT):
+            self._set_clocks(now_ms, wall_ms)
+            if self.state.streams.has_subscribers():
+                self.market_streams.marks(self.state.marks())
+
     def _set_clocks(self, now_ms: int, wall_ms: int | None) -> None:
         state = self.state
         state.now_ms = max(state.now_ms, now_ms)

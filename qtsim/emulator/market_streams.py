@@ -32,13 +32,7 @@ class MarketStreams:
         if not self.state.streams.has_subscribers():
             return
         moved = list(trades)
-        rows = [self._mark(symbol) for symbol, _ in moved]
-        for row in rows:
-            name = row["s"].lower()
-            self._send(f"{name}@markPrice", row)
-            self._send(f"{name}@markPrice@1s", row)
-        for stream in ("!markPrice@arr", "!markPrice@arr@1s"):
-            self._send(stream, rows)
+        self.marks([symbol for symbol, _ in moved])
         for symbol, trade in moved:
             if trade is not None:
                 self._trade(symbol, trade)
@@ -46,6 +40,16 @@ class MarketStreams:
             self._day(symbol)
             for interval in self.state.streams.kline_intervals(symbol):
                 self._open_bar(symbol, interval)
+
+    def marks(self, symbols: Iterable[str]) -> None:
+        """Mark prices, as every second tells them."""
+        rows = [self._mark(symbol) for symbol in symbols]
+        for row in rows:
+            name = row["s"].lower()
+            self._send(f"{name}@markPrice", row)
+            self._send(f"{name}@markPrice@1s", row)
+        for stream in ("!markPrice@arr", "!markPrice@arr@1s"):
+            self._send(stream, rows)
 
     def closed_bars(self, symbols: Iterable[str], end_ms: int) -> None:
         """Bars that have ended at this time, of every interval that someone hears."""

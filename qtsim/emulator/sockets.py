@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TICK_S = 0.05
 """How often time passes for countdowns, listen keys and outages."""
+MARKS_S = 1.0
+"""How often mark prices are told while nothing is traded, seconds of the wall."""
 CONTROL_PATH = "/emulator/"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 
@@ -219,9 +221,12 @@ class SocketSkin:
 
 
 async def run_market(exchange: Exchange, events: Iterable[MarketEvent], clock: RunningClock) -> None:
-    """Let the market move with the clock; events that are late follow at once."""
+    """Let the market move with the clock; events that are late follow at once, and each second tells the marks."""
     clock.start()
     for event in events:
+        while clock.left_s(event.ts_ns // MS) > MARKS_S:
+            await asyncio.sleep(MARKS_S)
+            exchange.repeat_marks(clock.wall_ms(), clock.now_ms())
         await clock.wait_until(event.ts_ns // MS)
         exchange.advance(event, clock.wall_ms())
         await asyncio.sleep(0)

@@ -23,6 +23,7 @@ from qtsim.live.gateway import Gateway, State
 from qtsim.live.ids import ClientId, is_ours, parse_client_id
 from qtsim.live.journal import Intent, Journal, JournalFullError
 from qtsim.live.kinds import Module, OrderKind, kind_of
+from qtsim.live.latency import Arrivals, Durations, when_leaving
 from qtsim.live.orders import (
     DONE,
     LIVE,
@@ -114,7 +115,9 @@ class Dealer:
         self.on_out: Callable[[], None] = lambda: None
         self.wants_reconcile = False
         self.unprotected_since: dict[int, int] = {}
-        self.unprotected_ms: list[int] = []  # how long positions were without a stop, from the first execution
+        self.unprotected = Durations()  # how long positions were without a stop, from the first execution
+        self.arrivals = Arrivals()
+        self.latency = Durations()  # from a price to the first request of the order that was decided on it
         self._tasks: set[asyncio.Task[None]] = set()
 
     # questions -------------------------------------------------------------------------------------------------------
@@ -247,7 +250,13 @@ class Dealer:
             order.symbol,
             {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
         )
-        self._spawn(work)
+        self._spawn(self._timed(work, self.arrivals.of_batch))
+
+    async def _timed(self, work: Coroutine[Any, Any, None], heard: float) -> None:
+        """Note how long after the price it was decided on an order's first request leaves. heard: NaN: on none."""
+        on_price = not math.isnan(heard)
+        when_leaving((lambda: self.latency.add(self.arrivals.age_ms(heard))) if on_price else None)
+        await work
 
     def _why_not(self, order: Tracked) -> str:
         """Why an order may not go; empty where it may."""
@@ -729,7 +738,7 @@ class Dealer:
             return
         since = self.unprotected_since.pop(order.slot, None)
         if since is not None:
-            self.unprotected_ms.append(self.exchange.now_ms() - since)
+            self.unprotected.add(self.exchange.now_ms() - since)
         self.stops_asked.discard(self.key_of(order.slot))
         self._give((order.slot, order.trigger_price))
 

@@ -161,6 +161,7 @@ class Runner:
 
     def hear_market(self, event: MarketEvent) -> None:
         """A frame of the market."""
+        self.dealer.arrivals.hear()
         self.queue.append(event)
         self.wake.set()
 
@@ -194,6 +195,17 @@ class Runner:
     def pump(self) -> None:
         """Tell the trader everything that has come."""
         self.pumps += 1
+        self.dealer.arrivals.begin()
+        try:
+            self._tell_all()
+            if self.dealer.wants_reconcile and self.is_trading:
+                self.dealer.wants_reconcile = False
+                self.spawn(self.reconcile())
+            self._commit()
+        finally:
+            self.dealer.arrivals.end()
+
+    def _tell_all(self) -> None:
         while self.queue or (self.dealer.out and self.is_open):
             batch = list(self.queue)
             self.queue.clear()
@@ -211,10 +223,6 @@ class Runner:
                 elif callable(event):
                     event()
             self._tell_outcomes()
-        if self.dealer.wants_reconcile and self.is_trading:
-            self.dealer.wants_reconcile = False
-            self.spawn(self.reconcile())
-        self._commit()
 
     def _commit(self) -> None:
         """To the disk: what was decided at once, what was only heard once a second."""

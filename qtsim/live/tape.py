@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from qtsim.trading.journal import KINDS
 SIGNALS = "signals"
 """Kind of the rows that a strategy answered with, beside those that a session writes."""
 ROWS = {**KINDS, SIGNALS: signal_dt}
+LONG = 4096
+"""Bytes from which an input is compressed: only the history that a session starts with is as long."""
 
 
 class Tape(Protocol):
@@ -39,13 +42,14 @@ class NoTape:
 
 
 def to_bytes(body: Mapping[str, Any]) -> bytes:
-    """An input as bytes; floats come back as they were, NaN and infinities included."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    """An input as bytes; floats come back as they were, NaN and infinities included. Long ones are compressed."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    return text if len(text) < LONG else zlib.compress(text, 6)
 
 
 def from_bytes(data: bytes) -> dict[str, Any]:
     """The inverse of `to_bytes`."""
-    found: dict[str, Any] = json.loads(data)
+    found: dict[str, Any] = json.loads(data if data.startswith(b"{") else zlib.decompress(data))
     return found
 
 

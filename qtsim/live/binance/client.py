@@ -13,6 +13,7 @@ from typing import Any
 
 from qtsim.errors import QtsimError
 from qtsim.live.binance.hosts import Hosts
+from qtsim.live.latency import leaves
 from qtsim.live.outcomes import NOT_SENT, Answer
 from qtsim.live.redaction import Secret
 
@@ -110,7 +111,13 @@ def open_client(
         if not text.strip():
             raise RefusedError(Answer(200, 0, "no order id"))
 
-    made = type("Futures", (*mixins, ccxt.binanceusdm), {"handle_errors": handle_errors})
+    base = type("Futures", (*mixins, ccxt.binanceusdm), {"handle_errors": handle_errors})
+
+    async def fetch(self: Any, *request: Any, **named: Any) -> Any:
+        leaves()
+        return await base.fetch(self, *request, **named)
+
+    made = type("Futures", (base,), {"fetch": fetch})
     exchange = made(
         {
             "apiKey": key.reveal(),

@@ -1,0 +1,90 @@
+"""How long things take, measured on the monotonic clock: for a person to read, never for a decision."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import numpy as np
+
+KEPT = 4096
+"""Newest durations that quantiles are taken from."""
+IDLE_S = 0.001
+"""A message that is read so soon after a batch may have waited for the end of it."""
+
+_on_leaving: ContextVar[Callable[[], None] | None] = ContextVar("on_leaving", default=None)
+
+
+class Durations:
+    """Durations of one kind, ms: all are counted, quantiles are those of the newest `KEPT`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.longest = 0.0
+        self._newest: deque[float] = deque(maxlen=KEPT)
+
+    def add(self, ms: float) -> None:
+        """One more."""
+        self.count += 1
+        self.longest = max(self.longest, ms)
+        self._newest.append(ms)
+
+    def summary(self) -> dict[str, float]:
+        """`count`, `p50`, `p99`, `max`, ms; nothing but the count where there is none."""
+        if not self.count:
+            return {"count": 0}
+        median, late = np.quantile(np.array(self._newest), (0.50, 0.99), method="higher").tolist()
+        return {"count": self.count, "p50": median, "p99": late, "max": self.longest}
+
+
+class Arrivals:
+    """When what is being worked on arrived, s of `clock`.
+
+    While the program is busy it reads nothing, so a message that is read right after a batch counts as old as the
+    start of the work before it: what is measured is never less than what was.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.oldest = math.nan  # of the messages that wait for the next batch
+        self.of_batch = math.nan  # of the messages of the batch at work; NaN where it holds none
+        self._busy_from = -math.inf
+        self._busy_until = -math.inf
+
+    def hear(self) -> None:
+        """A message of the market was read."""
+        if math.isnan(self.oldest):
+            now = self.clock()
+            self.oldest = self._busy_from if now - self._busy_until < IDLE_S else now
+
+    def begin(self) -> None:
+        """The work on a batch begins."""
+        now = self.clock()
+        if now - self._busy_until >= IDLE_S:
+            self._busy_from = now
+        self.of_batch, self.oldest = self.oldest, math.nan
+
+    def end(self) -> None:
+        """The work on a batch is done."""
+        self._busy_until = self.clock()
+        self.of_batch = math.nan
+
+    def age_ms(self, since: float) -> float:
+        """How long ago that was, ms."""
+        return (self.clock() - since) * 1e3
+
+
+def when_leaving(note: Callable[[], None] | None) -> None:
+    """Call `note` once, when the next request of this task leaves."""
+    _on_leaving.set(note)
+
+
+def leaves() -> None:
+    """A request is signed and about to be handed to the transport."""
+    note = _on_leaving.get()
+    if note is not None:
+        _on_leaving.set(None)
+        note()
