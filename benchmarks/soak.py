@@ -49,7 +49,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT", "A
 PRICES = (60_000.0, 3_000.0, 150.0, 600.0, 2.5, 0.2, 0.8, 15.0)
 WARM_UP_S = 600.0
 WARM_UP_SHARE = 0.2
-HISTORY_BARS = 20_000
+HISTORY_BARS = 5_000
 SPARE_BARS = 30
 MEMORY_MB_PER_HOUR = 8.0
 CPU_SHARE = 0.20
@@ -225,6 +225,14 @@ def machine() -> dict[str, float]:
     return {"load": os.getloadavg()[0], "all_cpu": sum(ticks), "idle_cpu": ticks[3], "steal_cpu": ticks[7]}
 
 
+def queued_s(pid: int) -> float:
+    """How long the main thread was ready and waited for a processor, s: what other work on the machine cost it."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 def guardian_of(folder: Path) -> int:
     """The guardian's process; 0 where there is none."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -306,6 +314,7 @@ def sample(began: float, program: int, guardian: int, folder: Path, url: str) ->
         "own_kb": own,
         "files": open_files(program),
         "cpu_s": cpu_s(program),
+        "queued_s": queued_s(program),
         "guardian_rss_kb": guardian_rss,
         "guardian_own_kb": guardian_own,
         "guardian_files": open_files(guardian),
@@ -392,7 +401,8 @@ def report(path: Path) -> bool:
     loads = [row["load"] for row in rows]
     print(
         f"machine   load {statistics.median(loads):.2f} (median), {max(loads):.2f} (most) on {os.cpu_count()} cores,"
-        f" {busy:.0%} busy, {steal:.1%} taken by others"
+        f" {busy:.0%} busy, {steal:.1%} taken by other machines; the program was ready and waited"
+        f" {share('queued_s'):.2%} of the time"
     )
     verdicts = {
         f"memory grows by less than {MEMORY_MB_PER_HOUR:g} MB/h": per_hour("own_kb") / 1024.0 < MEMORY_MB_PER_HOUR,
@@ -436,6 +446,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=30.0, help="seconds between samples")
     parser.add_argument("--read", type=Path, metavar="OUT", help="only show what has been sampled")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # what was started ends with it
     if given.read is not None:
         sys.exit(0 if report(given.read / "samples.csv") else 1)
     out = given.out.resolve()

@@ -942,8 +942,10 @@ def write_status(plan: Plan, runner: Runner) -> None:
     }
     text = json.dumps(status_of(plan, runner))
     with contextlib.suppress(QtsimError):
-        write_atomically(plan.folder / STATUS, lambda path: path.write_text(text, encoding="utf-8"))
-        write_triggers(plan.folder / PROTECTION, triggers)
+        write_atomically(plan.folder / STATUS, lambda path: path.write_text(text, encoding="utf-8"), durable=False)
+        if triggers != runner.triggers_told:
+            write_triggers(plan.folder / PROTECTION, triggers)
+            runner.triggers_told = triggers
 
 
 async def _show_status(plan: Plan, runner: Runner) -> None:

@@ -24,7 +24,7 @@ def not_allowed(path: Path, deed: str = "read") -> DataError:
     return DataError(f"{path}: permission denied; give yourself the right to {deed} it, or choose another place")
 
 
-def write_atomically(path: Path, write: Write) -> None:
+def write_atomically(path: Path, write: Write, *, durable: bool = True) -> None:
     """Write a file so that readers see the old one or the whole new one, never a part.
 
     Parameters
@@ -34,16 +34,19 @@ def write_atomically(path: Path, write: Write) -> None:
     write : callable
         Writes the content to the path it is given, a temporary file in the same folder with a name of its own, so that
         two runs at once do not meet. It is removed if anything fails, Ctrl-C included.
+    durable : bool
+        Wait until it is on the disk. Without, a loss of power may leave the file empty: for what is written again in a
+        moment.
 
     Raises
     ------
     DataError
         The folder or file cannot be written.
     """
-    write_together([(path, write)])
+    write_together([(path, write)], durable=durable)
 
 
-def write_together(files: Iterable[tuple[Path, Write]]) -> None:
+def write_together(files: Iterable[tuple[Path, Write]], *, durable: bool = True) -> None:
     """Write several files so that none of them appears before all of them are on the disk.
 
     Parameters
@@ -51,6 +54,8 @@ def write_together(files: Iterable[tuple[Path, Write]]) -> None:
     files : iterable of (Path, callable)
         As for `write_atomically`. It may make its content one file after the other: an error that it raises leaves
         every file as it was.
+    durable : bool
+        As for `write_atomically`.
 
     Raises
     ------
@@ -66,10 +71,11 @@ def write_together(files: Iterable[tuple[Path, Write]]) -> None:
                 staged.append((temporary, path))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write(temporary)
-                sync_file(temporary)
+                if durable:
+                    sync_file(temporary)
             for temporary, path in staged:
                 os.replace(temporary, path)
-            for folder in {path.parent for _, path in staged}:
+            for folder in {path.parent for _, path in staged} if durable else ():
                 sync_folder(folder)
         finally:
             for temporary, _ in staged:

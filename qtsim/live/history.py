@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from qtsim.core.records import Records, bar_dt, close_dt, span_dt
-from qtsim.data.frames import make_frame, times_of
+from qtsim.data.frames import times_of
 from qtsim.data.timeframes import timeframe_ns
-from qtsim.signals.compute import compute_signals
+from qtsim.signals.compute import answer_sources
+from qtsim.signals.growing import GrowingSources
 from qtsim.signals.market_columns import describe_market
 from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.strategy import Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Times: TypeAlias = npt.NDArray[np.int64]
 
 FIELDS = ("open", "high", "low", "close", "volume")
 FIRST_ROOM = 1024
@@ -33,35 +40,68 @@ class Bar(NamedTuple):
 
 
 class BarHistory:
-    """The closed bars of one symbol, oldest first; one array that grows."""
+    """The closed bars of one symbol, oldest first; arrays that grow."""
 
     def __init__(self, bars: Records | None = None) -> None:
-        given = np.zeros(0, bar_dt) if bars is None else bars
-        self._rows = np.zeros(max(FIRST_ROOM, 2 * len(given)), bar_dt)
-        self._rows[: len(given)] = given
-        self._count = len(given)
+        """bars: bar_dt, in the order of time."""
+        self._count = 0
+        self._room = 0
+        self._time: Times = np.zeros(0, np.int64)
+        self._fields: dict[str, Floats] = {name: np.zeros(0) for name in FIELDS}
+        if bars is not None:
+            self._add(bars["ts_open"], {name: bars[name] for name in FIELDS})
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame) -> BarHistory:
         """History from canonical bars."""
-        rows = np.zeros(len(frame), bar_dt)
-        rows["ts_open"] = times_of(frame)
-        for name in FIELDS:
-            rows[name] = frame[name].to_numpy()
-        return cls(rows)
+        history = cls()
+        history._add(times_of(frame), {name: frame[name].to_numpy() for name in FIELDS})
+        return history
+
+    def _add(self, time: Any, fields: Mapping[str, Any]) -> None:
+        """Write behind the last bar. What was handed out is a view of the arrays, and stays as it is."""
+        first, stop = self._count, self._count + len(time)
+        if stop > self._room:
+            self._room = max(FIRST_ROOM, 2 * stop)
+            self._time = _larger(self._time, self._room)
+            self._fields = {name: _larger(values, self._room) for name, values in self._fields.items()}
+        for array, values in ((self._time, time), *((self._fields[name], fields[name]) for name in FIELDS)):
+            array.flags.writeable = True
+            array[first:stop] = values
+            array.flags.writeable = False
+        self._count = stop
 
     def __len__(self) -> int:
         return self._count
 
     @property
+    def time(self) -> Times:
+        """Opens, int64 ns UTC; a read-only view."""
+        return self._time[: self._count]
+
+    @property
+    def fields(self) -> dict[str, Floats]:
+        """Prices and volume by name; read-only views."""
+        return {name: values[: self._count] for name, values in self._fields.items()}
+
+    @property
     def rows(self) -> Records:
         """All bars, bar_dt."""
-        return self._rows[: self._count]
+        return self.newest_rows(self._count)
+
+    def newest_rows(self, count: int) -> Records:
+        """The last bars, bar_dt."""
+        first = max(0, self._count - count)
+        rows = np.zeros(self._count - first, bar_dt)
+        rows["ts_open"] = self._time[first : self._count]
+        for name in FIELDS:
+            rows[name] = self._fields[name][first : self._count]
+        return rows
 
     @property
     def last_open(self) -> int | None:
         """Open of the newest bar, ns."""
-        return int(self._rows["ts_open"][self._count - 1]) if self._count else None
+        return int(self._time[self._count - 1]) if self._count else None
 
     @property
     def newest(self) -> Bar | None:
@@ -73,28 +113,14 @@ class BarHistory:
         last = self.last_open
         if last is not None and bar.ts_open <= last:
             raise ValueError(f"bar of {bar.ts_open} comes after one of {last}")
-        if self._count == len(self._rows):
-            larger = np.zeros(2 * len(self._rows), bar_dt)
-            larger[: self._count] = self._rows
-            self._rows = larger
-        row = self._rows[self._count]
-        for name, value in bar._asdict().items():
-            row[name] = value
-        self._count += 1
+        self._add([bar.ts_open], {name: [getattr(bar, name)] for name in FIELDS})
 
     def at(self, ts_open: int) -> Bar | None:
         """The bar that opened at an instant."""
-        k = int(np.searchsorted(self.rows["ts_open"], ts_open))
-        if k == self._count or int(self._rows["ts_open"][k]) != ts_open:
+        k = int(np.searchsorted(self.time, ts_open))
+        if k == self._count or int(self._time[k]) != ts_open:
             return None
-        row = self._rows[k]
-        return Bar(int(row["ts_open"]), *(float(row[name]) for name in FIELDS))
-
-    def frame(self) -> pd.DataFrame:
-        """Canonical bars."""
-        rows = self.rows
-        times = np.ascontiguousarray(rows["ts_open"], dtype=np.int64)
-        return make_frame(times, {name: np.ascontiguousarray(rows[name], dtype=np.float64) for name in FIELDS})
+        return Bar(int(self._time[k]), *(float(self._fields[name][k]) for name in FIELDS))
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,9 @@ class SignalSource:
     others: dict[Any, pd.DataFrame] = field(default_factory=dict)
     other_bars: dict[str, BarHistory] = field(default_factory=dict)  # symbols that are read and not traded
     funding: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # (ts, rate) as published
+    _sources: GrowingSources | None = field(default=None, init=False)
+    _taken: dict[str, int] = field(default_factory=dict, init=False)  # bars that the sources have
+    _rates_taken: dict[str, int] = field(default_factory=dict, init=False)
 
     def add(self, symbol: str, bar: Bar) -> None:
         """A bar has closed."""
@@ -142,24 +171,37 @@ class SignalSource:
 
     def ask(self, symbols: Sequence[str]) -> Known:
         """The signals of the last bar of `symbols`. Errors: StrategyError."""
-        frames = {symbol: history.frame() for symbol, history in self.bars.items() if len(history)}
-        answers = compute_signals(
+        answers = answer_sources(
             self.strategy,
-            frames,
-            self.timeframe,
+            self._grown(),
             regime_timeframe=self.rules.timeframe,
             leader=self.rules.leader,
             leader_rules=self.rules.leader_rules,
-            funding_frames=self._funding_frames(frames),
-            other_frames={**self.others, **{name: one.frame() for name, one in self.other_bars.items()}},
+            newest=1,
         )
         signals: dict[str, Records] = {}
         for symbol in symbols:
-            rows = answers[symbol].rows[-1:].copy()
-            describe_market(rows, self.bars[symbol].rows[-1:], timeframe_ns(self.timeframe))
-            signals[symbol] = rows
+            signals[symbol] = rows = answers[symbol].rows
+            describe_market(rows, self.bars[symbol].newest_rows(1), timeframe_ns(self.timeframe))
         closes, spans = self._closes({symbol: answer.closes for symbol, answer in answers.items()})
         return Known(signals, closes, spans, next(iter(answers.values())).regime_ns)
+
+    def _grown(self) -> GrowingSources:
+        """What the strategy reads, with everything that has come."""
+        if self._sources is None:
+            self._sources = GrowingSources(self.timeframe, self.others)
+        for histories, traded in ((self.other_bars, False), (self.bars, True)):
+            for symbol, history in histories.items():
+                if len(history) > self._taken.get(symbol, 0):
+                    self._sources.grow(symbol, history.time, history.fields, traded=traded)
+                    self._taken[symbol] = len(history)
+        for symbol, rows in self.funding.items():
+            if symbol in self.bars and len(rows) > self._rates_taken.get(symbol, 0):
+                known = np.array([ts for ts, _ in rows], dtype=np.int64)
+                rates = np.array([rate for _, rate in rows], dtype=np.float64)
+                self._sources.publish("funding_rate", symbol, known, rates)
+                self._rates_taken[symbol] = len(rows)
+        return self._sources
 
     def _closes(self, closes: Mapping[str, Records]) -> tuple[Records, Records]:
         parts = [closes.get(symbol, np.zeros(0, close_dt)) for symbol in self.bars]
@@ -172,11 +214,9 @@ class SignalSource:
             joined[first : first + len(part)] = part
         return joined, spans
 
-    def _funding_frames(self, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-        found = {}
-        for symbol, rows in self.funding.items():
-            if symbol in frames and rows:
-                times = np.array([ts for ts, _ in rows], dtype=np.int64)
-                rates = np.array([rate for _, rate in rows], dtype=np.float64)
-                found[symbol] = make_frame(times, {"funding_rate": rates})
-        return found
+
+def _larger(array: Any, room: int) -> Any:
+    """A copy with room for more."""
+    larger = np.zeros(room, array.dtype)
+    larger[: len(array)] = array
+    return larger

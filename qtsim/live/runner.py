@@ -135,6 +135,7 @@ class Runner:
     critical: int = 0
     snapshots: int = 0
     pumps: int = 0
+    triggers_told: dict[Key, float] | None = None  # to the guardian
 
     def __post_init__(self) -> None:
         """Take the dealer's news into the queue."""

@@ -8,7 +8,7 @@ other limits, and what holds for the one holds for the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float64]
 Times: TypeAlias = npt.NDArray[np.int64]
 Array: TypeAlias = npt.NDArray[Any]
+Kept = TypeVar("Kept")
 
 START_OF_TIME = np.iinfo(np.int64).min
 END_OF_TIME = np.iinfo(np.int64).max
@@ -39,17 +40,37 @@ class Series:
     `time` is the bar's open in int64 ns UTC, `length` the bar's length in ns.
     """
 
-    def __init__(self, symbol: str, length: int, frame: pd.DataFrame) -> None:
+    def __init__(self, symbol: str, length: int, time: Times, fields: Mapping[str, Floats]) -> None:
+        """time, fields: read-only, in the order of time; they are not copied."""
         self.symbol = symbol
         self.length = length
         self.timeframe = timeframe_name(length)
-        self.frame = frame
-        self.time = _locked(times_of(frame))
-        if len(self.time) > 1 and not bool((np.diff(self.time) > 0).all()):
-            row = int(np.argmax(np.diff(self.time) <= 0)) + 1
-            raise DataError(f"{symbol} {self.timeframe}: row {row} ({frame.index[row]}) is not after the row before it")
-        self.fields = {name: _locked(frame[name].to_numpy(np.float64)) for name in FIELDS}
-        self.known = _locked(self.time + length)
+        self.time = time
+        self.fields = fields
+        self.known = _locked(time + length)
+        self._kept: dict[str, Any] = {}
+
+    @classmethod
+    def of_frame(cls, symbol: str, length: int, frame: pd.DataFrame) -> Series:
+        """Make a series of canonical bars. Raises DataError where they are not in the order of time."""
+        time = _locked(times_of(frame))
+        if len(time) > 1 and not bool((np.diff(time) > 0).all()):
+            row = int(np.argmax(np.diff(time) <= 0)) + 1
+            wanted = timeframe_name(length)
+            raise DataError(f"{symbol} {wanted}: row {row} ({frame.index[row]}) is not after the row before it")
+        return cls(symbol, length, time, {name: _locked(frame[name].to_numpy(np.float64)) for name in FIELDS})
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Canonical bars."""
+        return make_frame(self.time, dict(self.fields))
+
+    def keep(self, name: str, compute: Callable[[Series], Kept]) -> Kept:
+        """What is computed of these bars alone, once."""
+        if name not in self._kept:
+            self._kept[name] = compute(self)
+        found: Kept = self._kept[name]
+        return found
 
     def rows_between(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """Return [first, stop) of the bars that opened at or after `start_ns` and closed at or before `end_ns`."""
@@ -112,7 +133,7 @@ class Sources:
 
     def _give(self, symbol: str, length: int, frame: pd.DataFrame) -> None:
         symbol = normalize_symbol(symbol)
-        self._given[symbol, length] = Series(symbol, length, as_bars(frame, symbol))
+        self._given[symbol, length] = Series.of_frame(symbol, length, as_bars(frame, symbol))
 
     def _add_column(self, name: str, symbol: str | None, frame: pd.DataFrame, delay_ns: int) -> None:
         known = times_of(frame) + delay_ns
@@ -144,6 +165,11 @@ class Sources:
         return made
 
     def _resample(self, symbol: str, length: int) -> Series:
+        fine = self.finer(symbol, length)
+        return Series.of_frame(symbol, length, resample_bars(fine.frame, fine.length, length))
+
+    def finer(self, symbol: str, length: int) -> Series:
+        """The bars that a symbol's bars of `length` ns are made of. Raises StrategyError where there are none."""
         lengths = sorted(known for name, known in self._given if name == symbol)
         wanted = timeframe_name(length)
         if not lengths:
@@ -158,8 +184,7 @@ class Sources:
                 f"{wanted} bars of {symbol} cannot be made of its {have} bars; "
                 f"ask for a whole multiple of {timeframe_name(lengths[0])}, or run on a timeframe that divides {wanted}"
             )
-        fine = self._given[symbol, fitting[-1]]
-        return Series(symbol, length, resample_bars(fine.frame, fitting[-1], length))
+        return self._given[symbol, fitting[-1]]
 
     def column(self, name: str, symbol: str) -> tuple[Times, Floats] | None:
         """Return (known, values) of a column: the symbol's own, else the one for all symbols; None where neither is."""

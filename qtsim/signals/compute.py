@@ -91,14 +91,32 @@ def compute_signals(
         funding_frames=funding_frames,
         column_frames=column_frames,
     )
+    return answer_sources(
+        strategy, sources, regime_timeframe=regime_timeframe, leader=leader, leader_rules=leader_rules or LeaderRules()
+    )
+
+
+def answer_sources(
+    strategy: Strategy,
+    sources: Sources,
+    *,
+    regime_timeframe: str,
+    leader: str | None,
+    leader_rules: LeaderRules,
+    newest: int | None = None,
+) -> dict[str, SignalSet]:
+    """As `compute_signals`, on data that are prepared. newest: rows of the last so many bars of each symbol only.
+
+    The strategy sees everything either way, so the rows are those that it answers for these bars among all.
+    """
     check_uses(strategy, sources)
     tags = TagTable()
-    answers = answer_all(strategy, sources, tags)
+    answers = answer_all(strategy, sources, tags, newest=newest)
     length = regime_length(sources, regime_timeframe)
     leading = None if leader is None else normalize_symbol(leader)
     for symbol, answer in answers.items():
         fill_market_columns(answer.rows, sources, symbol, length, leading)
-        fill_regime_columns(answer.rows, sources, symbol, length, leading, leader_rules or LeaderRules())
+        fill_regime_columns(answer.rows, sources, symbol, length, leading, leader_rules)
         answer.closes, answer.regime_ns = closes_of(sources, symbol, length), length
     return answers
 
@@ -127,12 +145,20 @@ def check_uses(strategy: Strategy, sources: Sources) -> None:
 
 
 def answer_all(
-    strategy: Strategy, sources: Sources, tags: TagTable, start_ns: int = START_OF_TIME, end_ns: int = END_OF_TIME
+    strategy: Strategy,
+    sources: Sources,
+    tags: TagTable,
+    start_ns: int = START_OF_TIME,
+    end_ns: int = END_OF_TIME,
+    newest: int | None = None,
 ) -> dict[str, SignalSet]:
-    """Ask about all symbols, seeing only bars that opened at or after `start_ns` and closed at or before `end_ns`."""
+    """Ask about all symbols, seeing only bars that opened at or after `start_ns` and closed at or before `end_ns`.
+
+    newest: rows of the last so many bars of each symbol only.
+    """
     if is_cross_sectional(strategy):
-        return _answer_market(strategy, sources, tags, start_ns, end_ns)
-    return {symbol: answer_one(strategy, sources, symbol, tags, start_ns, end_ns) for symbol in sources.symbols}
+        return _answer_market(strategy, sources, tags, start_ns, end_ns, newest)
+    return {symbol: answer_one(strategy, sources, symbol, tags, start_ns, end_ns, newest) for symbol in sources.symbols}
 
 
 def answer_one(
@@ -142,17 +168,18 @@ def answer_one(
     tags: TagTable,
     start_ns: int = START_OF_TIME,
     end_ns: int = END_OF_TIME,
+    newest: int | None = None,
 ) -> SignalSet:
     """Ask about one symbol; a cross-sectional strategy is asked about all of them."""
     if is_cross_sectional(strategy):
-        return _answer_market(strategy, sources, tags, start_ns, end_ns)[symbol]
+        return _answer_market(strategy, sources, tags, start_ns, end_ns, newest)[symbol]
     bars = Bars(sources, sources.series(symbol, sources.length), strategy.uses, start_ns, end_ns)
     result = _guarded(strategy, symbol, bars, lambda: strategy.signals(bars))
-    return _to_set(strategy, symbol, bars, result, tags)
+    return _to_set(strategy, symbol, bars, result, tags, newest)
 
 
 def _answer_market(
-    strategy: Strategy, sources: Sources, tags: TagTable, start_ns: int, end_ns: int
+    strategy: Strategy, sources: Sources, tags: TagTable, start_ns: int, end_ns: int, newest: int | None
 ) -> dict[str, SignalSet]:
     market = Market(sources, strategy.uses, start_ns, end_ns)
     results = _guarded(strategy, "all symbols", None, lambda: strategy.market_signals(market))
@@ -171,16 +198,17 @@ def _answer_market(
     for symbol in market.symbols:
         bars = market[symbol]
         if symbol in by_symbol:
-            answers[symbol] = _to_set(strategy, symbol, bars, by_symbol[symbol], tags)
+            answers[symbol] = _to_set(strategy, symbol, bars, by_symbol[symbol], tags, newest)
         else:
-            answers[symbol] = SignalSet(empty_rows(len(bars)), tags.texts)
+            wanted = len(bars) if newest is None else min(newest, len(bars))
+            answers[symbol] = SignalSet(empty_rows(wanted), tags.texts)
     return answers
 
 
-def _to_set(strategy: Strategy, symbol: str, bars: Bars, result: Any, tags: TagTable) -> SignalSet:
+def _to_set(strategy: Strategy, symbol: str, bars: Bars, result: Any, tags: TagTable, newest: int | None) -> SignalSet:
     try:
         signals = as_signals(result, bars)
-        rows, both_sides = signals.to_rows(len(bars), tags)
+        rows, both_sides = signals.to_rows(len(bars), tags, newest)
     except StrategyError as error:
         raise StrategyError(f"{strategy.name} on {symbol}: {error}{_time_of(error, bars)}") from None
     return SignalSet(rows, tags.texts, both_sides, signals.states_confidence)

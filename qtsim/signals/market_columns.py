@@ -48,8 +48,8 @@ def fill_market_columns(rows: Records, sources: Sources, symbol: str, length: in
 
     Parameters
     ----------
-    rows : signal_dt array of shape (n_bars,)
-        One row per bar of the symbol; changed in place.
+    rows : signal_dt array of shape (n,)
+        One row per bar of the symbol, or per bar of its newest; changed in place.
     sources : Sources
     symbol : str
     length : int
@@ -57,7 +57,8 @@ def fill_market_columns(rows: Records, sources: Sources, symbol: str, length: in
     leader : str or None
         Symbol that `symbol_risk` compares with; None, or one without bars: 1 everywhere.
     """
-    at = sources.series(symbol, sources.length).known
+    known = sources.series(symbol, sources.length).known
+    at = known[len(known) - len(rows) :]
     series = sources.series(symbol, length)
     atr, atr_pct, atr_ratio = atr_columns(series)
     rows["atr"] = last_known(series.known, atr, at)
@@ -89,11 +90,15 @@ def describe_market(signals: Records, bars: Records, timeframe: int) -> None:
 
 
 def atr_columns(series: Series) -> tuple[Floats, Floats, Floats]:
-    """Return (atr, atr_pct, atr_ratio) per bar of a series.
+    """Return (atr, atr_pct, atr_ratio) per bar of a series; computed once.
 
     `atr` in quote currency, NaN for the first 14 bars; `atr_pct` = atr / close; `atr_ratio` = atr_pct / its mean over
     the bars of 20 days, this one included, 1 until there are as many.
     """
+    return series.keep("atr", _compute_atr)
+
+
+def _compute_atr(series: Series) -> tuple[Floats, Floats, Floats]:
     import pandas as pd
     import talib
 

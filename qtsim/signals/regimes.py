@@ -44,14 +44,15 @@ def fill_regime_columns(
 
     Parameters
     ----------
-    rows : signal_dt array of shape (n_bars,)
-        One row per bar of the symbol; changed in place.
+    rows : signal_dt array of shape (n,)
+        One row per bar of the symbol, or per bar of its newest; changed in place.
     length : int
         Length of the regime's bars, ns, from `regime_length`.
     leader : str or None
         Without a leader, or without bars of it, the global regime is UNKNOWN and its return over 24 h NaN.
     """
-    at = sources.series(symbol, sources.length).known
+    known = sources.series(symbol, sources.length).known
+    at = known[len(known) - len(rows) :]
     series = sources.series(symbol, length)
     rows["regime"] = _known_codes(series.known, symbol_regimes(series), at, Regime.UNKNOWN)
     rows["leader_regime"] = LeaderRegime.UNKNOWN
@@ -68,7 +69,11 @@ def fill_regime_columns(
 
 
 def leader_regimes(series: Series, rules: LeaderRules) -> Ints:
-    """Return LeaderRegime per bar of the leader's series; UNKNOWN until the EMA has its bars."""
+    """Return LeaderRegime per bar of the leader's series; UNKNOWN until the EMA has its bars. Computed once."""
+    return series.keep(f"leader regime {rules.ema_bars} {rules.band!r}", lambda own: _compute_leader(own, rules))
+
+
+def _compute_leader(series: Series, rules: LeaderRules) -> Ints:
     import talib
 
     close = series.fields["close"]
@@ -101,7 +106,11 @@ def age_ns(known: Ints, at: Ints) -> Floats:
 
 
 def symbol_regimes(series: Series) -> Ints:
-    """Return Regime per bar of a series; UNKNOWN until every average has its bars."""
+    """Return Regime per bar of a series; UNKNOWN until every average has its bars. Computed once."""
+    return series.keep("regimes", _compute_regimes)
+
+
+def _compute_regimes(series: Series) -> Ints:
     import talib
 
     close, high, low = (series.fields[name] for name in ("close", "high", "low"))
@@ -133,11 +142,14 @@ def symbol_regimes(series: Series) -> Ints:
 
 def closes_of(sources: Sources, symbol: str, length: int) -> Records:
     """Return the log returns of a symbol's bars of `length` ns, close_dt; NaN where the bar before is missing."""
-    series = sources.series(symbol, length)
+    return sources.series(symbol, length).keep("closes", _compute_closes)
+
+
+def _compute_closes(series: Series) -> Records:
     closes = np.zeros(len(series.known), close_dt)
     closes["ts"] = series.known
     closes["log_return"] = np.nan
-    follows = np.diff(series.time) == length
+    follows = np.diff(series.time) == series.length
     closes["log_return"][1:][follows] = np.diff(np.log(series.fields["close"]))[follows]
     return closes
 

@@ -192,9 +192,9 @@ class Signals:
         """Whether any bar has a confidence."""
         return "confidence" in self._fields and bool(np.isfinite(self._fields["confidence"]).any())
 
-    def to_rows(self, n_bars: int, tags: TagTable) -> tuple[Records, int]:
+    def to_rows(self, n_bars: int, tags: TagTable, newest: int | None = None) -> tuple[Records, int]:
         """Return (rows, both_sides): `signal_dt` rows of shape (n_bars,) without the market's columns, and the number
-        of bars that asked for both sides.
+        of bars that asked for both sides. newest: rows of the last so many bars only, the same as they are among all.
 
         Raises
         ------
@@ -203,21 +203,30 @@ class Signals:
         """
         if self.length is not None and self.length != n_bars:
             raise StrategyError(f"the signals have {self.length} rows for {n_bars} bars; one row per bar is needed")
-        rows = empty_rows(n_bars)
+        first = 0 if newest is None else max(0, n_bars - newest)
+        rows = empty_rows(n_bars - first)
         for name, value in self._fields.items():
-            rows[name] = value
-        both = (rows["long"] != 0) & (rows["short"] != 0)
-        rows["long"][both] = 0
-        rows["short"][both] = 0
-        asks = (rows["long"] | rows["short"] | rows["exit_long"] | rows["exit_short"]) != 0
+            rows[name] = value[first:] if value.ndim else value
+        flags = {name: self._of_all(name, n_bars) for name in FLAGS}
+        both = flags["long"] & flags["short"]
+        rows["long"][both[first:]] = 0
+        rows["short"][both[first:]] = 0
+        asks = (flags["long"] ^ both) | (flags["short"] ^ both) | flags["exit_long"] | flags["exit_short"]
         if isinstance(self._tag, str):
             if asks.any():
-                rows["tag"][asks] = tags.index(self._tag)
+                rows["tag"][asks[first:]] = tags.index(self._tag)
         elif self._tag is not None:
             for row in np.flatnonzero(asks):
                 if self._tag[row] is not None:
-                    rows["tag"][row] = tags.index(self._tag[row])
+                    number = tags.index(self._tag[row])  # in the order of all bars, whichever rows are wanted
+                    if row >= first:
+                        rows["tag"][row - first] = number
         return rows, int(both.sum())
+
+    def _of_all(self, name: str, n_bars: int) -> Flags:
+        """A flag of each of `n_bars` bars."""
+        value = self._fields.get(name)
+        return np.zeros(n_bars, np.bool_) if value is None else np.broadcast_to(value != 0, (n_bars,))
 
 
 def empty_rows(n_bars: int) -> Records:

@@ -111,7 +111,7 @@ def open_client(
         if not text.strip():
             raise RefusedError(Answer(200, 0, "no order id"))
 
-    base = type("Futures", (*mixins, ccxt.binanceusdm), {"handle_errors": handle_errors})
+    base: Any = type("Futures", (*mixins, ccxt.binanceusdm), {"handle_errors": handle_errors})
 
     async def fetch(self: Any, *request: Any, **named: Any) -> Any:
         leaves()

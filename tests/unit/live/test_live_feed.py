@@ -90,4 +90,4 @@ def test_history_grows_and_refuses_what_is_not_later() -> None:
     assert history.at(7) is None
     with pytest.raises(ValueError, match="comes after"):
         history.append(LAST)
-    assert len(history.frame()) == 3000
+    assert len(history) == len(history.rows) == len(history.time) == 3000
