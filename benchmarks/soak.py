@@ -225,6 +225,19 @@ def machine() -> dict[str, float]:
     return {"load": os.getloadavg()[0], "all_cpu": sum(ticks), "idle_cpu": ticks[3], "steal_cpu": ticks[7]}
 
 
+def sync_ms(folder: Path) -> float:
+    """How long the disk takes to keep one page now: what every order waits for before it leaves."""
+    probe = folder / "probe"
+    began = time.perf_counter()
+    handle = os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, bytes(4096))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return (time.perf_counter() - began) * 1e3
+
+
 def queued_s(pid: int) -> float:
     """How long the main thread was ready and waited for a processor, s: what other work on the machine cost it."""
     try:
@@ -315,6 +328,7 @@ def sample(began: float, program: int, guardian: int, folder: Path, url: str) ->
         "files": open_files(program),
         "cpu_s": cpu_s(program),
         "queued_s": queued_s(program),
+        "sync_ms": sync_ms(folder),
         "guardian_rss_kb": guardian_rss,
         "guardian_own_kb": guardian_own,
         "guardian_files": open_files(guardian),
@@ -399,10 +413,12 @@ def report(path: Path) -> bool:
         shown = " · ".join(f"{part} {ms:.1f}" for part, ms in zip(("p50", "p99", "max"), figures, strict=True))
         print(f"{text:17} {shown} ms, of {last[count]:.0f}")
     loads = [row["load"] for row in rows]
+    synced = sorted(row["sync_ms"] for row in rows)
     print(
         f"machine   load {statistics.median(loads):.2f} (median), {max(loads):.2f} (most) on {os.cpu_count()} cores,"
         f" {busy:.0%} busy, {steal:.1%} taken by other machines; the program was ready and waited"
-        f" {share('queued_s'):.2%} of the time"
+        f" {share('queued_s'):.2%} of the time; the disk kept a page in {statistics.median(synced):.1f} ms (median),"
+        f" {synced[-1]:.1f} ms (most)"
     )
     verdicts = {
         f"memory grows by less than {MEMORY_MB_PER_HOUR:g} MB/h": per_hour("own_kb") / 1024.0 < MEMORY_MB_PER_HOUR,

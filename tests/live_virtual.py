@@ -85,7 +85,7 @@ def fragile_transport(transport: Transport, crash: Crash) -> None:
 
 def fragile_journal(journal: Journal, crash: Crash) -> None:
     """Each write that waits for the disk is two crash points: before it and after it."""
-    for name in ("intend", "commit"):
+    for name in ("write_intent", "commit"):
         whole = getattr(journal, name)
 
         def stepped(*args: Any, whole: Callable[..., Any] = whole, name: str = name) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qtsim.app.credentials import read_credentials
-from qtsim.app.live import FORBIDDEN, JOURNAL, RECV_WINDOW_MS, STATUS, state_folder
+from qtsim.app.live import JOURNAL, RECV_WINDOW_MS, STATUS, state_folder
 from qtsim.app.workspace import Workspace
 from qtsim.config.settings import Settings
 from qtsim.data.symbols import normalize_symbol
@@ -27,6 +27,7 @@ from qtsim.live.kinds import Module, OrderKind
 from qtsim.live.lock import is_locked, take_lock
 from qtsim.live.orders import OrderRequest, QueryFailedError
 from qtsim.live.outcomes import Outcome
+from qtsim.live.permissions import FORBIDDEN
 from qtsim.live.precision import filters_of
 from qtsim.live.reconcile import covers
 from qtsim.live.redaction import Secret

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import json
 import logging
@@ -61,6 +62,7 @@ from qtsim.live.log import RECOVERED, EventLog
 from qtsim.live.modes import Mode, lowered
 from qtsim.live.notify import Notifier, open_apprise
 from qtsim.live.orders import QueryFailedError
+from qtsim.live.permissions import danger_of
 from qtsim.live.pnl import PnlTracker
 from qtsim.live.precision import Filters, filters_of
 from qtsim.live.reconcile import Rules, signed_lots
@@ -82,13 +84,13 @@ RECV_WINDOW_MS = 2_000
 WARM_UP_BARS = 1_500
 """Bars asked for of a symbol of which the store has none."""
 UNREACHABLE_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-FORBIDDEN = ("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer")
 JOURNAL = "journal.sqlite"
 STATUS = "status.json"
 PROTECTION = "protection.json"
 HASH_LENGTH = 12
 RECONCILE_TRIES = 5
 STATUS_S = 1.0
+ENDED_BY_A_PERSON = "a person ended it"
 Tell = Callable[[str], None]
 
 
@@ -270,12 +272,30 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
     _log_to(plan.folder, redactor)
     for line in plan.lines:
         tell(line)
-    opened = await open_session(plan, world, tell, redactor)
+    with _stop_signals(tell) as person:
+        person.opening = asyncio.ensure_future(open_session(plan, world, tell, redactor))
+        try:
+            opened = await person.opening
+        except asyncio.CancelledError:
+            if not person.has_asked:
+                raise
+            tell("ended before trading began; what rests on the exchange stays")
+            return ENDED_BY_A_PERSON
+        person.runner = opened.runner
+        if person.has_asked:
+            opened.runner.end(ENDED_BY_A_PERSON)
+        return await _trade(plan, opened, tell)
+
+
+async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
+    """From the opened session to its end. Returns why it ended."""
     runner = opened.runner
     tasks: list[asyncio.Task[Any]] = []
     try:
-        with _stop_signals(runner, tell), _guardian_of(plan, runner, opened.journal, tell):
+        with _guardian_of(plan, runner, opened.journal, tell):
             _load_kernels(plan, runner)
+            gc.collect()
+            gc.freeze()  # what is there now stays: looking through it again and again would stop the program
             if opened.notifier is not None:
                 tasks.append(asyncio.ensure_future(opened.notifier.run()))
             if opened.follower is not None:
@@ -287,6 +307,7 @@ async def run_live(plan: Plan, world: World, tell: Tell) -> str:
             for line in farewell(runner):
                 tell(line)
     finally:
+        gc.unfreeze()
         await close_session(opened, tasks)
     return runner.why
 
@@ -511,15 +532,16 @@ async def _open(
             await asyncio.wait_for(streams.user.is_up.wait(), 30.0)
             await recover(runner, journal, had_state, tell)
     except TimeoutError:
-        await streams.stop()
+        await runner.abandon()
         raise QtsimError(f"the streams of {plan.hosts.streams} cannot be opened within 30 s") from None
     except BaseException:
-        await streams.stop()
+        await runner.abandon()
         raise
     for command in take_commands(plan.folder):
         runner.obey(command)
     trader.begin(max(runner.now_ns(), runner.step_ns))
     runner.pump()
+    runner.commit()
     for line in start_lines(plan, runner, instruments):
         tell(line)
     follower = None
@@ -556,9 +578,8 @@ async def refuse_dangerous_key(exchange: BinanceExchange, plan: Plan, tell: Tell
         if not plan.hosts.is_loopback:
             raise UsageError("the key's permissions cannot be read; nothing is sent with it")
         return
-    for name in FORBIDDEN:
-        if found.get(name) is True:
-            raise UsageError(f"the key may move money out ({name}); make one that may not, for this program alone")
+    if danger := danger_of(found):
+        raise UsageError(danger)
     if found.get("enableFutures") is False and plan.mode.sends:
         raise UsageError("the key may not trade futures (enableFutures is off)")
     if found.get("ipRestrict") is False:
@@ -954,25 +975,37 @@ async def _show_status(plan: Plan, runner: Runner) -> None:
         await asyncio.sleep(STATUS_S)
 
 
-@contextlib.contextmanager
-def _stop_signals(runner: Runner, tell: Tell) -> Any:
-    """The first SIGINT or SIGTERM ends in order, the second at once; hard stops stay either way."""
-    loop, count = asyncio.get_running_loop(), 0
+@dataclass
+class Person:
+    """Who ends a session by a signal, and what there is to end: the way to the exchange, or the session."""
 
-    def asked() -> None:
-        nonlocal count
-        count += 1
-        if count > 1:
+    tell: Tell
+    opening: asyncio.Future[Opened] | None = None
+    runner: Runner | None = None
+    has_asked: bool = False
+
+    def ask(self) -> None:
+        """The first time in order, the second time at once."""
+        if self.has_asked:
             os._exit(1)
-        tell("ending in order: no more entries; once more ends at once, hard stops stay")
-        runner.end("a person ended it")
+        self.has_asked = True
+        self.tell("ending in order: no more entries; once more ends at once, hard stops stay")
+        if self.runner is not None:
+            self.runner.end(ENDED_BY_A_PERSON)
+        elif self.opening is not None:
+            self.opening.cancel()
 
+
+@contextlib.contextmanager
+def _stop_signals(tell: Tell) -> Iterator[Person]:
+    """The first SIGINT or SIGTERM ends in order, the second at once; hard stops stay either way."""
+    loop, person = asyncio.get_running_loop(), Person(tell)
     numbers = (signal.SIGINT, signal.SIGTERM)
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         for number in numbers:
-            loop.add_signal_handler(number, asked)
+            loop.add_signal_handler(number, person.ask)
     try:
-        yield
+        yield person
     finally:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             for number in numbers:

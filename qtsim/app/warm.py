@@ -87,4 +87,7 @@ def _trade(
         trader.points(close + (k + 1) * SECOND, prices)
         trader.settle()
         trader.clock(close + (k + 1) * SECOND)
+        for i in range(len(session.positions)):
+            if session.is_open(i):
+                session.stop_of(i, session.plans[i], float(session.positions[i]["entry_price"]))
     return len(closed)

@@ -72,6 +72,7 @@ MESSAGES: dict[int, str] = {
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
     -4137: "Quantity must be zero with closePosition equals true.",
     -4138: "Reduce only must be true with closePosition equals true.",
+    -4140: "Invalid symbol status for opening position.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
     -4164: "Order's notional must be no smaller than {0} (unless you choose reduce only).",
     -4168: "Unable to adjust to isolated-margin mode under the Multi-Assets mode.",

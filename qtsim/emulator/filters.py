@@ -39,6 +39,7 @@ class SymbolRules:
     trigger_protect: Decimal
     liquidation_fee: float
     brackets: tuple[Bracket, ...]
+    status: str = "TRADING"
 
     @classmethod
     def of(cls, instrument: Instrument) -> SymbolRules:
@@ -125,6 +126,12 @@ def check_notional(rules: SymbolRules, notional: Decimal, *, reduces: bool) -> N
         raise ApiError(-4164, plain(rules.min_notional))
 
 
+def check_status(rules: SymbolRules, *, reduces: bool) -> None:
+    """A symbol that is not traded any more can only be left. Raises ApiError."""
+    if not reduces and rules.status != "TRADING":
+        raise ApiError(-4140)
+
+
 def exchange_info(rules: SymbolRules) -> dict[str, Any]:
     """The symbol's entry of exchangeInfo."""
     return {
@@ -133,7 +140,7 @@ def exchange_info(rules: SymbolRules) -> dict[str, Any]:
         "contractType": "PERPETUAL",
         "deliveryDate": 4133404800000,
         "onboardDate": 1567965300000,
-        "status": "TRADING",
+        "status": rules.status,
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": rules.base,

@@ -14,7 +14,7 @@ from qtsim.emulator.algo_order import AlgoOrder
 from qtsim.emulator.algo_orders import AlgoService
 from qtsim.emulator.decimals import ZERO, padded
 from qtsim.emulator.errors import ApiError, invalid, missing
-from qtsim.emulator.filters import check_band, check_notional, check_price, check_qty
+from qtsim.emulator.filters import check_band, check_notional, check_price, check_qty, check_status
 from qtsim.emulator.matching import Matching
 from qtsim.emulator.orders import (
     CANCELED,
@@ -123,6 +123,7 @@ class OrderApi:
         )
         reference = price if kind == LIMIT else state.price(symbol)
         check_notional(rules, qty * reference, reduces=order.only_reduces)
+        check_status(rules, reduces=order.only_reduces)
         state.next_order += 1
         return order
 

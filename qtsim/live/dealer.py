@@ -114,18 +114,21 @@ class Dealer:
         self.out: list[Fill | OrderEnd | tuple[int, float]] = []  # for the trader: fills, ends, where stops rest
         self.on_out: Callable[[], None] = lambda: None
         self.wants_reconcile = False
+        self.wants_rules = False
+        self.in_review: set[str] = set()  # symbols closed since the exchange did not understand an order of theirs
         self.unprotected_since: dict[int, int] = {}
         self.unprotected = Durations()  # how long positions were without a stop, from the first execution
         self.arrivals = Arrivals()
         self.latency = Durations()  # from a price to the first request of the order that was decided on it
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ready: list[tuple[Tracked, Coroutine[Any, Any, None], float]] = []  # written, not committed
 
     # questions -------------------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> int:
-        """Tasks that are not done: requests under way, outcomes being asked for."""
-        return len(self._tasks)
+        """What is not done: orders about to leave, requests under way, outcomes being asked for."""
+        return len(self._tasks) + len(self._ready)
 
     def key_of(self, slot: int) -> Key:
         """A slot's place on the exchange."""
@@ -232,7 +235,7 @@ class Dealer:
         return Tracked(client_id, kind, module, symbol, slot, trade_id, side, lots, reason, price, request)
 
     def _leave(self, order: Tracked, work: Coroutine[Any, Any, None]) -> None:
-        """Check, write down, and only then let an order go."""
+        """Check an order and write it down; it goes with `let_go`, once that is on the disk."""
         try:
             why = self._why_not(order) or self._write(order)
         except BaseException:
@@ -250,7 +253,42 @@ class Dealer:
             order.symbol,
             {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
         )
-        self._spawn(self._timed(work, self.arrivals.of_batch))
+        self._ready.append((order, work, self.arrivals.of_batch))
+        if len(self._ready) == 1:
+            asyncio.get_running_loop().call_soon(self.let_go)
+
+    def let_go(self) -> None:
+        """Commit the orders that have been written, all at once, and let them go. Without a disk only exits go."""
+        ready, self._ready = self._ready, []
+        if not ready:
+            return
+        try:
+            why = self._commit_intents()
+        except BaseException:
+            for _, work, _ in ready:
+                work.close()  # it has never begun
+            raise
+        for order, work, heard in ready:
+            if why and order.is_entry:
+                work.close()
+                self.note("REFUSED", order.symbol, {"kind": str(order.kind), "id": order.client_id, "why": why})
+                self._end(order, why, journalled=False)
+            else:
+                self._spawn(self._timed(work, heard))
+
+    def _commit_intents(self) -> str:
+        """Why the disk does not take them; empty where it has."""
+        try:
+            self.save()
+            self.journal.commit()
+        except JournalFullError as error:
+            self._disk_fails(error)
+            return str(error)
+        return ""
+
+    def _disk_fails(self, error: JournalFullError) -> None:
+        if self.gateway.hold("journal", State.EXIT_ONLY, str(error)):
+            self.note("JOURNAL_FULL", "", {"why": str(error)})
 
     async def _timed(self, work: Coroutine[Any, Any, None], heard: float) -> None:
         """Note how long after the price it was decided on an order's first request leaves. heard: NaN: on none."""
@@ -270,7 +308,7 @@ class Dealer:
         return why
 
     def _write(self, order: Tracked) -> str:
-        """Commit the intent, with the session's state before it. A protective order may go without a disk."""
+        """Write the intent. A protective order may go without a disk."""
         context: dict[str, Any] = {
             "ref": order.ref_price,
             "side": order.side,
@@ -296,12 +334,9 @@ class Dealer:
             context,
         )
         try:
-            self.save()
-            self.journal.intend(intent)
+            self.journal.write_intent(intent)
         except JournalFullError as error:
-            news = self.gateway.hold("journal", State.EXIT_ONLY, str(error))
-            if news:
-                self.note("JOURNAL_FULL", order.symbol, {"why": str(error)})
+            self._disk_fails(error)
             self.journal.skip_intent()
             return str(error) if order.is_entry else ""
         return ""
@@ -322,6 +357,7 @@ class Dealer:
 
     async def stop(self) -> None:
         """Give up what is still being asked for. Orders on the exchange stay."""
+        self.let_go()
         await end_tasks(list(self._tasks))
 
     # requests --------------------------------------------------------------------------------------------------------
@@ -389,6 +425,8 @@ class Dealer:
             self.gateway.hold("account", State.EXIT_ONLY, reply.text)
         elif reply.remedy is Remedy.REVIEW:
             self.gateway.symbols_closed[order.symbol] = reply.text
+            self.in_review.add(order.symbol)
+            self.wants_rules = True
         if reply.remedy is Remedy.VERIFY or not order.is_entry:
             self.wants_reconcile = True
         self._end(order, reply.text)

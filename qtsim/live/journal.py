@@ -112,6 +112,11 @@ class Journal:
 
     def intend(self, intent: Intent) -> None:
         """Write an intent and wait until it is on the disk. Raises JournalFullError where it is not."""
+        self.write_intent(intent)
+        self.commit()
+
+    def write_intent(self, intent: Intent) -> None:
+        """Write an intent; its request may leave after the next commit. Raises JournalFullError."""
         self._insert(
             "intents",
             {
@@ -120,7 +125,6 @@ class Journal:
                 "context": _text(intent.context),
             },
         )
-        self.commit()
         self._next["intents"] = intent.number + 1
 
     def event(self, ts: int, kind: str, ref: str, body: Mapping[str, Any]) -> bool:

@@ -19,10 +19,6 @@ LARGE = ("history",)
 """Saved when a bar closes."""
 
 
-QUIET = frozenset(("points", "settle", "clock"))
-"""Inputs that change nothing worth a write of their own where nothing is decided on them."""
-
-
 class Recorder:
     """The tape of a live session."""
 
@@ -36,7 +32,6 @@ class Recorder:
         self._bar_closed = False
         self._saved: dict[str, bytes] = {}
         self.is_full = False
-        self.has_news = False  # something was decided since the last commit
 
     def input(self, kind: str, body: Mapping[str, Any]) -> None:
         """The session is about to be told this."""
@@ -46,13 +41,11 @@ class Recorder:
         except JournalFullError:
             self.is_full = True  # the dealer refuses entries; exits go on
         self._is_dirty = True
-        self.has_news = self.has_news or kind not in QUIET
         self._bar_closed = self._bar_closed or kind == "bars"
 
     def decision(self, kind: str, row: Records) -> None:
         """The last input made it write this row."""
         self.decisions += 1
-        self.has_news = True
         try:
             self.journal.decision(self.at, kind, row_bytes(row))
         except JournalFullError:
@@ -74,7 +67,6 @@ class Recorder:
         """State and everything written so far, to the disk. Raises JournalFullError."""
         self.save()
         self.journal.commit()
-        self.has_news = False
 
 
 def restore(session: Session, states: Mapping[str, tuple[str, bytes]]) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qtsim.core.enums import Health, Reason
 from qtsim.data.timeframes import format_ts
-from qtsim.live.binance.exchange import BinanceExchange
+from qtsim.errors import DataError
+from qtsim.live.binance.exchange import BinanceExchange, QuestionRefusedError
 from qtsim.live.binance.streams import Streams
 from qtsim.live.commands import Command, take_commands
 from qtsim.live.dealer import Dealer
@@ -40,7 +41,10 @@ from qtsim.live.orders import (
     UserEvent,
     WalletUpdate,
 )
+from qtsim.live.outcomes import Remedy, classify
+from qtsim.live.permissions import danger_of
 from qtsim.live.pnl import PnlTracker
+from qtsim.live.precision import Filters, filters_of
 from qtsim.live.reconcile import (
     Adjusted,
     Disputed,
@@ -68,12 +72,18 @@ AGAIN_S = 2.0
 """Until the second look at a difference that nothing explains."""
 DATA_AGE_MAX_S = 15.0
 HEALTH_EVERY_S = 30.0
+TICK_S = 1.0
+STALL_S = 5.0
+"""A tick so late means that this program, or its machine, stood still."""
+RULES_EVERY_S = 3600.0
 ENDING_S = 10.0
 MOVED = frozenset(("DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"))
 WALLET_NOISE = 1e-6
 """Quote currency; below it two wallets are the same."""
-COMMIT_EVERY_S = 1.0
-"""Inputs that decided nothing may be lost with the process for so long."""
+COMMIT_SOON_S = 0.2
+COMMIT_LATEST_S = 1.0
+"""What needs no order may be lost with the process for so long: the exchange, or the next price, tells it again."""
+IDLE_S = 0.05
 UNTRADED = 1e-9
 
 
@@ -147,7 +157,9 @@ class Runner:
         self._rates_at = 0
         self._connections: dict[str, int] = {}
         self._heard_s = 0.0  # of the loop's clock: the last price
-        self._committed_s = 0.0
+        self._pumped_s = 0.0
+        self._unwritten_since_s = 0.0
+        self._commit_timer: asyncio.TimerHandle | None = None
         self._wallet_gap = 0.0
 
     # time ------------------------------------------------------------------------------------------------------------
@@ -202,7 +214,11 @@ class Runner:
             if self.dealer.wants_reconcile and self.is_trading:
                 self.dealer.wants_reconcile = False
                 self.spawn(self.reconcile())
-            self._commit()
+            if self.dealer.wants_rules and self.is_trading:
+                self.dealer.wants_rules = False
+                self.spawn(self.learn_rules())
+            self.dealer.let_go()
+            self._commit_soon()
         finally:
             self.dealer.arrivals.end()
 
@@ -225,12 +241,27 @@ class Runner:
                     event()
             self._tell_outcomes()
 
-    def _commit(self) -> None:
-        """To the disk: what was decided at once, what was only heard once a second."""
-        now = asyncio.get_running_loop().time()
-        if not self.recorder.has_news and now - self._committed_s < COMMIT_EVERY_S:
-            return
-        self._committed_s = now
+    def _commit_soon(self) -> None:
+        """Orders leave with what led to them on the disk. Everything else waits until nothing is being told."""
+        loop = asyncio.get_running_loop()
+        self._pumped_s = loop.time()
+        if self._commit_timer is None:
+            self._unwritten_since_s = self._pumped_s
+            self._commit_timer = loop.call_later(COMMIT_SOON_S, self._commit_when_idle)
+
+    def _commit_when_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - self._pumped_s < IDLE_S and now - self._unwritten_since_s < COMMIT_LATEST_S:
+            self._commit_timer = loop.call_later(IDLE_S, self._commit_when_idle)
+        else:
+            self.commit()
+
+    def commit(self) -> None:
+        """Everything that has been told and decided, to the disk."""
+        if self._commit_timer is not None:
+            self._commit_timer.cancel()
+            self._commit_timer = None
         try:
             self.recorder.commit()
         except JournalFullError as error:
@@ -424,12 +455,20 @@ class Runner:
                 events = diff(self.local(), snapshot, self.rules)
                 owners = await self._owners(events)
             except QueryFailedError as error:
-                self.gateway.hold("reconcile", State.NO_ENTRY, f"the account cannot be read: {error}")
+                self._account_unknown(error)
                 return False
         self.snapshots += 1
         self.account.wallet, self.account.available = snapshot.wallet, snapshot.available
         self.later(lambda: self._apply(snapshot, events, owners))
         return True
+
+    def _account_unknown(self, error: QueryFailedError) -> None:
+        """A question about the account failed: no entries; where the key itself is refused nothing is sent at all."""
+        refused = isinstance(error, QuestionRefusedError) and classify(error.answer)[1] is Remedy.HALT
+        why = f"the account cannot be read: {error}"
+        if self.gateway.hold("reconcile", State.HALT if refused else State.NO_ENTRY, why) and refused:
+            self.log.write("KEY_REFUSED", "", {"why": str(error)})
+            self.log.alert("health", f"{why}; nothing is sent any more, hard stops stay on the exchange")
 
     async def _owners(self, events: list[Event]) -> dict[tuple[str, int], str]:
         """Whose the orders of missed trades are: trades do not say."""
@@ -582,9 +621,8 @@ class Runner:
     async def run(self) -> None:
         """Trade until something ends it."""
         self.is_trading = True
-        tasks = [
-            asyncio.ensure_future(work) for work in (self._pump_always(), self._tick(), self._compare(), self._watch())
-        ]
+        loops = (self._pump_always(), self._tick(), self._compare(), self._watch(), self._look_at_rules())
+        tasks = [asyncio.ensure_future(work) for work in loops]
         try:
             await self.stopping.wait()
         finally:
@@ -604,13 +642,65 @@ class Runner:
                 raise
 
     async def _tick(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(1.0)
+            before = clock()
+            await asyncio.sleep(TICK_S)
+            if not self.rule.by_steps:
+                self.note_stall(clock() - before - TICK_S)
             for command in take_commands(self.folder):
                 self.obey(command)
             if not self.rule.by_steps:
                 self.later(lambda: self.trader.clock(self.now_ns()))
             self.hold_if_stale()
+
+    def note_stall(self, seconds: float) -> None:
+        """This program did nothing for so long: what it knows is old, so entries wait for a comparison."""
+        if seconds < STALL_S:
+            return
+        text = f"this program stood still for {seconds:.1f} s"
+        self.log.write("STALLED", "", {"s": seconds})
+        self.log.alert("health", text)
+        if self.rule.reads_account:
+            self.gateway.hold("reconcile", State.NO_ENTRY, f"{text}; the account is read first")
+            self.spawn(self.reconcile())
+
+    async def _look_at_rules(self) -> None:
+        while True:
+            await asyncio.sleep(RULES_EVERY_S)
+            if not self.rule.by_steps:
+                await self.learn_rules()
+
+    async def learn_rules(self) -> None:
+        """Filters and status of the symbols, and what the key may do, as they are now."""
+        try:
+            info = await self.exchange.exchange_info()
+            permissions = await self.exchange.permissions() if self.rule.reads_account else None
+        except QueryFailedError as error:
+            self.log.write("RULES_UNKNOWN", "", {"why": str(error)})
+            return
+        self.later(lambda: self._take_rules(info, danger_of(permissions or {})))
+
+    def _take_rules(self, info: Mapping[str, Mapping[str, Any]], danger: str) -> None:
+        if danger and self.gateway.hold("key", State.HALT, danger):
+            self.log.write("KEY_REFUSED", "", {"why": danger})
+            self.log.alert("health", f"{danger}; nothing is sent any more, hard stops stay on the exchange")
+        for symbol in self.trader.symbols:
+            known = self.gateway.filters[symbol]
+            try:
+                now = filters_of(info[symbol]) if symbol in info else replace(known, status="DELISTED")
+            except DataError as error:
+                self.log.write("RULES_UNKNOWN", symbol, {"why": str(error)})
+                continue
+            if now == known:
+                continue
+            self.gateway.filters[symbol] = now
+            if symbol in self.dealer.in_review:
+                self.dealer.in_review.discard(symbol)
+                self.gateway.symbols_closed.pop(symbol, None)
+            text = f"the exchange's rules have changed: {_what_differs(known, now)}"
+            self.log.write("RULES_CHANGED", symbol, {"what": text})
+            self.log.alert("health", f"{symbol}: {text}" + ("" if now.is_trading else "; exits only"))
 
     async def _compare(self) -> None:
         while True:
@@ -746,6 +836,14 @@ class Runner:
         self.gateway.hold("stopping", State.NO_ENTRY, why)
         self.stopping.set()
 
+    async def abandon(self) -> None:
+        """End what a start has begun that goes no further. What rests on the exchange stays."""
+        await end_tasks(list(self._tasks))
+        await self.dealer.stop()
+        if self.streams is not None:
+            await self.streams.stop()
+        self.commit()
+
     async def wind_down(self) -> None:
         """Wait for what is under way, close positions where the settings say so, and write the last state."""
         if self.rule.flatten_on_stop:
@@ -761,3 +859,9 @@ class Runner:
         if self.streams is not None:
             await self.streams.stop()
         self.pump()
+        self.commit()
+
+
+def _what_differs(before: Filters, after: Filters) -> str:
+    old, new = vars(before), vars(after)
+    return ", ".join(f"{name} {old[name]} → {new[name]}" for name in old if old[name] != new[name])

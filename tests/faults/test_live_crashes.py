@@ -75,7 +75,7 @@ def interesting(names: list[str]) -> list[int]:
 def test_there_are_enough_points_for_the_test_to_mean_something(tmp_path: Path) -> None:
     names = points_of(tmp_path)
     assert len(names) >= 40
-    assert {"before intend", "after intend", "before POST", "after POST", "before commit"} <= set(names)
+    assert {"before write_intent", "after write_intent", "before POST", "after POST", "before commit"} <= set(names)
     assert len(interesting(names)) >= 40
 
 

@@ -23,6 +23,8 @@ SILENCE_S = 15.0
 """The market's streams tell a mark price every second."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 PING_S = 20.0
+CONNECT_S = 10.0
+"""Until a connection is given up that is accepted and not answered."""
 
 
 class TextSocket(Protocol):
@@ -152,7 +154,7 @@ class Streams:
             failures += 1
             try:
                 path = await path_of()
-                socket = await self.connect(self.base + path)
+                socket = await asyncio.wait_for(self.connect(self.base + path), CONNECT_S)
             except (QueryFailedError, OSError):
                 continue
             self._sockets[link.name] = socket
