@@ -12,7 +12,9 @@ measures them, and the machine's load, because other work on the machine shows i
 end a table with slopes (Theil-Sen, after the warm-up) is printed and the verdict: memory grows by less than 8 MB an
 hour, descriptors do not grow, the program takes less than 20 % of one core, and 99 % of the requests leave
 within 5 ms of the price that they were decided on. Exit code 1 where one of them does not hold.
-`--read OUT` gives the table of a run that goes on, or was interrupted.
+On a machine that does other work, `--prefer` keeps that out of the latency, and a folder in memory
+(`--out /dev/shm/soak`) keeps other work's disk out of it; the table says how busy both were. `--read OUT` gives the
+table of a run that goes on, or was interrupted.
 """
 
 from __future__ import annotations
@@ -55,6 +57,11 @@ MEMORY_MB_PER_HOUR = 8.0
 CPU_SHARE = 0.20
 LATENCY_MS = 5.0
 PATIENCE_S = 300.0
+FIGURES = (
+    ("latency", "price to request", "decided"),
+    ("disk", "of it the disk", "committed"),
+    ("unprotected", "fill to stop", "stops"),
+)
 SETTINGS = """
 [run]
 strategy = "ema_cross"
@@ -318,10 +325,14 @@ def sample(began: float, program: int, guardian: int, folder: Path, url: str) ->
     status, summary = status_of(folder), asked(url, "summary")
     rss, own = memory_kb(program)
     guardian_rss, guardian_own = memory_kb(guardian)
-    latency, unprotected = status.get("latency_ms", {}), status.get("unprotected_ms", {})
+    took: dict[str, float] = {}
+    for kind, _, count in FIGURES:
+        found = status.get(f"{kind}_ms", {})
+        took[count] = found.get("count", 0)
+        took |= {f"{kind}_{part}": found.get(part, 0.0) for part in ("p50", "p99", "max")}
     journal = sum(path.stat().st_size for path in folder.glob(f"{JOURNAL}*"))
     events = folder / "events.jsonl"
-    found = {
+    values = {
         "s": time.monotonic() - began,
         "rss_kb": rss,
         "own_kb": own,
@@ -339,16 +350,8 @@ def sample(began: float, program: int, guardian: int, folder: Path, url: str) ->
         "trades": sum(one["trades"] for one in status.get("pnl", {}).values()),
         "positions": len(status.get("positions", [])),
         "fills": summary["trades"],
-        "decided": latency.get("count", 0),
-        "latency_p50": latency.get("p50", 0.0),
-        "latency_p99": latency.get("p99", 0.0),
-        "latency_max": latency.get("max", 0.0),
-        "stops": unprotected.get("count", 0),
-        "unprotected_p50": unprotected.get("p50", 0.0),
-        "unprotected_p99": unprotected.get("p99", 0.0),
-        "unprotected_max": unprotected.get("max", 0.0),
     }
-    return {**found, **machine()}
+    return {**values, **took, **machine()}
 
 
 def watch(out: IO[str], program: Started, folder: Path, url: str, seconds: float, every: float) -> None:
@@ -408,7 +411,7 @@ def report(path: Path) -> bool:
         f"traded    {last['trades']:.0f} trades, {last['fills']:.0f} fills, {last['requests']:.0f} requests;"
         f" journal {per_hour('journal_kb') / 1024.0:+.1f} MB/h, events {per_hour('events_kb') / 1024.0:+.1f} MB/h"
     )
-    for name, text, count in (("latency", "price to request", "decided"), ("unprotected", "fill to stop", "stops")):
+    for name, text, count in FIGURES:
         figures = (last[f"{name}_{part}"] for part in ("p50", "p99", "max"))
         shown = " · ".join(f"{part} {ms:.1f}" for part, ms in zip(("p50", "p99", "max"), figures, strict=True))
         print(f"{text:17} {shown} ms, of {last[count]:.0f}")
@@ -431,7 +434,13 @@ def report(path: Path) -> bool:
     return all(verdicts.values())
 
 
-def soak(hours: float, symbols: int, out: Path, every: float) -> bool:
+def prefer(*pids: int) -> None:
+    """Let processes run whenever they are ready: real-time priority, which takes the right to give it."""
+    for pid in pids:
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+
+
+def soak(hours: float, symbols: int, out: Path, every: float, *, preferred: bool) -> bool:
     """Play, sample, report."""
     minutes = int(hours * 60.0) + 1
     frames = stored_bars(symbols, minutes)
@@ -448,6 +457,8 @@ def soak(hours: float, symbols: int, out: Path, every: float) -> bool:
             (out / "samples.csv").open("w", encoding="utf-8", newline="") as file,
         ):
             wait_for("the session", lambda: status_of(folder) or program.process.poll() is not None)
+            if preferred:
+                prefer(emulator.process.pid, program.process.pid)
             watch(file, program, folder, url, hours * 3600.0, every)
     return report(out / "samples.csv")
 
@@ -460,6 +471,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=5, choices=range(1, len(SYMBOLS) + 1))
     parser.add_argument("--out", type=Path, default=Path("soak"), help="folder of the samples and the workspace")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between samples")
+    parser.add_argument("--prefer", action="store_true", help="real-time priority, on a machine that does other work")
     parser.add_argument("--read", type=Path, metavar="OUT", help="only show what has been sampled")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # what was started ends with it
@@ -468,7 +480,7 @@ def main() -> None:
     out = given.out.resolve()
     if (out / "samples.csv").exists():
         parser.error(f"{out} has samples already; name another folder, or read them with --read")
-    sys.exit(0 if soak(given.hours, given.symbols, out, given.every) else 1)
+    sys.exit(0 if soak(given.hours, given.symbols, out, given.every, preferred=given.prefer) else 1)
 
 
 if __name__ == "__main__":

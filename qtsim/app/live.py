@@ -948,6 +948,7 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
             for symbol, own in runner.pnl.by_symbol.items()
         },
         "latency_ms": runner.dealer.latency.summary(),
+        "disk_ms": runner.dealer.disk.summary(),
         "unprotected_ms": runner.dealer.unprotected.summary(),
         "requests": runner.exchange.requests,
     }

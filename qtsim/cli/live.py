@@ -136,7 +136,11 @@ def _print_status(found: dict[str, Any]) -> None:
     why = f" ({found['why']})" if found["why"] else ""
     say(f"session {found['session']} {runs} · {found['mode']} · {found['state']}{why} · health {found['health']}")
     say(f"equity {found['equity']:,.2f} · wallet {found['wallet']:,.2f} · base {found['base_equity']:,.2f}")
-    for name, text in (("latency_ms", "price to request"), ("unprotected_ms", "fill to stop")):
+    for name, text in (
+        ("latency_ms", "price to request"),
+        ("disk_ms", "of it the disk"),
+        ("unprotected_ms", "fill to stop"),
+    ):
         if found.get(name, {}).get("count"):
             took = found[name]
             say(f"{text} p50 {took['p50']:,.1f} ms · p99 {took['p99']:,.1f} ms · max {took['max']:,.1f} ms")

@@ -120,6 +120,7 @@ class Dealer:
         self.unprotected = Durations()  # how long positions were without a stop, from the first execution
         self.arrivals = Arrivals()
         self.latency = Durations()  # from a price to the first request of the order that was decided on it
+        self.disk = Durations()  # of it, until the orders were on the disk
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready: list[tuple[Tracked, Coroutine[Any, Any, None], float]] = []  # written, not committed
 
@@ -278,12 +279,14 @@ class Dealer:
 
     def _commit_intents(self) -> str:
         """Why the disk does not take them; empty where it has."""
+        began = self.arrivals.clock()
         try:
             self.save()
             self.journal.commit()
         except JournalFullError as error:
             self._disk_fails(error)
             return str(error)
+        self.disk.add(self.arrivals.age_ms(began))
         return ""
 
     def _disk_fails(self, error: JournalFullError) -> None:
