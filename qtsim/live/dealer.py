@@ -427,12 +427,16 @@ class Dealer:
         elif reply.remedy is Remedy.REDUCE:
             self.gateway.hold("account", State.EXIT_ONLY, reply.text)
         elif reply.remedy is Remedy.REVIEW:
-            self.gateway.symbols_closed[order.symbol] = reply.text
-            self.in_review.add(order.symbol)
-            self.wants_rules = True
+            self._review(order.symbol, reply.text)
         if reply.remedy is Remedy.VERIFY or not order.is_entry:
             self.wants_reconcile = True
         self._end(order, reply.text)
+
+    def _review(self, symbol: str, why: str) -> None:
+        """The exchange does not understand an order: no entries until its rules have been read and are others."""
+        self.gateway.symbols_closed[symbol] = why
+        self.in_review.add(symbol)
+        self.wants_rules = True
 
     async def _complete(self, order: Tracked) -> None:
         """An order that has ended: wait for the stream to tell its executions, then ask for them."""
@@ -795,7 +799,11 @@ class Dealer:
         if reply.remedy is Remedy.HALT:
             self.gateway.hold("key", State.HALT, reply.text)
             return
-        self.gateway.symbols_closed[order.symbol] = f"its stop was refused: {reply.text}"
+        why = f"its stop was refused: {reply.text}"
+        if reply.remedy is Remedy.REVIEW:
+            self._review(order.symbol, why)
+        else:
+            self.gateway.symbols_closed[order.symbol] = why
         lots = abs(self.book.get(self.key_of(order.slot), 0))
         if lots:
             self.close_at_market(order.slot, lots, order.side, f"the stop was refused: {reply.text}")

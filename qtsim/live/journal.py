@@ -86,6 +86,8 @@ class Journal:
         self._db = connection
         self._next = {table: self._last(table) + 1 for table in ("intents", "inputs")}
         self.epoch = self._last("lease")
+        self.failure: JournalFullError | None = None  # the first of what has happened that could not be written
+        self._unwritten: set[tuple[str, ...]] = set()
 
     # writing ---------------------------------------------------------------------------------------------------------
 
@@ -129,16 +131,27 @@ class Journal:
 
     def event(self, ts: int, kind: str, ref: str, body: Mapping[str, Any]) -> bool:
         """Write what happened; False where this kind and reference are known already. The next commit commits it."""
-        return self._insert("events", {"ts": ts, "kind": kind, "ref": ref, "body": _text(body)}, once=True)
+        row = {"ts": ts, "kind": kind, "ref": ref, "body": _text(body)}
+        return self._happened("events", (kind, ref), row)
 
     def fill(self, row: Mapping[str, Any]) -> bool:
         """Write an execution of the exchange; False where its trade id is known already."""
-        return self._insert("fills", row, once=True)
+        return self._happened("fills", (str(row["symbol"]), str(row["exchange_id"])), row)
 
     def book(self, ts: int, kind: str, ref: str, symbol: str, amount: str, asset: str) -> bool:
         """Write a payment of the ledger; False where it is known already."""
         row = {"ref": ref, "kind": kind, "ts": ts, "symbol": symbol, "amount": amount, "asset": asset}
-        return self._insert("ledger", row, once=True)
+        return self._happened("ledger", (kind, ref), row)
+
+    def _happened(self, table: str, key: tuple[str, ...], row: Mapping[str, Any]) -> bool:
+        """Write what has happened at the exchange: it goes on being true where the disk does not take it."""
+        try:
+            return self._insert(table, row, once=True)
+        except JournalFullError as error:
+            self.failure = self.failure or error
+            is_news = (table, *key) not in self._unwritten
+            self._unwritten.add((table, *key))
+            return is_news
 
     def input(self, kind: str, body: bytes) -> int:
         """Write what the session is about to be told. Returns its number. Committed with the next commit."""

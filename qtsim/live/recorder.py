@@ -31,15 +31,15 @@ class Recorder:
         self._is_dirty = False
         self._bar_closed = False
         self._saved: dict[str, bytes] = {}
-        self.is_full = False
+        self.failure: JournalFullError | None = None  # of the first row that could not be written
 
     def input(self, kind: str, body: Mapping[str, Any]) -> None:
         """The session is about to be told this."""
         self.inputs += 1
         try:
             self.at = self.journal.input(kind, to_bytes(body))
-        except JournalFullError:
-            self.is_full = True  # the dealer refuses entries; exits go on
+        except JournalFullError as error:
+            self.failure = self.failure or error
         self._is_dirty = True
         self._bar_closed = self._bar_closed or kind == "bars"
 
@@ -48,8 +48,8 @@ class Recorder:
         self.decisions += 1
         try:
             self.journal.decision(self.at, kind, row_bytes(row))
-        except JournalFullError:
-            self.is_full = True
+        except JournalFullError as error:
+            self.failure = self.failure or error
 
     def save(self) -> None:
         """Write the state into the open transaction, where anything may have changed."""
@@ -64,9 +64,15 @@ class Recorder:
         self._is_dirty = self._bar_closed = False
 
     def commit(self) -> None:
-        """State and everything written so far, to the disk. Raises JournalFullError."""
+        """State and everything written so far, to the disk.
+
+        Raises JournalFullError, also where an earlier row could not be written: what follows is then not whole.
+        """
         self.save()
         self.journal.commit()
+        failure = self.failure or self.journal.failure
+        if failure is not None:
+            raise failure
 
 
 def restore(session: Session, states: Mapping[str, tuple[str, bytes]]) -> bool:
