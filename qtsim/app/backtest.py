@@ -53,6 +53,7 @@ from qtsim.errors import QtsimError, UsageError
 from qtsim.results.agents import Agent, load_agent, training_draws
 from qtsim.results.ambiguity import with_untried
 from qtsim.results.result import Result, RunInfo
+from qtsim.results.signals import newest_signals
 from qtsim.results.tables import times_ns
 from qtsim.signals.causality import quick_check
 from qtsim.signals.compute import SignalSet, compute_signals
@@ -212,6 +213,7 @@ def run_backtest(
         journals, info, frames, ranges=ranges, optimism=optimism, verified=verified, agent=agent
     )
     result.ambiguous = with_untried(result, {symbol: cover.cut for symbol, cover in prepared.covers.items()})
+    result.signals = newest_signals({symbol: own.rows for symbol, own in prepared.signals.items()}, info.tags)
     if options.ablate:
         add_ablation(result, settings, rerun_with)
     result.info = replace(info, elapsed_s=round(time.perf_counter() - clock, 3))

@@ -26,7 +26,7 @@ from qtsim.app.credentials import read_credentials
 from qtsim.app.inputs import instrument_fields, leader_symbol
 from qtsim.app.paper import PaperVenue
 from qtsim.app.repeat import NOT_COMPARED, Repeated
-from qtsim.app.warm import rehearse
+from qtsim.app.warm import Rehearsal
 from qtsim.app.workspace import Workspace
 from qtsim.config.check import check_settings
 from qtsim.config.layers import Resolved
@@ -74,6 +74,7 @@ from qtsim.live.tasks import end_tasks
 from qtsim.live.trader import Timing, Trader
 from qtsim.live.weights import Budget
 from qtsim.results.run_folder import check_writable
+from qtsim.results.signals import KEPT, compare_signals, newest_signals
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
 from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.strategy import Strategy
@@ -88,6 +89,8 @@ JOURNAL = "journal.sqlite"
 STATUS = "status.json"
 PROTECTION = "protection.json"
 HASH_LENGTH = 12
+OF_SIGNALS, SHORT_HASH = "+", 6
+"""A confirmation of signals that differ follows that of the settings."""
 RECONCILE_TRIES = 5
 STATUS_S = 1.0
 ENDED_BY_A_PERSON = "a person ended it"
@@ -218,12 +221,46 @@ def _confirm(digest: str, wanted: Wanted, world: World, differences: Sequence[st
     """A person has seen these settings, and how they differ from the run that they come from."""
     seen = "".join(f"{line}\n" for line in differences)
     if wanted.confirm:
-        if wanted.confirm != digest:
+        if wanted.confirm.partition(OF_SIGNALS)[0] != digest:
             raise UsageError(f"{seen}--confirm {wanted.confirm}: these settings are {digest}; look at them once more")
         return
     if world.ask is None:
         raise UsageError(f"{seen}--mode live needs a confirmation: --confirm {digest}")
     if world.ask(f"{seen}type {digest} to trade with real money").strip() != digest:
+        raise UsageError("not confirmed; nothing was sent")
+
+
+def refuse_other_signals(plan: Plan, source: SignalSource, world: World, tell: Tell) -> None:
+    """Hold the signals of the last closed bars against those of the run that the session comes from.
+
+    Raises
+    ------
+    UsageError
+        They differ, mode is live, and nobody has confirmed it.
+    """
+    repeated = plan.wanted.repeated
+    if repeated is None:
+        return
+    if repeated.signals is None:
+        tell(f"signals: {repeated.run_id} kept none, so they are not compared; run it again with this version")
+        return
+    found = compare_signals(newest_signals(*source.recent(KEPT)), repeated.signals)
+    if not found.bars:
+        tell(f"signals: none of the last {KEPT} closed bars is among the last of {repeated.run_id}; nothing to compare")
+        return
+    if not found.differ:
+        tell(f"signals: the same as {repeated.run_id}'s on {found.bars:,} bars")
+        return
+    text = f"signals: {found.differ:,} of {found.bars:,} bars differ from {repeated.run_id}'s; first {found.first}"
+    tell(text)
+    if plan.mode is not Mode.LIVE:
+        return
+    key = f"{plan.digest}{OF_SIGNALS}{hashlib.sha256(text.encode()).hexdigest()[:SHORT_HASH]}"
+    if plan.wanted.confirm == key:
+        return
+    if world.ask is None or plan.wanted.confirm:
+        raise UsageError(f"{text}; data or strategy are not what was tested: to trade all the same, --confirm {key}")
+    if world.ask(f"{text}\ntype {key} to trade all the same").strip() != key:
         raise UsageError("not confirmed; nothing was sent")
 
 
@@ -293,7 +330,7 @@ async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
     tasks: list[asyncio.Task[Any]] = []
     try:
         with _guardian_of(plan, runner, opened.journal, tell):
-            _load_kernels(plan, runner)
+            _rehearse(plan, runner, tell)
             gc.collect()
             gc.freeze()  # what is there now stays: looking through it again and again would stop the program
             if opened.notifier is not None:
@@ -312,11 +349,35 @@ async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
     return runner.why
 
 
-def _load_kernels(plan: Plan, runner: Runner) -> None:
-    """Trade once in memory: a kernel takes a while to load, and the first real order should not wait for that."""
+def _rehearse(plan: Plan, runner: Runner, tell: Tell) -> None:
+    """Say what a typical order would be, and load every kernel: the first real order should not wait for that."""
     trader = runner.trader
     records = trader.session.instruments[:: trader.session.width]
-    rehearse(records, live_params(plan.settings), trader.equity, trader.source, trader.timing)
+    rehearsal = Rehearsal(records, live_params(plan.settings), trader.source, trader.timing)
+    rehearsal.trade(trader.equity)
+    for line in order_lines(rehearsal, plan.symbols, trader.equity):
+        tell(line)
+
+
+def order_lines(rehearsal: Rehearsal, symbols: Sequence[str], equity: float) -> list[str]:
+    """Per symbol the typical order at this equity: size, legs, prices, and the balance at which all legs exist."""
+    if not rehearsal.is_possible:
+        return ["orders: not every symbol has a closed bar, so a typical one cannot be told"]
+    lines = []
+    for symbol in symbols:
+        one, least = rehearsal.typical(symbol, equity), rehearsal.least_balance(symbol)
+        needs = f"all legs exist from a balance of {least:,.2f}" if math.isfinite(least) else "at no balance all legs"
+        if one.why_not:
+            lines.append(f"{symbol}: no order at this equity: {one.why_not} · {needs}")
+            continue
+        legs = " ".join(f"{leg:g}" for leg in one.legs) or "none"
+        targets = " ".join(f"{price:g}" for price in one.targets) or "none"
+        lines.append(
+            f"{symbol}: a long now: {one.qty:g} ({one.qty * one.price:,.2f}) at {one.price:g}, {one.leverage:g}x"
+            f" · legs {legs}, rest {one.rest:g} · targets {targets} · stop {one.stop:g}"
+            f" · hard stop {one.hard_stop:g} · liquidation {one.liquidation:g} · {needs}"
+        )
+    return lines
 
 
 @contextlib.contextmanager
@@ -438,6 +499,7 @@ async def _open(
         timeframe_ns(settings.run.timeframe),
     )
     source = await load_history(plan, exchange, width, tell)
+    refuse_other_signals(plan, source, world, tell)
     recorder = Recorder(journal)
     recorder.session = session
     notifier = _notifier_of(plan, redactor)

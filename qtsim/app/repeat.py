@@ -16,7 +16,7 @@ from qtsim.data.instruments import Instrument
 from qtsim.data.symbols import normalize_symbol
 from qtsim.errors import DataError
 from qtsim.results.result import Result, RunInfo
-from qtsim.results.run_folder import AGENT, find_run, read_ambiguous, read_manifest
+from qtsim.results.run_folder import AGENT, find_run, read_ambiguous, read_manifest, read_signals
 
 NOT_REPEATED = ("run.profile", "data.dir")
 NOT_COMPARED = (*NOT_REPEATED, "run.strategy", "strategy.")
@@ -34,6 +34,7 @@ class Repeated:
     instruments: dict[str, Instrument]
     agent: Path | None = None  # the agent that it evaluated
     ambiguous: pd.DataFrame | None = None  # its ambiguous bars; None: of a version that did not list them
+    signals: pd.DataFrame | None = None  # its newest signals; None: of a version that kept none
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -113,7 +114,8 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
     changed.update({f"strategy.{name}": value for name, value in info.params.items()})
     agent = folder / AGENT if info.agent else None
     ambiguous = read_ambiguous(folder, manifest)
-    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent, ambiguous)
+    signals = read_signals(folder, manifest)
+    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent, ambiguous, signals)
 
 
 def _strategy_change(before: RunInfo, now: RunInfo) -> str:

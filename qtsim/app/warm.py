@@ -1,30 +1,65 @@
-"""One trade in memory before trading begins, so that the first real decision finds everything compiled and loaded."""
+"""Trades in memory before trading begins: what an order would be now, and everything compiled and loaded for it."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from qtsim.app.paper import PaperVenue
-from qtsim.core.records import Records, close_dt, span_dt
+from qtsim.core.enums import RULE_TEXT, Rule
+from qtsim.core.records import Record, Records, close_dt, span_dt
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.live.history import Bar, BarHistory, Known, SignalSource
 from qtsim.live.trader import Timing, Trader
 from qtsim.trading.session import Session
 
 SECOND = 1_000_000_000
-WAY = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.06, 0.03, 0.0, -0.05, -0.1)
-"""Of the price from the entry on: through the targets, and back through every stop."""
+WAY = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.06, 0.03, 0.0, -0.05, -0.1)
+"""Of the entry price, after the entry: through the targets, and back through every stop."""
+DOUBLINGS = 34
+"""The smallest balance is looked for from 1 to 2³³ quote currency."""
+PRECISION = 0.001
+LONG, SHORT = 1, -1
+
+
+@dataclass(frozen=True)
+class TypicalOrder:
+    """An entry at the last close, as the settings size and plan it at a balance. Quantities base currency.
+
+    `legs`: what each target closes, 0 where it is too small; `rest`: what stays after the last. Prices are NaN where
+    there is none. `why_not`: the rule that denies it, and then nothing else is known.
+    """
+
+    symbol: str
+    qty: float = 0.0
+    price: float = math.nan
+    leverage: float = math.nan
+    legs: tuple[float, ...] = ()
+    rest: float = 0.0
+    targets: tuple[float, ...] = ()
+    stop: float = math.nan
+    hard_stop: float = math.nan
+    liquidation: float = math.nan
+    why_not: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Is there an order, and does every one of its targets close something?"""
+        return self.qty > 0 and all(leg > 0 for leg in self.legs)
 
 
 @dataclass
 class _Asks:
-    """The signals of now, with an entry in every symbol."""
+    """The signals of now, with an entry in some symbols."""
 
     source: SignalSource
-    side: str
+    known: Known
+    side: int
+    entered: Sequence[str]
 
     @property
     def bars(self) -> dict[str, BarHistory]:
@@ -35,59 +70,116 @@ class _Asks:
 
     def ask(self, symbols: Sequence[str]) -> Known:
         """What the strategy says, and an entry."""
-        known = self.source.ask(symbols)
-        for row in known.signals.values():
-            row["long"], row["short"], row["confidence"] = self.side == "long", self.side == "short", 1.0
-        return known
+        rows = {symbol: self.known.signals[symbol].copy() for symbol in symbols}
+        for symbol in self.entered:
+            row = rows[symbol]
+            row["long"], row["short"], row["confidence"] = self.side == LONG, self.side == SHORT, 1.0
+        return self.known._replace(signals=rows)
 
 
-def rehearse(records: Records, params: Records, balance: float, source: SignalSource, timing: Timing) -> int:
-    """Trade both sides once in a session of its own; nothing of it is sent or written. Returns how many trades closed.
+@dataclass
+class Rehearsal:
+    """Sessions in memory, of the symbols, settings and history of a real one; nothing of them is sent or written.
 
-    records: instrument_dt, one per symbol of the source, in name order; params: params_dt[1]; balance: quote currency.
-    Symbols without a bar are left out of what happens; a source without any bar rehearses nothing.
+    records: instrument_dt, one per symbol of the source, in name order; params: params_dt[1].
     """
-    newest = {symbol: bars.newest for symbol, bars in source.bars.items()}
-    known = {symbol: bar for symbol, bar in newest.items() if bar is not None}
-    if len(known) < len(newest):
-        return 0
-    return sum(_trade(records, params, balance, source, timing, known, side) for side in ("long", "short"))
 
+    records: Records
+    params: Records
+    source: SignalSource
+    timing: Timing
+    rows: dict[str, list[Record]] = field(default_factory=dict)  # of the last entry, by kind
 
-def _trade(
-    records: Records,
-    params: Records,
-    balance: float,
-    source: SignalSource,
-    timing: Timing,
-    newest: Mapping[str, Bar],
-    side: str,
-) -> int:
-    width = int(slots_per_symbol_nb(params[0]))
-    spans = np.zeros(len(records) * width, span_dt)
-    session = Session(records, params, balance, np.zeros(0, close_dt), spans, timing.timeframe)
-    venue = PaperVenue(session)
-    session.connect(venue)
-    closed: list[Records] = []
-    trader = Trader(
-        session,
-        venue,
-        _Asks(source, side),  # type: ignore[arg-type]  # it asks nothing else of a source
-        timing,
-        on_rows=lambda kind, row: closed.append(row) if kind == "trades" else None,
-    )
-    close = max(bar.ts_open for bar in newest.values()) + timing.timeframe
-    trader.marks({symbol: bar.close for symbol, bar in newest.items()})
-    trader.begin(close)
-    trader.bars(close, newest, close)
-    direction = 1.0 if side == "long" else -1.0
-    for k, move in enumerate(WAY):
-        factor = 1.0 + direction * move
-        prices = [(symbol, bar.close * factor, bar.close * factor) for symbol, bar in sorted(newest.items())]
-        trader.points(close + (k + 1) * SECOND, prices)
+    def __post_init__(self) -> None:
+        """Ask the strategy once, where every symbol has a bar."""
+        newest = {symbol: bars.newest for symbol, bars in self.source.bars.items()}
+        self.newest: Mapping[str, Bar] = {symbol: bar for symbol, bar in newest.items() if bar is not None}
+        self.is_possible = len(self.newest) == len(newest) > 0
+        if self.is_possible:
+            self.close = max(bar.ts_open for bar in self.newest.values()) + self.timing.timeframe
+            self.known = self.source.ask(list(self.source.bars))
+
+    def enter(self, side: int, balance: float, symbols: Sequence[str]) -> Trader:
+        """A session that has asked for an entry of `side` in some symbols, at the last closes."""
+        spans = np.zeros(len(self.records) * int(slots_per_symbol_nb(self.params[0])), span_dt)
+        session = Session(self.records, self.params, balance, np.zeros(0, close_dt), spans, self.timing.timeframe)
+        venue = PaperVenue(session)
+        session.connect(venue)
+        self.rows = {}
+        trader = Trader(
+            session,
+            venue,
+            _Asks(self.source, self.known, side, symbols),  # type: ignore[arg-type]  # nothing else is asked of it
+            self.timing,
+            on_rows=lambda kind, row: self.rows.setdefault(kind, []).append(row[0]),
+        )
+        trader.marks({symbol: bar.close for symbol, bar in self.newest.items()})
+        trader.begin(self.close)
+        trader.bars(self.close, self.newest, self.close)
+        self.show(trader, 0, 1.0)
+        return trader
+
+    def show(self, trader: Trader, k: int, factor: float) -> None:
+        """The k-th second after the close: prices are `factor` times the last."""
+        now = self.close + (k + 1) * SECOND
+        prices = [(symbol, bar.close * factor, bar.close * factor) for symbol, bar in sorted(self.newest.items())]
+        trader.points(now, prices)
         trader.settle()
-        trader.clock(close + (k + 1) * SECOND)
-        for i in range(len(session.positions)):
-            if session.is_open(i):
-                session.stop_of(i, session.plans[i], float(session.positions[i]["entry_price"]))
-    return len(closed)
+        trader.clock(now)
+
+    def trade(self, balance: float) -> int:
+        """Trade both sides in all symbols to their end: every kernel that a decision needs is loaded then.
+
+        Returns how many trades closed.
+        """
+        closed = 0
+        for side in (LONG, SHORT) if self.is_possible else ():
+            trader = self.enter(side, balance, list(self.newest))
+            session = trader.session
+            for i in range(len(session.positions)):
+                if session.is_open(i):
+                    session.stop_of(i, session.plans[i], float(session.positions[i]["entry_price"]))
+            for k, move in enumerate(WAY, 1):
+                self.show(trader, k, 1.0 + side * move)
+            closed += len(self.rows.get("trades", []))
+        return closed
+
+    def typical(self, symbol: str, balance: float) -> TypicalOrder:
+        """What a long entry of a symbol alone would be at a balance, quote currency."""
+        trader = self.enter(LONG, balance, [symbol])
+        i = trader.slots_of(symbol)[0]
+        position = trader.session.positions[i]
+        if position["side"] == 0:
+            denials = self.rows.get("denials", [])
+            rule = RULE_TEXT[Rule(int(denials[-1]["rule"]))] if denials else "no order"
+            value = f" ({denials[-1]['value']:g}, limit {denials[-1]['limit']:g})" if denials else ""
+            return TypicalOrder(symbol, why_not=f"{rule}{value}")
+        lot = float(position["qty"]) / float(position["lots"])
+        count = int(position["n_legs"])
+        ends = [0, *position["tp_lots"][:count].tolist()]
+        return TypicalOrder(
+            symbol,
+            float(position["qty"]),
+            float(position["entry_price"]),
+            float(position["leverage"]),
+            tuple((after - before) * lot for before, after in itertools.pairwise(ends)),
+            (int(position["lots"]) - ends[-1]) * lot,
+            tuple(float(price) for price in position["tp_price"][:count]),
+            float(position["stop_price"]),
+            float(position["hard_price"]),
+            float(position["liq_price"]),
+        )
+
+    def least_balance(self, symbol: str) -> float:
+        """The smallest balance at which every leg of a symbol's order exists, to a thousandth; inf: none does."""
+        high = next((2.0**k for k in range(DOUBLINGS) if self.typical(symbol, 2.0**k).is_whole), math.inf)
+        if math.isinf(high):
+            return high
+        low = high / 2.0
+        while high / low > 1.0 + PRECISION:
+            middle = math.sqrt(low * high)
+            if self.typical(symbol, middle).is_whole:
+                high = middle
+            else:
+                low = middle
+        return high

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qtsim.core.records import Records, bar_dt, close_dt, span_dt
 from qtsim.data.frames import times_of
 from qtsim.data.timeframes import timeframe_ns
-from qtsim.signals.compute import answer_sources
+from qtsim.signals.compute import SignalSet, answer_sources
 from qtsim.signals.growing import GrowingSources
 from qtsim.signals.market_columns import describe_market
 from qtsim.signals.regimes import LeaderRules
@@ -171,20 +171,32 @@ class SignalSource:
 
     def ask(self, symbols: Sequence[str]) -> Known:
         """The signals of the last bar of `symbols`. Errors: StrategyError."""
-        answers = answer_sources(
-            self.strategy,
-            self._grown(),
-            regime_timeframe=self.rules.timeframe,
-            leader=self.rules.leader,
-            leader_rules=self.rules.leader_rules,
-            newest=1,
-        )
+        answers = self._answers(1)
         signals: dict[str, Records] = {}
         for symbol in symbols:
             signals[symbol] = rows = answers[symbol].rows
             describe_market(rows, self.bars[symbol].newest_rows(1), timeframe_ns(self.timeframe))
         closes, spans = self._closes({symbol: answer.closes for symbol, answer in answers.items()})
         return Known(signals, closes, spans, next(iter(answers.values())).regime_ns)
+
+    def recent(self, count: int) -> tuple[dict[str, Records], list[str]]:
+        """The signals of each symbol's last bars, as they were at their closes, and the texts that their tags count."""
+        answers = self._answers(count)
+        for symbol, answer in answers.items():
+            bars = self.bars[symbol].newest_rows(len(answer.rows))
+            describe_market(answer.rows, bars, timeframe_ns(self.timeframe))
+        tags = next((answer.tags for answer in answers.values()), [])
+        return {symbol: answer.rows for symbol, answer in answers.items()}, tags
+
+    def _answers(self, newest: int) -> dict[str, SignalSet]:
+        return answer_sources(
+            self.strategy,
+            self._grown(),
+            regime_timeframe=self.rules.timeframe,
+            leader=self.rules.leader,
+            leader_rules=self.rules.leader_rules,
+            newest=newest,
+        )
 
     def _grown(self) -> GrowingSources:
         """What the strategy reads, with everything that has come."""

@@ -18,6 +18,7 @@ from qtsim.results.ablation import EMPTY_ABLATION
 from qtsim.results.agents import Agent
 from qtsim.results.ambiguity import EMPTY_AMBIGUOUS, doubted_bars
 from qtsim.results.metrics import Totals, buy_and_hold_equity, compute_metrics, daily_equity, daily_returns
+from qtsim.results.signals import EMPTY_SIGNALS
 from qtsim.results.summary import Summary, summarize
 from qtsim.results.tables import Frames, build_frames, times_ns, utc_times
 from qtsim.sim.journals import Journals
@@ -118,6 +119,7 @@ class Result:
     ranges: dict[str, dict[str, float]] = field(default_factory=dict)  # path -> metrics: adverse, nearest, favourable
     optimism: dict[str, float] = field(default_factory=dict)  # assumption lifted -> Total Return without it
     ambiguous: pd.DataFrame = field(default_factory=EMPTY_AMBIGUOUS.copy)  # bars whose path decides exits
+    signals: pd.DataFrame = field(default_factory=EMPTY_SIGNALS.copy)  # the newest, as `qtsim.results.signals` has them
     ablation: pd.DataFrame = field(default_factory=EMPTY_ABLATION.copy)  # the run without each part in turn
     ablation_left_out: dict[str, str] = field(default_factory=dict)  # part -> why the run was not made without it
     verified: bool | None = None  # both drivers gave the same bytes; None: not compared

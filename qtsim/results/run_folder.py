@@ -42,6 +42,7 @@ from qtsim.results.ambiguity import EMPTY_AMBIGUOUS
 from qtsim.results.metrics import Totals
 from qtsim.results.plain_json import decode, encode
 from qtsim.results.result import Result, RunInfo
+from qtsim.results.signals import EMPTY_SIGNALS
 from qtsim.results.tables import EMPTY_GOVERNOR, EMPTY_TRANSFERS, REGIME_COLUMNS, times_ns
 
 SCHEMA = 1
@@ -61,6 +62,7 @@ FRAMES = (
     "transfers",
     "ablation",
     "ambiguous",
+    "signals",
 )
 MAX_STORED_BARS = 300_000
 """Beyond this, only the bars around trades are stored: the market data itself is in the store."""
@@ -187,6 +189,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_ambiguous(folder: Path, manifest: Mapping[str, Any]) -> pd.DataFrame | None:
     """A run's ambiguous bars alone; None for a run of a version that did not list them. Errors: DataError."""
     file = folder / "ambiguous.parquet"
+    if file.name not in manifest["files"]:
+        return None
+    _check_file(file, manifest["files"][file.name])
+    return _read_frame(file)
+
+
+def read_signals(folder: Path, manifest: Mapping[str, Any]) -> pd.DataFrame | None:
+    """A run's newest signals alone; None for a run of a version that kept none. Errors: DataError."""
+    file = folder / "signals.parquet"
     if file.name not in manifest["files"]:
         return None
     _check_file(file, manifest["files"][file.name])
@@ -359,6 +370,7 @@ def _read_frames(folder: Path, manifest: Mapping[str, Any]) -> dict[str, pd.Data
         frames["equity"]["growth"] = frames["equity"]["equity"]
     frames.setdefault("ablation", EMPTY_ABLATION.copy())
     frames.setdefault("ambiguous", EMPTY_AMBIGUOUS.copy())
+    frames.setdefault("signals", EMPTY_SIGNALS.copy())
     return frames
 
 

@@ -26,6 +26,7 @@ class GrowingSources(Sources):
     def __init__(self, timeframe: str, other_frames: Mapping[Any, pd.DataFrame] | None = None) -> None:
         super().__init__({}, timeframe, other_frames=other_frames)
         self._over: dict[tuple[str, int], int] = {}  # coarse bars that were over when a series was made
+        self._fine: dict[tuple[str, int], tuple[str, int]] = {}  # what a series is made of
 
     def grow(self, symbol: str, time: Times, fields: Mapping[str, Floats], *, traded: bool) -> None:
         """Take a symbol's bars, longer than before. time, fields: read-only, in the order of time."""
@@ -43,7 +44,9 @@ class GrowingSources(Sources):
         key = (symbol, length)
         if key in self._given:
             return self._given[key]
-        fine = self.finer(symbol, length)
+        if key not in self._fine:
+            self._fine[key] = (symbol, self.finer(symbol, length).length)
+        fine = self._given[self._fine[key]]
         over = (int(fine.known[-1]) - grid_anchor_ns(length)) // length if len(fine.known) else 0
         if key not in self._over:
             self._made[key] = self._resample(symbol, length)
