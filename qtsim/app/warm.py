@@ -142,7 +142,19 @@ class Rehearsal:
             for k, move in enumerate(WAY, 1):
                 self.show(trader, k, 1.0 + side * move)
             closed += len(self.rows.get("trades", []))
+            self.turn(side, balance)
         return closed
+
+    def turn(self, side: int, balance: float) -> None:
+        """Enter, and ask for the other side at the next close."""
+        trader = self.enter(side, balance, list(self.newest))
+        trader.source.side = -side  # type: ignore[attr-defined]
+        later = self.close + self.timing.timeframe
+        bars = {
+            symbol: bar._replace(ts_open=bar.ts_open + self.timing.timeframe) for symbol, bar in self.newest.items()
+        }
+        trader.bars(later, bars, later)
+        self.show(trader, self.timing.timeframe // SECOND, 1.0)
 
     def typical(self, symbol: str, balance: float) -> TypicalOrder:
         """What a long entry of a symbol alone would be at a balance, quote currency."""

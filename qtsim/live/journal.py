@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -245,14 +246,8 @@ class Journal:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def _insert(self, table: str, row: Mapping[str, Any], *, once: bool = False) -> bool:
-        names = [*row, "crc"]
-        marks = ", ".join("?" * len(names))
-        verb = "INSERT OR IGNORE" if once else "INSERT"
         try:
-            cursor = self._db.execute(
-                f"{verb} INTO {table} ({', '.join(names)}) VALUES ({marks})",
-                (*row.values(), _checksum(row)),
-            )
+            cursor = self._db.execute(_insertion(table, tuple(row), once), (*row.values(), _checksum(row)))
         except sqlite3.IntegrityError as error:
             raise ValueError(f"{table}: {error}") from error
         except sqlite3.Error as error:
@@ -333,6 +328,14 @@ def open_journal(path: Path, *, read_only: bool = False) -> Journal:
         db.close()
         raise
     return journal
+
+
+@cache
+def _insertion(table: str, names: tuple[str, ...], once: bool) -> str:
+    """The statement that writes one row with its checksum."""
+    verb = "INSERT OR IGNORE" if once else "INSERT"
+    marks = ", ".join("?" * (len(names) + 1))
+    return f"{verb} INTO {table} ({', '.join(names)}, crc) VALUES ({marks})"
 
 
 def _number_in(path: Path) -> int:

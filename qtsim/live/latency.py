@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 
-import numpy as np
-
 KEPT = 4096
 """Newest durations that quantiles are taken from."""
 IDLE_S = 0.001
@@ -25,6 +23,7 @@ class Durations:
         self.count = 0
         self.longest = 0.0
         self._newest: deque[float] = deque(maxlen=KEPT)
+        self._told: dict[str, float] = {"count": 0}
 
     def add(self, ms: float) -> None:
         """One more."""
@@ -34,10 +33,11 @@ class Durations:
 
     def summary(self) -> dict[str, float]:
         """`count`, `p50`, `p99`, `max`, ms; nothing but the count where there is none."""
-        if not self.count:
-            return {"count": 0}
-        median, late = np.quantile(np.array(self._newest), (0.50, 0.99), method="higher").tolist()
-        return {"count": self.count, "p50": median, "p99": late, "max": self.longest}
+        if self._told["count"] != self.count:
+            ordered = sorted(self._newest)
+            median, late = (ordered[math.ceil(share * (len(ordered) - 1))] for share in (0.50, 0.99))
+            self._told = {"count": self.count, "p50": median, "p99": late, "max": self.longest}
+        return self._told
 
 
 class Arrivals:

@@ -399,6 +399,8 @@ class Trader:
 
     def _flush(self) -> None:
         """Hand on what the session wrote, and forget it."""
+        if not any(self.session.journal.rows.values()):
+            return
         for kind, rows in self.session.journal.rows.items():
             for row in rows:
                 self.tape.decision(kind, row)
