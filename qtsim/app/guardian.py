@@ -12,12 +12,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from qtsim.app.credentials import read_credentials
 from qtsim.data.atomic import write_atomically
+from qtsim.errors import UsageError
 from qtsim.live.binance.client import open_client
 from qtsim.live.binance.exchange import BinanceExchange
 from qtsim.live.binance.hosts import Hosts
@@ -33,17 +34,22 @@ from qtsim.live.weights import Budget
 CONFIG = "guardian.json"
 LOG = "guardian.jsonl"
 JOURNAL = "guardian.sqlite"
+WAIT_S = 2.0
 WEIGHT_LIMIT = 600
 """Of the account's request weight; the rest belongs to the program that it guards."""
 RECV_WINDOW_MS = 2_000
 
 
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Say what is guarded: hosts, symbols, session, epoch, pace, loss. A guardian of an earlier start ends then."""
+    text = json.dumps(config)
+    write_atomically(folder / CONFIG, lambda target: target.write_text(text, encoding="utf-8"))
+
+
 @contextlib.contextmanager
-def guardian_process(folder: Path, config: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+def guardian_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a guardian beside the session; it is ended with the session, and lives on where the session is killed."""
     path = folder / CONFIG
-    text = json.dumps(config)
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
     with (folder / LOG).open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "qtsim.app.guardian", str(path)],
@@ -67,6 +73,7 @@ async def guard(folder: Path, config: dict[str, Any]) -> None:
     client = open_client(hosts, Secret(credentials.key), Secret(credentials.secret), recv_window_ms=RECV_WINDOW_MS)
     exchange = BinanceExchange(client, Budget(WEIGHT_LIMIT))
     symbols = list(config["symbols"])
+    opened = contextlib.ExitStack()
     try:
         info = None
         while info is None:
@@ -78,7 +85,7 @@ async def guard(folder: Path, config: dict[str, Any]) -> None:
                 await asyncio.sleep(2.0)
         filters = {symbol: filters_of(info[symbol]) for symbol in symbols}
         exchange.lots = {symbol: one.step for symbol, one in filters.items()}
-        journal = open_journal(folder / JOURNAL)
+        journal = opened.enter_context(contextlib.closing(open_journal(folder / JOURNAL)))
         guardian = Guardian(
             exchange,
             Gateway(filters),
@@ -92,7 +99,36 @@ async def guard(folder: Path, config: dict[str, Any]) -> None:
         )
         await guardian.run(float(config["every_s"]), lambda: _is_newest(folder / CONFIG, int(config["epoch"])))
     finally:
+        opened.close()
         await client.close()
+
+
+async def guard_always(folder: Path, tell: Callable[[str], None]) -> None:
+    """Guard whatever session was started last in a folder, from its first start on, until the process is ended.
+
+    Raises UsageError without a key.
+    """
+    if not read_credentials(os.environ).are_there:
+        raise UsageError("the guardian needs the session's key: BINANCE_API_KEY and BINANCE_API_SECRET, or their _FILE")
+    waits = False
+    while True:
+        config = _config_of(folder)
+        if config is None:
+            if not waits:
+                tell(f"no session has been started in {folder} yet; waiting for one")
+            waits = True
+            await asyncio.sleep(WAIT_S)
+            continue
+        tell(f"guarding {config['session']}, epoch {config['epoch']}: {', '.join(config['symbols'])}")
+        await guard(folder, config)
+
+
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
 
 
 def _is_newest(path: Path, epoch: int) -> bool:

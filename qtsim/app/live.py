@@ -304,7 +304,15 @@ class Opened:
 
 
 async def run_live(plan: Plan, world: World, tell: Tell) -> str:
-    """Run a session to its end. Returns why it ended."""
+    """Run a session to its end. Returns why it ended.
+
+    Raises
+    ------
+    QtsimError
+        It could not start, or has ended by itself: health was critical for too long.
+    UsageError
+        What a start does not help against: settings, keys, another program on the account.
+    """
     redactor = Redactor()
     _log_to(plan.folder, redactor)
     for line in plan.lines:
@@ -346,6 +354,8 @@ async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
     finally:
         gc.unfreeze()
         await close_session(opened, tasks)
+    if runner.error is not None:
+        raise runner.error
     return runner.why
 
 
@@ -383,10 +393,10 @@ def order_lines(rehearsal: Rehearsal, symbols: Sequence[str], equity: float) -> 
 @contextlib.contextmanager
 def _guardian_of(plan: Plan, runner: Runner, journal: Journal, tell: Tell) -> Iterator[None]:
     """The guardian beside a session that sends orders; in lockstep there is nothing that it could be late for."""
-    if not (plan.mode.sends and plan.wanted.guardian) or runner.rule.by_steps:
+    if not plan.mode.sends or runner.rule.by_steps:
         yield
         return
-    from qtsim.app.guardian import guardian_process
+    from qtsim.app.guardian import guardian_process, write_config
 
     config = {
         "hosts": asdict(plan.hosts),
@@ -396,7 +406,12 @@ def _guardian_of(plan: Plan, runner: Runner, journal: Journal, tell: Tell) -> It
         "every_s": plan.settings.live.wait_s.guardian,
         "max_loss": plan.settings.exit.stops.hard.distance,
     }
-    with guardian_process(plan.folder, config) as process:
+    write_config(plan.folder, config)
+    if not plan.wanted.guardian:
+        tell("guardian: none is started; qtsim guardian runs one beside this program")
+        yield
+        return
+    with guardian_process(plan.folder) as process:
         tell(f"guardian: process {process.pid} looks every {plan.settings.live.wait_s.guardian:g} s")
         yield
 

@@ -168,6 +168,23 @@ def _print_status(found: dict[str, Any]) -> None:
         say(f"  {line['time']} {line['kind']} by {line['module']}, {line['lots']} lots, {line['id']}")
 
 
+def guardian(session: SessionName = None) -> None:
+    """Guard a session from a process of its own: every position keeps a stop on the exchange. For live --no-guardian.
+
+    Guards whatever was started last under the session's name, and waits where nothing was. It may add protection or
+    reduce, nothing else. docs/how-to/vps.md runs it beside the program.
+
+    Example:  qtsim guardian
+    """
+    import asyncio
+
+    from qtsim.app.guardian import guard_always
+
+    access = _access(session, None, None)
+    say_place(access.workspace.root)
+    asyncio.run(guard_always(access.folder, note))
+
+
 @orders_app.command("list")
 def orders_list(
     session: SessionName = None, endpoint: Endpoint = None, mode: Mode = None, as_json: options.Json = False

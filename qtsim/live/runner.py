@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from qtsim.core.enums import Health, Reason
 from qtsim.data.timeframes import format_ts
-from qtsim.errors import DataError
+from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.live.binance.exchange import BinanceExchange, QuestionRefusedError
 from qtsim.live.binance.streams import Streams
 from qtsim.live.commands import Command, take_commands
@@ -85,6 +85,7 @@ COMMIT_LATEST_S = 1.0
 """What needs no order may be lost with the process for so long: the exchange, or the next price, tells it again."""
 IDLE_S = 0.05
 UNTRADED = 1e-9
+Queued: TypeAlias = MarketEvent | UserEvent | Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ class Runner:
     streams: Streams | None = None
     measure: Callable[[], dict[str, float]] = dict  # load of the machine
     account: Account = field(default_factory=Account)
-    queue: deque[MarketEvent | UserEvent | Callable[[], None]] = field(default_factory=deque)
+    queue: deque[Queued] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
+    error: QtsimError | None = None  # that it ends with, where nobody has asked it to end
     is_open: bool = False  # outcomes of orders are told
     is_trading: bool = False  # prices and bars are told
     step_ns: int = -1
@@ -226,20 +228,24 @@ class Runner:
         while self.queue or (self.dealer.out and self.is_open):
             batch = list(self.queue)
             self.queue.clear()
-            self._tell_prices([event for event in batch if isinstance(event, (LastPrice, MarkPrice))])
-            for event in batch:
-                if isinstance(event, (OrderUpdate, AlgoUpdate, WalletUpdate, KeyExpired, ConfigChanged)):
-                    self._tell_account(event)
+            for part in _in_parts(batch):
+                self._tell(part)
+
+    def _tell(self, batch: list[Queued]) -> None:
+        self._tell_prices([event for event in batch if isinstance(event, (LastPrice, MarkPrice))])
+        for event in batch:
+            if isinstance(event, (OrderUpdate, AlgoUpdate, WalletUpdate, KeyExpired, ConfigChanged)):
+                self._tell_account(event)
+        self._tell_outcomes()
+        if self.trader.shown:
+            self.trader.settle()
             self._tell_outcomes()
-            if self.trader.shown:
-                self.trader.settle()
-                self._tell_outcomes()
-            for event in batch:
-                if isinstance(event, BarClosed):
-                    self._take_bar(event)
-                elif callable(event):
-                    event()
-            self._tell_outcomes()
+        for event in batch:
+            if isinstance(event, BarClosed):
+                self._take_bar(event)
+            elif callable(event):
+                event()
+        self._tell_outcomes()
 
     def _commit_soon(self) -> None:
         """Orders leave with what led to them on the disk. Everything else waits until nothing is being told."""
@@ -511,7 +517,7 @@ class Runner:
                 self.dealer.settled(event.order)
             elif isinstance(event, ForeignEpoch):
                 self.gateway.hold("epoch", State.HALT, f"a newer program trades this account ({event.order.client_id})")
-                self.end(self.gateway.why)
+                self.end(self.gateway.why, UsageError(f"{self.gateway.why}; one of the two has to stay ended"))
         self._tell_outcomes()
         self._adopt_what_differs(snapshot, under_way | set(disputed))
         self.disputed = disputed
@@ -754,7 +760,8 @@ class Runner:
         self.health = health
         self.critical = self.critical + 1 if health is Health.CRITICAL else 0
         if self.critical >= CRITICAL_IN_A_ROW:
-            self.end("health was critical three times in a row; hard stops stay on the exchange")
+            why = "health was critical three times in a row; hard stops stay on the exchange"
+            self.end(why, QtsimError(why))
 
     def hold_if_stale(self) -> None:
         """Entries stop at once where data are old, the clock is off, or the account's stream is down."""
@@ -830,9 +837,10 @@ class Runner:
         self.log.alert("health", text)
         self.gateway.hold("program", State.EXIT_ONLY, text)
 
-    def end(self, why: str) -> None:
-        """End in good order: no entries from now on, hard stops stay."""
-        self.why = self.why or why
+    def end(self, why: str, error: QtsimError | None = None) -> None:
+        """End in good order: no entries from now on, hard stops stay. error: where that is a failure."""
+        if not self.why:
+            self.why, self.error = why, error
         self.gateway.hold("stopping", State.NO_ENTRY, why)
         self.stopping.set()
 
@@ -860,6 +868,19 @@ class Runner:
             await self.streams.stop()
         self.pump()
         self.commit()
+
+
+def _in_parts(batch: list[Queued]) -> Iterator[list[Queued]]:
+    """Prices that came after a closed bar are told after it."""
+    part: list[Queued] = []
+    has_closed = False
+    for event in batch:
+        if has_closed and isinstance(event, (LastPrice, MarkPrice)):
+            yield part
+            part, has_closed = [], False
+        part.append(event)
+        has_closed = has_closed or isinstance(event, BarClosed)
+    yield part
 
 
 def _what_differs(before: Filters, after: Filters) -> str:

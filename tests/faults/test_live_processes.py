@@ -154,6 +154,46 @@ def test_killed_guarded_restarted_and_ended(workspace: Path) -> None:
             assert f"open: {one['symbol']}" in text
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_waits_for_the_exchange_is_ended_in_order(workspace: Path, number: signal.Signals) -> None:
+    make_workspace(workspace, frames_of(["BTCUSDT", "ETHUSDT"], 300, 6))
+    (workspace / "qtsim.toml").write_text(SETTINGS)
+    nobody = "http://127.0.0.1:9"
+    words = ("live", "--mode", "live", "--endpoint", nobody, "--no-alerts", "--confirm", hash_of(workspace, nobody))
+    with process(workspace, *words, **ENVIRON) as program:
+        until("it waits", lambda: "does not answer" in program.output.read_text())  # type: ignore[attr-defined]
+        program.send_signal(number)
+        assert program.wait(timeout=PATIENCE_S) == 0
+        text = program.output.read_text()  # type: ignore[attr-defined]
+    assert "ended before trading began; what rests on the exchange stays" in text
+    assert "Traceback" not in text
+    assert _guardians(workspace) == []
+
+
+def test_a_program_that_stood_still_is_guarded_meanwhile_and_looks_before_it_trades_on(workspace: Path) -> None:
+    make_workspace(workspace, frames_of(["BTCUSDT", "ETHUSDT"], 700, 6))
+    (workspace / "qtsim.toml").write_text(SETTINGS)
+    events = workspace / "live" / "main" / "events.jsonl"
+    with process(workspace, "emulator", "--speed", "10", "--port", "0", "--json") as emulator:
+        url = until("the emulator listens", lambda: report_of(emulator))["rest"]
+        words = ("live", "--mode", "live", "--endpoint", url, "--no-alerts", "--confirm", hash_of(workspace, url))
+        with process(workspace, *words, **ENVIRON) as program:
+            until("a position and its stop", lambda: summary(url)["positions"] and summary(url)["open_algos"])
+            program.send_signal(signal.SIGSTOP)
+            stood_from = time.monotonic()
+            held = summary(url)["positions"]
+            if held:
+                command = json.dumps({"do": "cancel_algos", "symbol": held[0]["symbol"]}).encode()
+                urllib.request.urlopen(f"{url}/emulator/control", data=command, timeout=10).close()
+            until("the guardian's stop", lambda: summary(url)["open_algos"] >= len(summary(url)["positions"]))
+            until("a pause", lambda: time.monotonic() - stood_from > 7.0)
+            program.send_signal(signal.SIGCONT)
+            until("it has noticed", lambda: "STALLED" in events.read_text())
+            until("it trades on", lambda: json.loads((events.parent / "status.json").read_text())["state"] == "RUN")
+            program.send_signal(signal.SIGTERM)
+            assert program.wait(timeout=PATIENCE_S) == 0
+
+
 def _guardians(folder: Path) -> list[int]:
     """Guardians of this folder that outlived their program."""
     found = []

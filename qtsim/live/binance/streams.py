@@ -23,6 +23,8 @@ SILENCE_S = 15.0
 """The market's streams tell a mark price every second."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 PING_S = 20.0
+AT_ONCE = 50
+"""Texts that are read before others have a turn."""
 CONNECT_S = 10.0
 """Until a connection is given up that is accepted and not answered."""
 
@@ -90,6 +92,7 @@ class Link:
         self.path = ""
         self.read = 0  # texts since it was opened
         self.opened = 0
+        self.heard_s = 0.0  # of the loop's clock: the last text
         self.on_read: Callable[[], None] = lambda: None
 
 
@@ -178,16 +181,32 @@ class Streams:
         """Until it closes, falls silent, or has lived long enough."""
         loop = asyncio.get_running_loop()
         end = loop.time() + LIFETIME_S
-        texts = socket.messages().__aiter__()
-        while loop.time() < end:
-            limit = SILENCE_S if link.name == "market" else None
-            try:
-                text = await asyncio.wait_for(texts.__anext__(), limit)
-            except (StopAsyncIteration, TimeoutError, OSError):
+        link.heard_s = loop.time()
+        watching = asyncio.ensure_future(self._watch(link))
+        try:
+            async for text in socket.messages():
+                link.heard_s = loop.time()
+                hear(text)
+                link.read += 1
+                link.on_read()
+                if link.read % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if link.heard_s >= end:
+                    return
+        except OSError:
+            return
+        finally:
+            watching.cancel()
+
+    async def _watch(self, link: Link) -> None:
+        """End a market connection that has fallen silent."""
+        loop = asyncio.get_running_loop()
+        while link.name == "market":
+            left = link.heard_s + SILENCE_S - loop.time()
+            if left <= 0:
+                self.reopen(link.name)
                 return
-            hear(text)
-            link.read += 1
-            link.on_read()
+            await asyncio.sleep(left)
 
     def _hear_market(self, text: str) -> None:
         event = market_event(_object(text))
