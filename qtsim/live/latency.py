@@ -43,8 +43,8 @@ class Durations:
 class Arrivals:
     """When what is being worked on arrived, s of `clock`.
 
-    While the program is busy it reads nothing, so a message that is read right after a batch counts as old as the
-    start of the work before it: what is measured is never less than what was.
+    While the program works on a batch it reads nothing, so a message that is read right after one counts from the
+    start of that batch: before it everything that had come was read. So what is measured is never less than what was.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -62,9 +62,7 @@ class Arrivals:
 
     def begin(self) -> None:
         """The work on a batch begins."""
-        now = self.clock()
-        if now - self._busy_until >= IDLE_S:
-            self._busy_from = now
+        self._busy_from = self.clock()
         self.of_batch, self.oldest = self.oldest, math.nan
 
     def end(self) -> None:

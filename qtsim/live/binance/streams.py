@@ -23,6 +23,8 @@ SILENCE_S = 15.0
 """The market's streams tell a mark price every second."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 PING_S = 20.0
+UNFINISHED = '"x":false'
+"""In the text of a bar that is still open: nobody trades on it, so it is not read."""
 AT_ONCE = 50
 """Texts that are read before others have a turn."""
 CONNECT_S = 10.0
@@ -209,6 +211,8 @@ class Streams:
             await asyncio.sleep(left)
 
     def _hear_market(self, text: str) -> None:
+        if UNFINISHED in text:
+            return
         event = market_event(_object(text))
         if event is not None:
             self.on_market(event)
