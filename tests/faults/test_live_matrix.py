@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'qtsim[live]'")
 
-from qtsim.app.live import JOURNAL
+from qtsim.app.live import JOURNAL, live_params, order_lines
+from qtsim.app.warm import Rehearsal
 from qtsim.emulator import FaultPlan, Scripted
 from qtsim.emulator.inprocess import Transport
 from qtsim.emulator.virtual import VirtualClock
@@ -310,6 +311,10 @@ def test_more_leverage_than_the_bracket_allows_is_not_asked_for(tmp_path: Path) 
         brackets = tuple(one._replace(leverage=2.0) for one in rules.brackets)
         change_rules(stage, symbol, brackets=brackets)
     runner: Runner = in_virtual_time(stage, lambda: whole_session(stage))
-    asked = [entry.data for entry in stage.exchange.log.of("request") if "leverage" in str(entry.data.get("endpoint"))]
-    assert asked
+    assert entries(stage) == []
+    trader = runner.trader
+    records = trader.session.instruments[:: trader.session.width]
+    rehearsal = Rehearsal(records, live_params(stage.resolved.settings), trader.source, trader.timing)
+    for line in order_lines(rehearsal, SYMBOLS, 10_000.0):
+        assert "no order at this equity: leverage above the bracket (3, limit 2)" in line
     stage.check(runner)

@@ -12,21 +12,25 @@ import pytest
 
 pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'qtsim[live]'")
 
+from qtsim.app.live import JOURNAL, state_folder
 from qtsim.emulator import FaultPlan, Scripted
+from qtsim.emulator.oracle import REQUEST
 from qtsim.live import dealer, reconcile
 from qtsim.live.binance import exchange
 from qtsim.live.dealer import Dealer
 from qtsim.live.gateway import Gateway
+from qtsim.live.ids import is_ours, session_tag
 from qtsim.live.orders import QueryFailedError, Reply, Tracked
 from qtsim.live.outcomes import Outcome, Remedy, classify
 from qtsim.live.reconcile import MissedTrade, StopMissing
 from qtsim.live.snapshot import Snapshot
 from qtsim.live.weights import Budget
 from tests.faults.test_live_faults import ENTRY, EXIT, STOP, adjustments, first_position, run, script, told
-from tests.live_virtual import SYMBOLS, make_stage
+from tests.live_virtual import SYMBOLS, in_virtual_time, intents_in, make_stage, whole_session
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Scene = Callable[[Path], None]
+TAG = session_tag("main")
 
 
 # scenes: what a test checks ------------------------------------------------------------------------------------------
@@ -58,6 +62,26 @@ def by_hand(action: Callable[[Any, Any], Any], longest_ms: int = 10_000) -> Scen
         stage.check(told(stage, story), longest_ms=longest_ms)
 
     return scene
+
+
+def on_the_disk_when_they_arrive(tmp_path: Path) -> None:
+    """Another reader of the journal finds the intent of every order at the moment at which the exchange sees it."""
+    stage = make_stage(tmp_path)
+    journal = state_folder(stage.workspace, "main") / JOURNAL
+    arrived: list[str] = []
+    late: list[str] = []
+    note = stage.exchange.state.note
+
+    def noted(kind: str, **data: Any) -> None:
+        if kind == REQUEST and is_ours(data["client_id"], TAG):
+            arrived.append(data["client_id"])
+            late.extend({data["client_id"]} - set(intents_in(journal)))
+        note(kind, **data)
+
+    stage.exchange.state.note = noted  # type: ignore[method-assign]
+    in_virtual_time(stage, lambda: whole_session(stage))
+    assert len(arrived) >= 4
+    assert late == []
 
 
 def foreign_order_stays(tmp_path: Path) -> None:
@@ -117,6 +141,10 @@ def sends_before_the_journal(patch: pytest.MonkeyPatch) -> None:
         return ""
 
     patch.setattr(Dealer, "_write", write)
+
+
+def orders_leave_before_their_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dealer, "_commit_intents", lambda self: "")
 
 
 def unknown_is_failed(patch: pytest.MonkeyPatch) -> None:
@@ -315,6 +343,7 @@ def reverse(stage: Any, position: Any) -> None:
 LOST_ANSWERS = FaultPlan(script=(Scripted(*ENTRY, "drop_after"),), rates={"event_drop": 1.0})
 MUTANTS: list[tuple[Patch, Scene]] = [
     (sends_before_the_journal, checked(None)),
+    (orders_leave_before_their_commit, on_the_disk_when_they_arrive),
     (unknown_is_failed, checked(script(ENTRY, "unknown_503", executes=True))),
     (entries_of_unknown_outcome_are_sent_again, checked(script(ENTRY, "unknown_503", executes=True))),
     (exits_do_not_only_reduce, checked(None)),
