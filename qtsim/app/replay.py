@@ -28,7 +28,7 @@ from qtsim.live.journal import open_journal
 from qtsim.live.modes import Mode
 from qtsim.live.recorder import LARGE, SMALL
 from qtsim.live.replay import Comparer, Difference, replay
-from qtsim.live.tape import from_bytes
+from qtsim.live.tape import unpacked
 from qtsim.live.trader import Trader
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
 from qtsim.signals.regimes import LeaderRules
@@ -62,7 +62,7 @@ def replay_session(workspace: Workspace, session: str, epoch: int | None = None)
         raise UsageError(f"session {session} has no epoch {epoch}; it has {', '.join(map(str, epochs)) or 'none'}")
     found = []
     for number in epochs if epoch is None else [epoch]:
-        inputs = [(at, kind, from_bytes(body)) for at, kind, body in journal.inputs(number)]
+        inputs = list(unpacked(journal.inputs(number)))
         if not inputs or inputs[0][1] != "start":
             found.append(Replayed(number, 0, 0, None, ("it ended before it started",)))
             continue

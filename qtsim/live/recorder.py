@@ -10,13 +10,17 @@ import numpy as np
 
 from qtsim.core.records import Records
 from qtsim.live.journal import Journal, JournalDamagedError, JournalFullError
-from qtsim.live.tape import layout_of, row_bytes, to_bytes
+from qtsim.live.tape import Input, layout_of, packed, row_bytes
 from qtsim.trading.session import Session
 
 SMALL = ("account", "positions", "plans", "governor", "stats", "bar_index", "last_exit_bar")
 """Arrays of a session that are saved with every commit that may follow a change of them."""
 LARGE = ("history",)
 """Saved when a bar closes."""
+
+
+QUIET = frozenset(("points", "settle", "clock"))
+"""Inputs that come all the time; those on which nothing is decided are written together."""
 
 
 class Recorder:
@@ -28,6 +32,7 @@ class Recorder:
         self.at = 0  # number of the last input
         self.inputs = 0
         self.decisions = 0
+        self._pending: list[Input] = []  # inputs on which nothing has been decided
         self._is_dirty = False
         self._bar_closed = False
         self._saved: dict[str, bytes] = {}
@@ -36,23 +41,36 @@ class Recorder:
     def input(self, kind: str, body: Mapping[str, Any]) -> None:
         """The session is about to be told this."""
         self.inputs += 1
-        try:
-            self.at = self.journal.input(kind, to_bytes(body))
-        except JournalFullError as error:
-            self.failure = self.failure or error
+        self._pending.append((kind, body))
+        if kind not in QUIET:
+            self._write_pending(refers=True)
         self._is_dirty = True
         self._bar_closed = self._bar_closed or kind == "bars"
 
     def decision(self, kind: str, row: Records) -> None:
         """The last input made it write this row."""
         self.decisions += 1
+        if self._pending:
+            self._write_pending(refers=True)
         try:
             self.journal.decision(self.at, kind, row_bytes(row))
         except JournalFullError as error:
             self.failure = self.failure or error
 
+    def _write_pending(self, *, refers: bool) -> None:
+        """Write the inputs that wait. refers: decisions refer to the last of them, so it gets a row of its own."""
+        waiting, self._pending = self._pending, []
+        parts = [waiting[:-1], waiting[-1:]] if refers else [waiting]
+        try:
+            for part in filter(None, parts):
+                self.at = self.journal.input(*packed(part))
+        except JournalFullError as error:
+            self.failure = self.failure or error
+
     def save(self) -> None:
-        """Write the state into the open transaction, where anything may have changed."""
+        """Write what waits, and the state where anything may have changed, into the open transaction."""
+        if self._pending:
+            self._write_pending(refers=False)
         if not self._is_dirty or self.session is None:
             return
         for name in (*SMALL, *(LARGE if self._bar_closed else ())):

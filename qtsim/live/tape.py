@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from qtsim.trading.journal import KINDS
 SIGNALS = "signals"
 """Kind of the rows that a strategy answered with, beside those that a session writes."""
 ROWS = {**KINDS, SIGNALS: signal_dt}
+SEVERAL = "several"
+"""Kind of a row that holds several inputs."""
+Input: TypeAlias = tuple[str, Mapping[str, Any]]
+"""(kind, body)"""
 LONG = 4096
 """Bytes from which an input is compressed: only the history that a session starts with is as long."""
 
@@ -41,16 +45,34 @@ class NoTape:
         """Keep nothing."""
 
 
-def to_bytes(body: Mapping[str, Any]) -> bytes:
-    """An input as bytes; floats come back as they were, NaN and infinities included. Long ones are compressed."""
+def to_bytes(body: Mapping[str, Any], long: int = LONG) -> bytes:
+    """An input as bytes; floats come back as they were, NaN and infinities included. From `long` on compressed."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    return text if len(text) < LONG else zlib.compress(text, 6)
+    return text if len(text) < long else zlib.compress(text, 6)
 
 
 def from_bytes(data: bytes) -> dict[str, Any]:
     """The inverse of `to_bytes`."""
     found: dict[str, Any] = json.loads(data if data.startswith(b"{") else zlib.decompress(data))
     return found
+
+
+def packed(inputs: Sequence[Input]) -> tuple[str, bytes]:
+    """Inputs on which nothing was decided as one row of a journal: (kind, body)."""
+    if len(inputs) == 1:
+        return inputs[0][0], to_bytes(inputs[0][1])
+    return SEVERAL, to_bytes({"inputs": [[kind, body] for kind, body in inputs]}, long=0)
+
+
+def unpacked(rows: Iterable[tuple[int, str, bytes]]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The inverse of `packed`: (number of the row, kind, body) of every input of a journal's rows."""
+    for at, kind, data in rows:
+        body = from_bytes(data)
+        if kind != SEVERAL:
+            yield at, kind, body
+            continue
+        for own, single in body["inputs"]:
+            yield at, own, single
 
 
 def names_of(row: Records) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pytest
 from qtsim.app.live import JOURNAL
 from qtsim.app.replay import replay_session
 from qtsim.core.records import Records
-from qtsim.live.tape import from_bytes, row_bytes, to_bytes
+from qtsim.live.tape import packed, row_bytes, unpacked
 from tests.live_rehearsal import Played, journals_of, make_workspace, play_in_lockstep, resolved_of, rows_of
 from tests.unit.live.lines import MINUTE, START, frames_of
 
@@ -117,16 +117,17 @@ def test_a_tampered_input_is_named(played: tuple[Played, dict, object], tmp_path
     try:
         with sqlite3.connect(path) as db:
             fill = db.execute("SELECT min(seq) FROM inputs WHERE kind = 'fill'").fetchone()[0]
-            row = db.execute(
-                "SELECT seq, body FROM inputs WHERE kind = 'points' AND seq < ? ORDER BY seq DESC LIMIT 1", (fill,)
-            ).fetchone()
-            body = from_bytes(row[1])
-            body["prices"][0][1] *= 1.001
+            rows = db.execute("SELECT seq, kind, body FROM inputs WHERE seq < ? ORDER BY seq DESC", (fill,))
+            unpacked_rows = ((row[0], list(unpacked([row]))) for row in rows)
+            seq, inputs = next(row for row in unpacked_rows if "points" in {kind for _, kind, _ in row[1]})
+            shown = next(body for _, kind, body in reversed(inputs) if kind == "points")
+            shown["prices"][0][1] *= 1.001
             db.execute("DROP TRIGGER inputs_update")
-            db.execute("UPDATE inputs SET body = ? WHERE seq = ?", (to_bytes(body), row[0]))
+            kind, body = packed([(kind, body) for _, kind, body in inputs])
+            db.execute("UPDATE inputs SET kind = ?, body = ? WHERE seq = ?", (kind, body, seq))
         (replayed,) = replay_session(found.plan.workspace, "main")
         assert replayed.difference is not None
-        assert replayed.difference.at >= row[0]
+        assert replayed.difference.at >= seq
         assert "recorded:" in str(replayed.difference)
         assert "replayed:" in str(replayed.difference)
     finally:
