@@ -62,6 +62,7 @@ from qtsim.live.log import RECOVERED, EventLog
 from qtsim.live.modes import Mode, lowered
 from qtsim.live.notify import Notifier, open_apprise
 from qtsim.live.orders import QueryFailedError
+from qtsim.live.outcomes import Remedy, classify
 from qtsim.live.permissions import danger_of
 from qtsim.live.pnl import PnlTracker
 from qtsim.live.precision import Filters, filters_of
@@ -443,13 +444,18 @@ async def open_session(plan: Plan, world: World, tell: Tell, redactor: Redactor)
         opened = await _open(plan, world, tell, redactor, lock, journal, client, exchange)
         tell(f"session {settings.live.session}, epoch {epoch}; state in {plan.folder}")
         return opened
-    except BaseException:
+    except BaseException as error:
         if client is not None:
             await client.close()
         if journal is not None:
             with contextlib.suppress(QtsimError):
                 journal.close()
         lock.release()
+        if isinstance(error, QuestionRefusedError) and classify(error.answer)[1] is Remedy.HALT:
+            raise UsageError(
+                f"the exchange refuses the key ({error}): look at BINANCE_API_KEY and BINANCE_API_SECRET, at what the "
+                "key may do (futures), and at the address that it is restricted to; nothing was sent"
+            ) from None
         raise
 
 

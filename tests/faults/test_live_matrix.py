@@ -19,10 +19,12 @@ from qtsim.app.warm import Rehearsal
 from qtsim.emulator import FaultPlan, Scripted
 from qtsim.emulator.inprocess import Transport
 from qtsim.emulator.virtual import VirtualClock
+from qtsim.errors import UsageError
 from qtsim.live.gateway import State
 from qtsim.live.journal import Journal
 from qtsim.live.runner import Runner
 from tests.faults.test_live_faults import STOP, entries, first_position, told
+from tests.live_rehearsal import ENVIRON
 from tests.live_virtual import SYMBOLS, Stage, in_virtual_time, intents_in, make_stage, play_through, whole_session
 
 LAG_MS = 30_000
@@ -246,6 +248,17 @@ def test_a_key_that_may_suddenly_withdraw_halts(tmp_path: Path) -> None:
     assert sum("may move money out" in text for text in alerts) == 1
     held = {position.symbol for position in stage.exchange.state.account.open_positions()}
     assert {algo.symbol for algo in stage.exchange.state.open_algos.values()} == held
+
+
+@pytest.mark.parametrize("wrong", ["BINANCE_API_KEY", "BINANCE_API_SECRET"])
+def test_a_key_that_the_exchange_refuses_ends_the_start(tmp_path: Path, wrong: str, monkeypatch: Any) -> None:
+    stage = make_stage(tmp_path)
+    whole = Stage.world
+    environ = {**ENVIRON, wrong: "of-somebody-else"}
+    monkeypatch.setattr(Stage, "world", lambda self, transport: replace(whole(self, transport), environ=environ))
+    with pytest.raises(UsageError, match=r"the exchange refuses the key .*nothing was sent"):
+        in_virtual_time(stage, lambda: whole_session(stage))
+    assert not list(stage.exchange.log.of("order", "algo"))
 
 
 # states at the start -------------------------------------------------------------------------------------------------
