@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qtsim.emulator import BarsClosed, Exchange, FaultPlan, MarketEvent, Scripted
+from qtsim.emulator import BarsClosed, Exchange, FaultPlan, MarketEvent, Scripted, sockets
 from qtsim.emulator.clocks import RunningClock, StepClock
 from qtsim.emulator.lockstep import Lockstep
 from qtsim.emulator.market import MS, Bar
@@ -141,6 +141,22 @@ def test_the_pro_client_hears_fills_and_prices_over_web_sockets() -> None:
     assert found["watch_mark_price"][0]["markPrice"] == 50_100
     assert found["watch_trades"][0]["price"] == 50_100
     assert found["watch_ohlcv"][-1][:2] == [START_MS, 50_000.0]
+
+
+def test_a_market_in_real_time_tells_its_marks_between_two_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MARKS_S", 0.01)
+    told: list[int] = []
+
+    async def main() -> None:
+        exchange = opened_exchange()
+        exchange.repeat_marks = lambda wall_ms, now_ms: told.append(now_ms)  # type: ignore[method-assign]
+        later = points_at(START_MS + 40_000, {"BTCUSDT": 50_100})
+        await run_market(exchange, [later], RunningClock(START_MS, MARKET_SPEED))
+
+    run(main)
+    assert told
+    assert told == sorted(told)
+    assert all(START_MS < now < START_MS + 40_000 for now in told)
 
 
 def test_lost_answers_and_outages_are_network_errors() -> None:

@@ -66,6 +66,18 @@ def test_streams_can_be_named_in_the_path_and_come_wrapped_when_combined() -> No
     assert (wrapped["stream"], wrapped["data"]["p"]) == ("btcusdt@aggTrade", "50010")
 
 
+def test_marks_are_told_again_while_nothing_is_traded() -> None:
+    desk = Desk()
+    connection = connected(desk, "/market/ws", "btcusdt@markPrice@1s", "btcusdt@aggTrade")
+    desk.move(50_010, 50_020)
+    heard(desk, connection)
+    later = desk.now_ms + 1_000
+    desk.exchange.repeat_marks(later, later)
+    (message,) = desk.exchange.streams.take(connection, later)
+    event = json.loads(message.text)
+    assert (event["e"], event["p"], event["E"]) == ("markPriceUpdate", "50020.00000000", later)
+
+
 def test_there_is_nothing_at_other_paths() -> None:
     desk = Desk()
     assert desk.exchange.connect("/ws-fapi/v1") is None
