@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from decimal import Decimal
@@ -28,6 +29,7 @@ from qtsim.live.orders import (
     LIVE,
     UNKNOWN,
     AlgoUpdate,
+    Charge,
     Exchange,
     OrderRequest,
     OrderState,
@@ -61,9 +63,13 @@ BUSY_S = 2.0
 """Between two tries to rest a stop, once the quick ones have been refused for load."""
 BUSY_TRIES = 4
 """Of those before the position is closed at market instead."""
+STOP_REFUSALS = 2
+"""So many times a stop may be refused for one that is said to be there, before the position is closed at market."""
 LIQUIDATION = "autoclose-"
 OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
+News = Fill | OrderEnd | Charge | tuple[int, float]
+"""For the trader: fills, ends, costs of others' trades, and (slot, price) where a stop rests."""
 Note = Callable[[str, str, dict[str, Any]], None]
 """(event name, symbol, fields): for the log and the alerts."""
 
@@ -109,8 +115,9 @@ class Dealer:
         self.leverages: dict[str, int] = {}
         self.stops: dict[int, str] = {}  # slot → client id of its hard stop
         self.stops_asked: set[Key] = set()
+        self.stop_refusals: Counter[int] = Counter()  # slot → in a row
         self.emergencies: set[int] = set()  # slots that are being closed because no stop can rest
-        self.out: list[Fill | OrderEnd | tuple[int, float]] = []  # for the trader: fills, ends, where stops rest
+        self.out: list[News] = []  # for the trader
         self.on_out: Callable[[], None] = lambda: None
         self.wants_reconcile = False
         self.unprotected_since: dict[int, int] = {}
@@ -584,7 +591,7 @@ class Dealer:
                 self._give(OrderEnd(order.slot, order.is_entry, why))
         self.on_out()
 
-    def _give(self, item: Fill | OrderEnd | tuple[int, float]) -> None:
+    def _give(self, item: News) -> None:
         self.out.append(item)
         self.on_out()
 
@@ -626,6 +633,7 @@ class Dealer:
             "EXTERNAL", execution.symbol, {"side": execution.side, "qty": execution.qty, "id": execution.client_id}
         )
         if position["side"] == 0 or int(position["side"]) == side:
+            self._charge(execution)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
         closing = min(lots, int(position["lots"]))
@@ -638,6 +646,13 @@ class Dealer:
         )
         if by_exchange or lots > closing:
             self.wants_reconcile = True
+
+    def _charge(self, execution: Execution) -> None:
+        """Book the fee of a trade that the session has no fill of."""
+        ref = f"{execution.symbol}/{execution.exchange_id}"
+        cost = -float(execution.fee)
+        self.journal.book(execution.ts, "COMMISSION", ref, execution.symbol, repr(cost), execution.fee_asset)
+        self._give(Charge(execution.ts, cost))
 
     def external_fill(
         self, slot: int, lots: int, price: float, ts: int, reason: Reason = Reason.EXTERNAL, fee: float = 0.0
@@ -730,6 +745,7 @@ class Dealer:
         since = self.unprotected_since.pop(order.slot, None)
         if since is not None:
             self.unprotected_ms.append(self.exchange.now_ms() - since)
+        self.stop_refusals.pop(order.slot, None)
         self.stops_asked.discard(self.key_of(order.slot))
         self._give((order.slot, order.trigger_price))
 
@@ -740,15 +756,20 @@ class Dealer:
         if order.kind is not OrderKind.HARD_SL:
             return
         if reply.remedy is Remedy.VERIFY:
+            self.stop_refusals[order.slot] += 1
             self.wants_reconcile = True
             return
         if reply.remedy is Remedy.HALT:
             self.gateway.hold("key", State.HALT, reply.text)
             return
-        self.gateway.symbols_closed[order.symbol] = f"its stop was refused: {reply.text}"
-        lots = abs(self.book.get(self.key_of(order.slot), 0))
-        if lots:
-            self.close_at_market(order.slot, lots, order.side, f"the stop was refused: {reply.text}")
+        self._close_for_want_of_a_stop(order.slot, order.side, f"its stop was refused: {reply.text}")
+
+    def _close_for_want_of_a_stop(self, slot: int, side: int, why: str) -> None:
+        """No stop can rest: the position is closed at market, and its symbol takes no more entries."""
+        key = self.key_of(slot)
+        self.gateway.symbols_closed[key[0]] = why
+        if lots := abs(self.book.get(key, 0)):
+            self.close_at_market(slot, lots, side, why)
 
     async def _replace_stop(self, order: Tracked, why: str) -> None:
         """A resting stop has gone: where the position has not gone with it, another takes its place."""
@@ -772,6 +793,10 @@ class Dealer:
             self._spawn(self._cancel(Resting(stuck.symbol, stuck.client_id, stuck.order_id, "", "", True)))
         self.unprotected_since.setdefault(slot, self.exchange.now_ms())
         side = 1 if held.lots > 0 else -1
+        if self.stop_refusals[slot] >= STOP_REFUSALS:
+            # one that is stuck while it triggers keeps its place, and protects nothing
+            self._close_for_want_of_a_stop(slot, side, "its stop was refused for another, and none is there")
+            return
         self._rest_stop(slot, int(self.session.positions[slot]["trade_id"]), trigger, None, side=side)
 
     def _clean_up(self, command: CancelStop) -> None:
@@ -783,6 +808,7 @@ class Dealer:
             self.wants_reconcile = True
             return
         self.stops_asked.discard(self.key_of(command.slot))
+        self.stop_refusals.pop(command.slot, None)
         self.unprotected_since.pop(command.slot, None)
         self.stops.pop(command.slot, None)
         for order in self.live_orders():

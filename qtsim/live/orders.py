@@ -188,6 +188,14 @@ class Exchange(Protocol):
         """The exchange's clock."""
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What a trade of somebody else has cost the account: below 0, in quote currency; no profit or loss of ours."""
+
+    ts: int
+    amount: float
+
+
 # an order of ours -----------------------------------------------------------------------------------------------------
 
 SENT, LIVE, UNKNOWN, DONE = "sent", "live", "unknown", "done"

@@ -30,6 +30,7 @@ from qtsim.live.log import RECOVERED, EventLog
 from qtsim.live.orders import (
     AlgoUpdate,
     BarClosed,
+    Charge,
     ConfigChanged,
     KeyExpired,
     LastPrice,
@@ -66,6 +67,8 @@ STABLE_TRIES = 5
 BETWEEN_LOOKS_S = 0.5
 AGAIN_S = 2.0
 """Until the second look at a difference that nothing explains."""
+UNREAD_S = (1.0, 2.0, 4.0, 8.0)
+"""Until the account is read once more that could not be read; the last repeats."""
 DATA_AGE_MAX_S = 15.0
 HEALTH_EVERY_S = 30.0
 ENDING_S = 10.0
@@ -148,6 +151,8 @@ class Runner:
         self._heard_s = 0.0  # of the loop's clock: the last price
         self._committed_s = 0.0
         self._wallet_gap = 0.0
+        self._unread = 0  # comparisons in a row that the exchange did not answer
+        self._rereads = False  # is one of them about to be tried again?
 
     # time ------------------------------------------------------------------------------------------------------------
 
@@ -243,13 +248,15 @@ class Runner:
             self.trader.points(ts, prices)
 
     def _tell_outcomes(self) -> None:
-        """Fills, ends and resting stops, as the dealer has found them."""
+        """Fills, ends, costs and resting stops, as the dealer has found them."""
         while self.dealer.out and self.is_open:
             item = self.dealer.out.pop(0)
             if isinstance(item, Fill):
                 self.trader.executed(item)
             elif isinstance(item, OrderEnd):
                 self.trader.ended(item)
+            elif isinstance(item, Charge):
+                self.trader.moved(item.ts, item.amount)
             else:
                 self.trader.stop_moved(*item)
 
@@ -416,7 +423,9 @@ class Runner:
                 owners = await self._owners(events)
             except QueryFailedError as error:
                 self.gateway.hold("reconcile", State.NO_ENTRY, f"the account cannot be read: {error}")
+                self._read_again()
                 return False
+        self._unread = 0
         self.snapshots += 1
         self.account.wallet, self.account.available = snapshot.wallet, snapshot.available
         self.later(lambda: self._apply(snapshot, events, owners))
@@ -504,8 +513,18 @@ class Runner:
         self.recorder.journal.book(snapshot.ts, "ADJUST", str(snapshot.ts), "", repr(gap), "USDT")
         self.trader.moved(snapshot.ts, gap)
 
-    async def _look_again(self) -> None:
-        await asyncio.sleep(AGAIN_S)
+    def _read_again(self) -> None:
+        """What a comparison was wanted for does not wait for the next one by the clock."""
+        if self._rereads or not self.is_trading or self.stopping.is_set():
+            return
+        self._rereads = True
+        pause = UNREAD_S[min(self._unread, len(UNREAD_S) - 1)]
+        self._unread += 1
+        self.spawn(self._look_again(pause))
+
+    async def _look_again(self, pause_s: float = AGAIN_S) -> None:
+        await asyncio.sleep(pause_s)
+        self._rereads = False
         await self.reconcile()
 
     def _protect(self, event: StopMissing) -> None:
