@@ -455,7 +455,7 @@ class Runner:
             elif isinstance(event, Disputed):
                 disputed[event.key] = event.lots
             elif isinstance(event, Adjusted):
-                if event.key in under_way:
+                if event.key in under_way | self._half_told():
                     disputed[event.key] = event.after
                 else:
                     self._tell_outcomes()
@@ -474,7 +474,7 @@ class Runner:
                 self.gateway.hold("epoch", State.HALT, f"a newer program trades this account ({event.order.client_id})")
                 self.end(self.gateway.why)
         self._tell_outcomes()
-        self._adopt_what_differs(snapshot, under_way | set(disputed))
+        self._adopt_what_differs(snapshot, under_way | set(disputed) | self._half_told())
         self.disputed = disputed
         self.gateway.free("reconcile")
         if disputed:
@@ -484,6 +484,10 @@ class Runner:
             self.gateway.free("dispute")
         self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
+
+    def _half_told(self) -> set[Key]:
+        """Positions of orders whose executions are booked, and whose fill the session is still to be told."""
+        return {self.dealer.key_of(order.slot) for order in self.dealer.live_orders() if order.executions}
 
     def _adopt_what_differs(self, snapshot: Snapshot, unsure: set[Key]) -> None:
         """Where exchange and executions agree, and the session does not: somebody else has traded."""
@@ -502,7 +506,7 @@ class Runner:
         """What neither fills nor payments explain, in two looks in a row, is money that came or went."""
         mine = float(self.trader.session.account["wallet"][0]) + self.account.unused
         gap = snapshot.wallet - mine
-        if math.isnan(gap) or abs(gap) <= WALLET_NOISE or not self.is_quiet or not self.trader.is_idle:
+        if math.isnan(gap) or abs(gap) <= WALLET_NOISE or self._money_moves():
             self._wallet_gap = 0.0
             return
         if abs(gap - self._wallet_gap) > WALLET_NOISE:
@@ -512,6 +516,11 @@ class Runner:
         self.log.write("WALLET_ADJUSTED", "", {"by": gap, "exchange": snapshot.wallet, "mine": mine})
         self.recorder.journal.book(snapshot.ts, "ADJUST", str(snapshot.ts), "", repr(gap), "USDT")
         self.trader.moved(snapshot.ts, gap)
+
+    def _money_moves(self) -> bool:
+        """Is anything under way that has changed one of the wallets, or will? A cancel does not."""
+        trades = any(order.executions or not order.kind.rests for order in self.dealer.live_orders())
+        return trades or bool(self.queue or self.dealer.out or self._tasks) or not self.trader.is_idle
 
     def _read_again(self) -> None:
         """What a comparison was wanted for does not wait for the next one by the clock."""
