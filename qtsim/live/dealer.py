@@ -40,6 +40,7 @@ from qtsim.live.orders import (
 )
 from qtsim.live.outcomes import Outcome, Remedy
 from qtsim.live.reconcile import signed_lots
+from qtsim.live.recovery import default_trigger
 from qtsim.live.snapshot import Execution, Held, Key, Resting
 from qtsim.live.tape import row_bytes
 from qtsim.live.tasks import end_tasks
@@ -634,6 +635,7 @@ class Dealer:
         )
         if position["side"] == 0 or int(position["side"]) == side:
             self._charge(execution)
+            self._protect_foreign(execution, slot)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
         closing = min(lots, int(position["lots"]))
@@ -645,7 +647,17 @@ class Dealer:
             self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
         )
         if by_exchange or lots > closing:
+            self._protect_foreign(execution, slot)
             self.wants_reconcile = True
+
+    def _protect_foreign(self, execution: Execution, slot: int) -> None:
+        """What somebody else has opened, or turned round, gets its stop at once: the account may not be readable."""
+        key = self.key_of(slot)
+        lots, stop = self.book.get(key, 0), self.orders.get(self.stops.get(slot, ""))
+        if not lots or (stop is not None and stop.side * lots > 0) or not self.gateway.sends:
+            return
+        held = Held(*key, lots, float(execution.price))
+        self.protect_held(held, default_trigger(self.session, slot, held))
 
     def _charge(self, execution: Execution) -> None:
         """Book the fee of a trade that the session has no fill of."""

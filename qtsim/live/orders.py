@@ -108,6 +108,7 @@ class WalletUpdate:
     wallet: float
     change: float
     symbol: str = ""
+    position_side: str = ""  # of the one position that it is about; empty where it is not told
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from qtsim.live.binance.streams import Streams
 from qtsim.live.commands import Command, take_commands
 from qtsim.live.dealer import Dealer
 from qtsim.live.feed import Prices, Verdict, judge_bar, missing_opens
+from qtsim.live.funding import shares_of
 from qtsim.live.gateway import Gateway, State
 from qtsim.live.health import CRITICAL_IN_A_ROW, Measured, examine, health_of
 from qtsim.live.history import Bar
@@ -77,7 +78,6 @@ WALLET_NOISE = 1e-6
 """Quote currency; below it two wallets are the same."""
 COMMIT_EVERY_S = 1.0
 """Inputs that decided nothing may be lost with the process for so long."""
-UNTRADED = 1e-9
 
 
 @dataclass(frozen=True)
@@ -302,20 +302,20 @@ class Runner:
     def _pay(self, event: WalletUpdate, ts: int, rate: float, mark: float) -> None:
         if event.symbol not in self.trader.symbols:
             return
-        if not self.recorder.journal.book(
-            event.ts, "FUNDING_FEE", f"{event.symbol}/{event.ts // MINUTE}", event.symbol, repr(event.change), "USDT"
-        ):
+        ref = f"{event.symbol}/{event.ts // MINUTE}/{event.position_side or repr(event.change)}"
+        if not self.recorder.journal.book(event.ts, "FUNDING_FEE", ref, event.symbol, repr(event.change), "USDT"):
             return
-        slots = [i for i in self.trader.slots_of(event.symbol) if self.trader.session.is_open(i)]
-        values = {
-            i: float(self.trader.session.positions[i]["side"] * self.trader.session.positions[i]["qty"]) for i in slots
+        session = self.trader.session
+        slot = self.dealer.slot_of((event.symbol, event.position_side)) if event.position_side else None
+        slots = [slot] if slot is not None else list(self.trader.slots_of(event.symbol))
+        quantities = {
+            i: float(session.positions[i]["side"] * session.positions[i]["qty"]) for i in slots if session.is_open(i)
         }
-        net = sum(values.values())
-        for i in slots:
-            # both sides of a symbol pay at one rate: in proportion to what each holds
-            share = values[i] / net if len(slots) > 1 and abs(net) > UNTRADED else 1.0 / len(slots)
-            price = mark if not math.isnan(mark) else float(self.trader.session.points[i]["mark"])
-            self.trader.paid(FundingPayment(i, ts, rate, price, event.change * share))
+        if not quantities:
+            return
+        price = mark if not math.isnan(mark) else float(session.points[slots[0]]["mark"])
+        for i, amount in shares_of(event.change, quantities, price, rate).items():
+            self.trader.paid(FundingPayment(i, ts, rate, price, amount))
 
     # bars ------------------------------------------------------------------------------------------------------------
 
