@@ -2,10 +2,10 @@
 
     python -m benchmarks.faults [--seeds 2000] [--first 0] [--twice 50]
 
-Each seed is a quarter of an hour of market with disturbances (tests/fault_scenes.py). Prints how often each kind of
+Each seed is twelve minutes of market with disturbances (tests/fault_scenes.py). Prints how often each kind of
 fault struck in each phase of the session, how long positions were without a stop, how long it took until program and
 exchange agreed again, and every seed that failed with the fewest disturbances that make it fail. Every `--twice`-th
-seed is played twice and must send the same requests. Exit code 1 where a seed failed, or, from 2,000 seeds on, where a
+seed is played twice and must send the same requests. Ctrl-C ends early and shows what was found. Exit code 1 where a seed failed, or, from 2,000 seeds on, where a
 kind never struck in a phase in which it can.
 """
 
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fault_scenes import KINDS, NEVER_THERE, PHASES, Outcome, Scene, minimal, play_scene, scene_of
@@ -53,6 +54,41 @@ def table(struck: Counter[tuple[str, str]]) -> Iterable[str]:
         yield f"{kind:22s}" + "".join(f"{cell:>12s}" for cell in cells)
 
 
+@dataclass
+class Findings:
+    """What all scenes came to."""
+
+    seeds: int = 0
+    failed: int = 0
+    openings: int = 0
+    struck: Counter[tuple[str, str]] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=list)
+    in_sight: list[int] = field(default_factory=list)
+    converged: list[int] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a scene."""
+        self.seeds += 1
+        self.failed += bool(outcome.failure)
+        self.openings += outcome.openings
+        self.struck += outcome.struck
+        self.lengths += outcome.unprotected_ms
+        self.in_sight += outcome.in_sight_ms
+        self.converged += [outcome.converged_ms] if outcome.converged_ms is not None else []
+
+    def lines(self) -> Iterable[str]:
+        """The table and the figures."""
+        yield from table(self.struck)
+        yield (
+            f"{self.seeds:,} seeds, {sum(self.struck.values()):,} disturbances, {self.openings:,} openings, "
+            f"{self.failed} failed"
+        )
+        protected = [0] * (self.openings - len(self.lengths))
+        yield spread("without a stop", [*protected, *self.lengths])
+        yield spread("without a stop, in sight of the program", [*protected, *self.in_sight])
+        yield spread("until program and exchange agreed", self.converged)
+
+
 def main() -> int:
     """Play the seeds. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,40 +98,27 @@ def main() -> int:
     wanted = parser.parse_args()
     logging.getLogger("qtsim.live").propagate = False
 
-    struck: Counter[tuple[str, str]] = Counter()
-    lengths: list[int] = []
-    in_sight: list[int] = []
-    converged: list[int] = []
-    openings = failures = 0
+    found = Findings()
     began = time.process_time()
-    for seed in range(wanted.first, wanted.first + wanted.seeds):
-        outcome = played(scene_of(seed))
-        is_twice = wanted.twice and seed % wanted.twice == 0 and not outcome.failure
-        if is_twice and played(scene_of(seed)).log != outcome.log:
-            outcome.failure = "I15: the same seed sent other requests the second time"
-        struck += outcome.struck
-        openings += outcome.openings
-        lengths += outcome.unprotected_ms
-        in_sight += outcome.in_sight_ms
-        converged += [outcome.converged_ms] if outcome.converged_ms is not None else []
-        if outcome.failure:
-            failures += 1
-            print(f"FAILED {minimal(outcome.scene, played)}\n  {outcome.failure}", flush=True)
-    spent = time.process_time() - began
-
-    for line in table(struck):
+    try:
+        for seed in range(wanted.first, wanted.first + wanted.seeds):
+            outcome = played(scene_of(seed))
+            is_twice = wanted.twice and seed % wanted.twice == 0 and not outcome.failure
+            if is_twice and played(scene_of(seed)).log != outcome.log:
+                outcome.failure = "I15: the same seed sent other requests the second time"
+            found.add(outcome)
+            if outcome.failure:
+                print(f"FAILED {minimal(outcome.scene, played)}\n  {outcome.failure}", flush=True)
+    except KeyboardInterrupt:
+        print("ended early")
+    for line in found.lines():
         print(line)
-    missing = [f"{kind} while {phase}" for kind in KINDS for phase in PHASES if is_missing(struck, kind, phase)]
-    protected = [0] * (openings - len(lengths))
-    print(f"{wanted.seeds:,} seeds, {sum(struck.values()):,} disturbances, {openings:,} openings, {failures} failed")
-    print(spread("without a stop", [*protected, *lengths]))
-    print(spread("without a stop, in sight of the program", [*protected, *in_sight]))
-    print(spread("until program and exchange agreed", converged))
-    print(f"{spent / wanted.seeds:.2f} s of processor per seed")
-    is_whole = wanted.seeds >= WHOLE
+    print(f"{(time.process_time() - began) / max(1, found.seeds):.2f} s of processor per seed")
+    missing = [f"{kind} while {phase}" for kind in KINDS for phase in PHASES if is_missing(found.struck, kind, phase)]
+    is_whole = found.seeds >= WHOLE
     if missing and is_whole:
         print("never struck: " + ", ".join(missing))
-    return int(failures > 0 or (is_whole and bool(missing)))
+    return int(found.failed > 0 or (is_whole and bool(missing)))
 
 
 def is_missing(struck: Counter[tuple[str, str]], kind: str, phase: str) -> bool:

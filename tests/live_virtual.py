@@ -227,7 +227,14 @@ def _decision_of(client_id: str) -> str | None:
 
 
 def make_stage(
-    root: Path, *, bars: int = 25, warm_up: int = 120, seed: int = 6, plan: FaultPlan | None = None, **overrides: Any
+    root: Path,
+    *,
+    bars: int = 25,
+    warm_up: int = 120,
+    seed: int = 6,
+    plan: FaultPlan | None = None,
+    marks_ns: int = MARKS_NS,
+    **overrides: Any,
 ) -> Stage:
     """Random bars of two symbols, the exchange that plays them, the settings of a session that trades often."""
     workspace = make_workspace(root / "ws", frames_of(SYMBOLS, warm_up + bars, seed))
@@ -239,16 +246,16 @@ def make_stage(
     exchange.limiter.weight_limit = 0
     if plan is not None:
         exchange.faults.plan = plan
-    return Stage(workspace, resolved, exchange, list(with_marks(rehearsal.events)))
+    return Stage(workspace, resolved, exchange, list(with_marks(rehearsal.events, marks_ns)))
 
 
-def with_marks(events: Iterable[MarketEvent]) -> Iterator[MarketEvent]:
+def with_marks(events: Iterable[MarketEvent], every_ns: int = MARKS_NS) -> Iterator[MarketEvent]:
     """Between the points of a bar the mark price is told again and again, as an exchange does."""
     last: Points | None = None
     for event in events:
-        while last is not None and event.ts_ns - last.ts_ns > MARKS_NS:
+        while last is not None and event.ts_ns - last.ts_ns > every_ns:
             points = tuple(replace(point, qty=Decimal(0)) for point in last.points)
-            last = Points(last.ts_ns + MARKS_NS, points)
+            last = Points(last.ts_ns + every_ns, points)
             yield last
         yield event
         last = event if isinstance(event, Points) else last

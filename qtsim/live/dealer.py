@@ -574,6 +574,7 @@ class Dealer:
         if order.kind.rests and self.stops.get(order.slot) == order.client_id:
             del self.stops[order.slot]
         self._give(self._fill_of(order))
+        self._resize_backup(order.slot)
 
     def _end(self, order: Tracked, why: str, *, journalled: bool = True) -> None:
         """An order ended without an execution."""
@@ -636,6 +637,7 @@ class Dealer:
         if position["side"] == 0 or int(position["side"]) == side:
             self._charge(execution)
             self._protect_foreign(execution, slot)
+            self._resize_backup(slot)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
         closing = min(lots, int(position["lots"]))
@@ -646,6 +648,7 @@ class Dealer:
         self._give(
             self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
         )
+        self._resize_backup(slot)
         if by_exchange or lots > closing:
             self._protect_foreign(execution, slot)
             self.wants_reconcile = True
@@ -711,12 +714,21 @@ class Dealer:
             self._place_stop(OrderKind.BACKUP_SL, slot, trade_id, direction, trigger, backup_limit)
 
     def _place_stop(
-        self, kind: OrderKind, slot: int, trade_id: int, side: int, trigger: float, limit: float | None = None
+        self,
+        kind: OrderKind,
+        slot: int,
+        trade_id: int,
+        side: int,
+        trigger: float,
+        limit: float | None = None,
+        *,
+        replaces: str = "",
     ) -> None:
         symbol, _ = self.key_of(slot)
         lots = abs(self.book.get(self.key_of(slot), 0)) or int(self.session.positions[slot]["lots"])
         order = self._new(kind, Module.PROTECTION, slot, trade_id, side, max(lots, 1), Reason.HARD_STOP, opens=False)
         order.asked_by_session = False
+        order.replaces = replaces
         filters = self.gateway.filters[symbol]
         # on the tick that loses less
         text = filters.ceil_price(trigger) if side > 0 else filters.floor_price(trigger)
@@ -752,7 +764,13 @@ class Dealer:
             await self._resolve(order)
 
     def _stop_rests(self, order: Tracked) -> None:
-        if order.kind is not OrderKind.HARD_SL or order.has_ended:
+        if order.has_ended:
+            return
+        if order.kind is OrderKind.BACKUP_SL:
+            old = self.orders.get(order.replaces)
+            if old is not None and not old.has_ended:
+                self._spawn(self._cancel_tracked(old))
+            self._resize_backup(order.slot)
             return
         since = self.unprotected_since.pop(order.slot, None)
         if since is not None:
@@ -760,6 +778,23 @@ class Dealer:
         self.stop_refusals.pop(order.slot, None)
         self.stops_asked.discard(self.key_of(order.slot))
         self._give((order.slot, order.trigger_price))
+
+    def _resize_backup(self, slot: int) -> None:
+        """The backup's quantity is the position's: another is placed, and the old one cancelled once that rests.
+
+        One is under way at a time. Where the other is refused, the old one stays; the hard stop is never touched.
+        """
+        backups = [o for o in self.live_orders() if o.slot == slot and o.kind is OrderKind.BACKUP_SL and not o.child_id]
+        replaced = {order.replaces for order in backups}
+        standing = [order for order in backups if order.client_id not in replaced]
+        lots = abs(self.book.get(self.key_of(slot), 0))
+        if not lots or len(standing) != 1 or standing[0].status != LIVE or standing[0].lots == lots:
+            return
+        old = standing[0]
+        limit = float(old.request.limit)
+        self._place_stop(
+            OrderKind.BACKUP_SL, slot, old.trade_id, old.side, old.trigger_price, limit, replaces=old.client_id
+        )
 
     def _stop_refused(self, order: Tracked, reply: Reply) -> None:
         """A stop that cannot rest: another one is there, the position is gone, or it is closed at market."""

@@ -230,6 +230,7 @@ class Tracked:
     not_found: int = 0  # answers to questions about it that knew nothing of it
     asked_by_session: bool = True  # its slot waits for it
     trigger_price: float = float("nan")
+    replaces: str = ""  # client id of the stop that goes once this one rests
 
     @property
     def is_entry(self) -> bool:
