@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults [--seeds 2000] [--first 0] [--twice 50]
 
-Each seed is twelve minutes of market with disturbances (tests/fault_scenes.py). Prints how often each kind of
-fault struck in each phase of the session, how long positions were without a stop, how long it took until program and
-exchange agreed again, and every seed that failed with the fewest disturbances that make it fail. Every `--twice`-th
-seed is played twice and must send the same requests. Ctrl-C ends early and shows what was found. Exit code 1 where a seed failed, or, from 2,000 seeds on, where a
-kind never struck in a phase in which it can.
+Each seed is twelve minutes of market with disturbances (tests/fault_scenes.py). Prints how often each kind of fault
+struck in each phase of the session, how long positions were without a stop, how long it took until program and exchange
+agreed again, and every seed that failed with the fewest disturbances that make it fail. Every `--twice`-th seed is
+played twice and must send the same requests. Ctrl-C ends early and shows what was found. Exit code 1 where a seed
+failed, or, from 2,000 seeds on, where a kind never struck in a phase in which it can.
 """
 
 from __future__ import annotations
