@@ -37,7 +37,7 @@ app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.command(name="download-data", hidden=True)(data.download)
-for command in (live.live, live.status, live.resume, live.kill, live.replay, emulator.emulator):
+for command in (live.live, live.status, live.resume, live.kill, live.replay, live.diff, emulator.emulator):
     app.command(rich_help_panel="Live")(command)
 app.add_typer(live.orders_app, name="orders", rich_help_panel="Live")
 for alias in ("positions", "inspect", "monitor"):
@@ -47,7 +47,6 @@ _MODELS = "a later part, models"
 _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
     ("models",): _MODELS,
-    ("diff",): _LIVE,
     ("serve",): _LIVE,
     ("levels", "monitor"): _LIVE,
 }

@@ -71,6 +71,9 @@ OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
 News = Fill | OrderEnd | Charge | tuple[int, float]
 """For the trader: fills, ends, costs of others' trades, and (slot, price) where a stop rests."""
+Mark = tuple[str, str, dict[str, Any]]
+"""(kind, ref, body) of the event that is written when news is told: until then a restart tells it again."""
+DONE_EVENT, TOLD_EVENT = "done", "told"
 Note = Callable[[str, str, dict[str, Any]], None]
 """(event name, symbol, fields): for the log and the alerts."""
 
@@ -118,7 +121,7 @@ class Dealer:
         self.stops_asked: set[Key] = set()
         self.stop_refusals: Counter[int] = Counter()  # slot → in a row
         self.emergencies: set[int] = set()  # slots that are being closed because no stop can rest
-        self.out: list[News] = []  # for the trader
+        self.out: list[tuple[News, Mark | None]] = []  # for the trader
         self.on_out: Callable[[], None] = lambda: None
         self.wants_reconcile = False
         self.unprotected_since: dict[int, int] = {}
@@ -570,10 +573,9 @@ class Dealer:
             return
         order.status = DONE
         self.emergencies.discard(order.slot)
-        self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"executed": str(order.booked)})
         if order.kind.rests and self.stops.get(order.slot) == order.client_id:
             del self.stops[order.slot]
-        self._give(self._fill_of(order))
+        self._give(self._fill_of(order), (DONE_EVENT, order.client_id, {"executed": str(order.booked)}))
         self._resize_backup(order.slot)
 
     def _end(self, order: Tracked, why: str, *, journalled: bool = True) -> None:
@@ -581,8 +583,7 @@ class Dealer:
         if order.has_ended:
             return
         order.status = DONE
-        if journalled:
-            self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"why": why})
+        mark = (DONE_EVENT, order.client_id, {"why": why}) if journalled else None
         if order.kind is OrderKind.HARD_SL:
             self.stops_asked.discard(self.key_of(order.slot))
             if self.stops.get(order.slot) == order.client_id:
@@ -590,12 +591,26 @@ class Dealer:
         elif not order.kind.rests:
             self.emergencies.discard(order.slot)
             if order.asked_by_session:
-                self._give(OrderEnd(order.slot, order.is_entry, why))
+                self._give(OrderEnd(order.slot, order.is_entry, why), mark)
+                return
+        self._note_mark(mark)
         self.on_out()
 
-    def _give(self, item: News) -> None:
-        self.out.append(item)
+    def _give(self, item: News, mark: Mark | None = None) -> None:
+        self.out.append((item, mark))
         self.on_out()
+
+    def next_news(self) -> News:
+        """The oldest of what the trader is to be told now. What it changes is committed with the note that it was."""
+        item, mark = self.out.pop(0)
+        if isinstance(item, Charge):
+            self.journal.book(item.ts, "COMMISSION", item.ref, item.symbol, repr(item.amount), item.asset)
+        self._note_mark(mark)
+        return item
+
+    def _note_mark(self, mark: Mark | None) -> None:
+        if mark is not None:
+            self.journal.event(self.exchange.now_ms() * 1_000_000, *mark)
 
     def _fill_of(self, order: Tracked) -> Fill:
         """What all executions of an order come to, as the session's row of a fill."""
@@ -627,6 +642,7 @@ class Dealer:
         slot = self.slot_of((execution.symbol, execution.position_side))
         if slot is None:
             return
+        told: Mark = (TOLD_EVENT, f"{execution.symbol}/{execution.exchange_id}", {})
         position = self.session.positions[slot]
         lots = abs(signed_lots(execution, self.lots[execution.symbol]))
         side = Side.LONG if execution.side == "BUY" else Side.SHORT
@@ -635,7 +651,9 @@ class Dealer:
             "EXTERNAL", execution.symbol, {"side": execution.side, "qty": execution.qty, "id": execution.client_id}
         )
         if position["side"] == 0 or int(position["side"]) == side:
-            self._charge(execution)
+            cost = -float(execution.fee)
+            charge = Charge(execution.ts, execution.symbol, told[1], cost, execution.fee_asset)
+            self._give(charge, told)
             self._protect_foreign(execution, slot)
             self._resize_backup(slot)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
@@ -645,9 +663,8 @@ class Dealer:
         reason = Reason.LIQUIDATION if execution.client_id.startswith(LIQUIDATION) else Reason.EXTERNAL
         if parsed is not None and parsed.tag == self.tag and parsed.kind.rests:
             reason = Reason.HARD_STOP  # the guardian's
-        self._give(
-            self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
-        )
+        fill = self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
+        self._give(fill, told)
         self._resize_backup(slot)
         if by_exchange or lots > closing:
             self._protect_foreign(execution, slot)
@@ -661,13 +678,6 @@ class Dealer:
             return
         held = Held(*key, lots, float(execution.price))
         self.protect_held(held, default_trigger(self.session, slot, held))
-
-    def _charge(self, execution: Execution) -> None:
-        """Book the fee of a trade that the session has no fill of."""
-        ref = f"{execution.symbol}/{execution.exchange_id}"
-        cost = -float(execution.fee)
-        self.journal.book(execution.ts, "COMMISSION", ref, execution.symbol, repr(cost), execution.fee_asset)
-        self._give(Charge(execution.ts, cost))
 
     def external_fill(
         self, slot: int, lots: int, price: float, ts: int, reason: Reason = Reason.EXTERNAL, fee: float = 0.0
@@ -903,8 +913,11 @@ class Dealer:
 
     # after a restart -------------------------------------------------------------------------------------------------
 
-    def restore(self, intents: list[Intent], done: set[str], fills: list[dict[str, Any]]) -> None:
-        """Take up orders that the journal does not know the end of, and what they were filled with so far."""
+    def restore(self, intents: list[Intent], done: set[str], fills: list[dict[str, Any]], told: set[str]) -> None:
+        """Take up orders that the journal does not know the end of, and what they were filled with so far.
+
+        told: `SYMBOL/trade id` of others' trades that the session knows of; it is told of those that it does not.
+        """
         by_client: dict[str, dict[int, Execution]] = {}
         for row in fills:
             execution = execution_of(row)
@@ -922,6 +935,14 @@ class Dealer:
             elif order.asked_by_session and not order.kind.rests:
                 self.session.busy[order.slot] = True
             self._spawn(self._resolve(order))
+        ours = {intent.client_id for intent in intents}
+        for execution in map(execution_of, fills):
+            place = f"{execution.symbol}/{execution.exchange_id}"
+            if execution.client_id in ours or place in told or execution.symbol not in self.symbols:
+                continue
+            key = (execution.symbol, execution.position_side)
+            self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
+            self._foreign(execution)
 
 
 def execution_of(row: dict[str, Any]) -> Execution:

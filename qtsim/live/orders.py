@@ -191,10 +191,13 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True)
 class Charge:
-    """What a trade of somebody else has cost the account: below 0, in quote currency; no profit or loss of ours."""
+    """What a trade of somebody else has cost the account: amount below 0; no profit or loss of ours."""
 
     ts: int
+    symbol: str
+    ref: str
     amount: float
+    asset: str
 
 
 # an order of ours -----------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ class Runner:
     def _tell_outcomes(self) -> None:
         """Fills, ends, costs and resting stops, as the dealer has found them."""
         while self.dealer.out and self.is_open:
-            item = self.dealer.out.pop(0)
+            item = self.dealer.next_news()
             if isinstance(item, Fill):
                 self.trader.executed(item)
             elif isinstance(item, OrderEnd):
