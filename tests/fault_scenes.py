@@ -515,6 +515,8 @@ class Watch:
     journal: Path
     epoch: int = 0
     banned_until: int = 0
+    told_ms: int = 0
+    """When it was; what leaves at that very instant was under way."""
     under_way: dict[str, str] = field(default_factory=dict)
     refused: dict[str, bool] = field(default_factory=dict)
     """Client id → was its last attempt refused for its timestamp? Such a request may be sent again."""
@@ -527,7 +529,7 @@ class Watch:
 
         async def watched(url: str, method: str, headers: Any, body: Any) -> Any:
             now = self.saboteur.now_ms
-            if now < self.banned_until:
+            if self.told_ms < now < self.banned_until:
                 self.broken.append(f"I11: {method} {url.split('?')[0]} in a ban that was told")
             client_id, symbol = _order_of(method, url, body)
             if client_id:
@@ -541,7 +543,8 @@ class Watch:
             finally:
                 if client_id:
                     self.under_way.pop(client_id, None)
-            if answer.status == 418:
+            if answer.status == 418 and self.saboteur.now_ms >= self.banned_until:
+                self.told_ms = self.saboteur.now_ms
                 self.banned_until = max(self.banned_until, self.saboteur.stage.exchange.limiter.banned_until_ms)
             if client_id:
                 self.refused[client_id] = '"code":-1021' in answer.body.replace(" ", "")

@@ -12,11 +12,11 @@ import pandas as pd
 from qtsim.app.live import JOURNAL, state_folder
 from qtsim.app.workspace import Workspace
 from qtsim.core.enums import REASON_TEXT, Reason
-from qtsim.core.records import Records, account_dt, equity_row_dt, position_dt
+from qtsim.core.records import Records, account_dt, bar_dt, equity_row_dt, position_dt
 from qtsim.data.frames import times_of
 from qtsim.data.timeframes import timeframe_ns
 from qtsim.errors import DataError, UsageError
-from qtsim.live.history import Bar, bar_dt
+from qtsim.live.history import Bar
 from qtsim.live.journal import Journal, open_journal
 from qtsim.live.tape import SIGNALS, from_bytes, row_of
 from qtsim.research.attribution import Attribution, Book, Denied, Evidence, Trip, attribute
@@ -156,7 +156,7 @@ class Told:
 def _bars_of(texts: Mapping[str, str]) -> Bars:
     found: Bars = {}
     for symbol, text in texts.items():
-        for row in np.frombuffer(bytes.fromhex(text), bar_dt).tolist():
+        for row in np.frombuffer(bytes.fromhex(text), bar_dt)[list(Bar._fields)].tolist():
             bar = Bar(*row)
             found[symbol, bar.ts_open] = bar
     return found
@@ -191,11 +191,13 @@ def rejected_entries(journal: Journal) -> Iterable[Denied]:
 def trips_of(trades: pd.DataFrame, fills: pd.DataFrame, decisions: pd.DataFrame) -> list[Trip]:
     """Closed trades with the prices that their orders were decided at."""
     resting = {REASON_TEXT[reason] for reason in (Reason.HARD_STOP, Reason.BACKUP_STOP, Reason.LIQUIDATION)}
-    by_trade = {int(number): rows for number, rows in fills.groupby("trade_id", sort=False)}
+    by_trade = {int(rows["trade_id"].iloc[0]): rows for _, rows in fills.groupby("trade_id", sort=False)}
     exits = decisions[decisions["lots"] > 0]
     decided = {
-        int(number): tuple(zip(times_ns(rows["time"]).tolist(), map(str, rows["reason"]), strict=True))
-        for number, rows in exits.groupby("trade_id", sort=False)
+        int(rows["trade_id"].iloc[0]): tuple(
+            zip(times_ns(rows["time"]).tolist(), map(str, rows["reason"]), strict=True)
+        )
+        for _, rows in exits.groupby("trade_id", sort=False)
     }
     trips = []
     times = zip(times_ns(trades["entry_time"]).tolist(), times_ns(trades["exit_time"]).tolist(), strict=True)

@@ -324,7 +324,7 @@ def diff(
     say()
     print_table(
         ("part", "of the gap"),
-        [(name.replace("_", " "), f"{part:+,.4f}") for name, part in parts.items()],
+        [(name.replace("_", " "), f"{round(part, 4) + 0.0:+,.4f}") for name, part in parts.items()],
         right=("of the gap",),
     )
     lines = sorted(found.lines, key=lambda line: -abs(line.gap))

@@ -37,8 +37,9 @@ app.command(rich_help_panel="Research")(runs.report)
 app.add_typer(runs.app, name="runs", rich_help_panel="Research")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.command(name="download-data", hidden=True)(data.download)
-for command in (live.live, live.status, live.resume, live.kill, live.replay, live.diff, emulator.emulator):
+for command in (live.live, live.status, live.resume, live.kill, live.replay, emulator.emulator):
     app.command(rich_help_panel="Live")(command)
+app.command(rich_help_panel="Live")(live.diff)
 app.add_typer(live.orders_app, name="orders", rich_help_panel="Live")
 for alias in ("positions", "inspect", "monitor"):
     app.command(name=alias, hidden=True)(live.status)

@@ -5,7 +5,8 @@ its fills, E entry and X exit, L live and B backtest:
 
     price PnL = q · s · (p_X - p_E)
     fill price: q_B · s · Δ((p_X - r_X) - (p_E - r_E))       Δ is live less backtest
-    timing or data: q_B · s · Δ(r_X) and -q_B · s · Δ(r_E)   data where both decided at the same instant
+    timing or data: q_B · s · Δ(r_X) and -q_B · s · Δ(r_E)   data where both decided at the same instant, or where
+                                                             bars of the symbol had differed before
     size: (q_L - q_B) · s · (p_X - p_E)_L
     fees, funding: their differences
 
@@ -185,7 +186,9 @@ class Attribution:
 def attribute(live: Book, backtest: Book, evidence: Evidence, timeframe: int) -> Attribution:
     """Pair trades and split the gap. timeframe: of the bars that both traded, ns."""
     pairs, alone_live, alone_backtest = paired(live.trips, backtest.trips, timeframe)
-    lines = [Line(one, other, parts_of(one, other, timeframe)) for one, other in pairs]
+    lines = [
+        Line(one, other, parts_of(one, other, timeframe, evidence.revised.get(one.symbol))) for one, other in pairs
+    ]
     for trip in alone_live:
         bucket, why = why_extra(trip, backtest, evidence, timeframe)
         lines.append(Line(trip, None, Parts(**{bucket: trip.pnl}), why))
@@ -223,15 +226,17 @@ def paired(
     return pairs, left, right
 
 
-def parts_of(live: Trip, backtest: Trip, timeframe: int) -> Parts:
-    """Parts of a pair's gap."""
+def parts_of(live: Trip, backtest: Trip, timeframe: int, revised: int | None = None) -> Parts:
+    """Parts of a pair's gap. revised: open of the first bar that was another one; what was decided later is data."""
     sign, qty = backtest.sign, backtest.qty
     entry_ref = -qty * sign * (live.entry_ref - backtest.entry_ref)
     exit_ref = qty * sign * (live.exit_ref - backtest.exit_ref)
     slipped_live = (live.exit_price - live.exit_ref) - (live.entry_price - live.entry_ref)
     slipped_backtest = (backtest.exit_price - backtest.exit_ref) - (backtest.entry_price - backtest.entry_ref)
     found = {"data": 0.0, "timing": 0.0}
-    found["data" if live.entry_ts // timeframe == backtest.entry_ts // timeframe else "timing"] += entry_ref
+    is_same_entry = live.entry_ts // timeframe == backtest.entry_ts // timeframe
+    is_revised = revised is not None and revised < max(live.exit_ts, backtest.exit_ts)
+    found["data" if is_same_entry or is_revised else "timing"] += entry_ref
     fill_price = qty * sign * (slipped_live - slipped_backtest)
     if is_same_exit(live, backtest):
         if live.exit_reason in RESTING:
@@ -239,7 +244,7 @@ def parts_of(live: Trip, backtest: Trip, timeframe: int) -> Parts:
         else:
             found["data"] += exit_ref
     else:
-        found["timing"] += exit_ref
+        found["data" if is_revised else "timing"] += exit_ref
     parts = Parts(
         **found,
         fill_price=fill_price,
@@ -269,7 +274,7 @@ def why_missing(trip: Trip, live: Book, evidence: Evidence, timeframe: int) -> t
         return _bucket_of(found), f"live: {found.rule}"
     if _is_open(trip, live, timeframe):
         return "timing", "still open live"
-    asked = evidence.asked.get((trip.symbol, close))
+    asked = _asked(trip, evidence, timeframe)
     if asked is None:
         return "data", "the session never saw its bar"
     if trip.side not in asked:
@@ -286,10 +291,17 @@ def why_extra(trip: Trip, backtest: Book, evidence: Evidence, timeframe: int) ->
         return _bucket_of(found), f"backtest: {found.rule}"
     if _is_open(trip, backtest, timeframe):
         return "timing", "still open in the backtest"
-    asked = evidence.asked.get((trip.symbol, close))
+    asked = _asked(trip, evidence, timeframe)
     if asked is not None and trip.side not in asked:
         return "remainder", "no signal of the session asked for it"
     return _signal_or_data(trip, evidence, close, "the backtest asked for no such entry")
+
+
+def _asked(trip: Trip, evidence: Evidence, timeframe: int) -> frozenset[str] | None:
+    """Sides that the session asked for at the close before an entry, or at the one before: orders take their time."""
+    close = trip.entry_ts // timeframe * timeframe
+    known = [evidence.asked.get((trip.symbol, ts)) for ts in (close, close - timeframe)]
+    return None if known[0] is None else frozenset().union(*(sides for sides in known if sides is not None))
 
 
 def _signal_or_data(trip: Trip, evidence: Evidence, close: int, words: str) -> tuple[str, str]:
@@ -302,16 +314,14 @@ def _signal_or_data(trip: Trip, evidence: Evidence, close: int, words: str) -> t
 
 
 def _denial(trip: Trip, denied: Iterable[Denied], timeframe: int) -> Denied | None:
-    """The first denial of this trade's signal: in the bar of its entry, or at its close."""
+    """The last denial of this trade's signal: in the bar of its entry or the one before, for orders take their time."""
     close = trip.entry_ts // timeframe * timeframe
-    return next(
-        (
-            one
-            for one in denied
-            if (one.symbol, one.side) == (trip.symbol, trip.side) and close <= one.ts <= close + timeframe
-        ),
-        None,
-    )
+    fitting = [
+        one
+        for one in denied
+        if (one.symbol, one.side) == (trip.symbol, trip.side) and close - timeframe <= one.ts <= close + timeframe
+    ]
+    return max(fitting, key=lambda one: one.ts, default=None)
 
 
 def _bucket_of(denied: Denied) -> str:
