@@ -45,6 +45,9 @@ FOUND = {
     "an order that could not be cancelled kept the wallets from being compared": Scene(
         71, 7, QUICK, 15, (Strike("hand_opens", EXITING, 0, 772871), Strike("stuck_trigger", EXITING, 2, 375237))
     ),
+    "a crash between a trade's row and its booking lost what it had cost": Scene(
+        535, 21, SLOW, 15, (Strike("hand_opens", FLAT, 0, 526141), Strike("crash", ENTERING))
+    ),
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),
