@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qtsim.cli import options
 from qtsim.cli.screen import note, print_json, print_table, say, say_place
-from qtsim.data.timeframes import format_ts
 from qtsim.errors import QtsimError
-from qtsim.research.attribution import Line
+
+if TYPE_CHECKING:
+    from qtsim.research.attribution import Line
 
 orders_app = typer.Typer(no_args_is_help=True, help="Open orders of the account, in both order worlds.")
 
@@ -340,6 +341,8 @@ def diff(
 
 def _gap_row(line: Line) -> tuple[str, ...]:
     """One trade of a comparison, with the part that its gap is mostly made of."""
+    from qtsim.data.timeframes import format_ts
+
     trip = line.live or line.backtest
     assert trip is not None
     parts = line.parts.to_dict()
