@@ -888,7 +888,8 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
     configs = await runner.exchange.symbol_configs()
     dealer.leverages = {symbol: own.leverage for symbol, own in configs.items()}
     done = {ref for _, _, ref, _ in journal.events("done")}
-    dealer.restore(journal.intents(), done, journal.fills())
+    told = {ref for _, _, ref, _ in journal.events("told")}
+    dealer.restore(journal.intents(), done, journal.fills(), told)
     for order in dealer.live_orders():
         for execution in order.executions.values():
             key = (execution.symbol, execution.position_side)

@@ -1,15 +1,18 @@
-"""live, status, orders, resume, kill, replay."""
+"""live, status, orders, resume, kill, replay, diff."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qtsim.cli import options
 from qtsim.cli.screen import note, print_json, print_table, say, say_place
 from qtsim.errors import QtsimError
+
+if TYPE_CHECKING:
+    from qtsim.research.attribution import Line
 
 orders_app = typer.Typer(no_args_is_help=True, help="Open orders of the account, in both order worlds.")
 
@@ -19,6 +22,8 @@ Endpoint = Annotated[
 ]
 SessionName = Annotated[str | None, typer.Option("--session", metavar="NAME", help="Which session; main by default.")]
 WATCH_S = 1.0
+LARGEST = 10
+"""Trades that `diff` shows without --all."""
 CLEAR = "\x1b[2J\x1b[H"
 
 
@@ -315,3 +320,58 @@ def replay(
             say(f"epoch {one.epoch}: {one.inputs:,} inputs, {one.decisions:,} rows: {same}")
     if any(one.difference is not None for one in found):
         raise QtsimError("the replay is not what was recorded")
+
+
+def diff(
+    session: Annotated[str, typer.Argument(metavar="LIVE", help="The live session's name.")],
+    run: Annotated[str, typer.Argument(metavar="BACKTEST", help="A saved run: its id, a unique prefix, or last.")],
+    every: Annotated[bool, typer.Option("--all", help="Every trade, not only those that make up the most.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say why a live session earned another amount than a backtest: trades paired, the gap split into its causes.
+
+    Example:  qtsim diff main last
+    """
+    from qtsim.app.gap import compare_with_run
+    from qtsim.app.workspace import find_workspace
+
+    workspace = find_workspace()
+    say_place(workspace.root)
+    gap = compare_with_run(workspace, session, run)
+    if as_json:
+        print_json(gap.to_dict())
+        return
+    for remark in gap.remarks:
+        note(remark)
+    found, parts = gap.found, gap.found.parts.to_dict()
+    alone = len(found.lines) - found.pairs
+    say(f"live {found.live:+,.2f}, backtest {found.backtest:+,.2f}: gap {found.live - found.backtest:+,.2f}")
+    say(f"{found.pairs} trades on both sides, {alone} on one alone")
+    say()
+    print_table(
+        ("part", "of the gap"),
+        [(name.replace("_", " "), f"{round(part, 4) + 0.0:+,.4f}") for name, part in parts.items()],
+        right=("of the gap",),
+    )
+    lines = sorted(found.lines, key=lambda line: -abs(line.gap))
+    shown = lines if every else [line for line in lines if line.gap][:LARGEST]
+    if not shown:
+        return
+    say()
+    header = ("entry", "trade", "live", "backtest", "gap", "mostly")
+    print_table(header, [_gap_row(line) for line in shown], right=("live", "backtest", "gap"))
+    if len(shown) < len(lines):
+        say(f"{len(lines) - len(shown)} more with --all")
+
+
+def _gap_row(line: Line) -> tuple[str, ...]:
+    """One trade of a comparison, with the part that its gap is mostly made of."""
+    from qtsim.data.timeframes import format_ts
+
+    trip = line.live or line.backtest
+    assert trip is not None
+    parts = line.parts.to_dict()
+    largest = max(parts, key=lambda name: abs(parts[name]))
+    mostly = line.why or (largest.replace("_", " ") if parts[largest] else "")
+    sides = (f"{one.pnl:+,.2f}" if one else "none" for one in (line.live, line.backtest))
+    return (format_ts(trip.entry_ts), f"{trip.symbol} {trip.side}", *sides, f"{line.gap:+,.4f}", mostly)

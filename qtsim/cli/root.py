@@ -47,6 +47,7 @@ for command in (
     emulator.emulator,
 ):
     app.command(rich_help_panel="Live")(command)
+app.command(rich_help_panel="Live")(live.diff)
 app.add_typer(live.orders_app, name="orders", rich_help_panel="Live")
 for alias in ("positions", "inspect", "monitor"):
     app.command(name=alias, hidden=True)(live.status)
@@ -55,7 +56,6 @@ _MODELS = "a later part, models"
 _LIVE = "part 5, live trading"
 LATER: dict[tuple[str, ...], str] = {
     ("models",): _MODELS,
-    ("diff",): _LIVE,
     ("serve",): _LIVE,
     ("levels", "monitor"): _LIVE,
 }

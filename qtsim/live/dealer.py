@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from decimal import Decimal
@@ -29,6 +30,7 @@ from qtsim.live.orders import (
     LIVE,
     UNKNOWN,
     AlgoUpdate,
+    Charge,
     Exchange,
     OrderRequest,
     OrderState,
@@ -39,6 +41,7 @@ from qtsim.live.orders import (
 )
 from qtsim.live.outcomes import Outcome, Remedy
 from qtsim.live.reconcile import signed_lots
+from qtsim.live.recovery import default_trigger
 from qtsim.live.snapshot import Execution, Held, Key, Resting
 from qtsim.live.tape import row_bytes
 from qtsim.live.tasks import end_tasks
@@ -62,9 +65,16 @@ BUSY_S = 2.0
 """Between two tries to rest a stop, once the quick ones have been refused for load."""
 BUSY_TRIES = 4
 """Of those before the position is closed at market instead."""
+STOP_REFUSALS = 2
+"""So many times a stop may be refused for one that is said to be there, before the position is closed at market."""
 LIQUIDATION = "autoclose-"
 OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
+News = Fill | OrderEnd | Charge | tuple[int, float]
+"""For the trader: fills, ends, costs of others' trades, and (slot, price) where a stop rests."""
+Mark = tuple[str, str, dict[str, Any]]
+"""(kind, ref, body) of the event that is written when news is told: until then a restart tells it again."""
+DONE_EVENT, TOLD_EVENT = "done", "told"
 Note = Callable[[str, str, dict[str, Any]], None]
 """(event name, symbol, fields): for the log and the alerts."""
 
@@ -110,8 +120,9 @@ class Dealer:
         self.leverages: dict[str, int] = {}
         self.stops: dict[int, str] = {}  # slot → client id of its hard stop
         self.stops_asked: set[Key] = set()
+        self.stop_refusals: Counter[int] = Counter()  # slot → in a row
         self.emergencies: set[int] = set()  # slots that are being closed because no stop can rest
-        self.out: list[Fill | OrderEnd | tuple[int, float]] = []  # for the trader: fills, ends, where stops rest
+        self.out: list[tuple[News, Mark | None]] = []  # for the trader
         self.on_out: Callable[[], None] = lambda: None
         self.wants_reconcile = False
         self.wants_rules = False
@@ -616,18 +627,17 @@ class Dealer:
             return
         order.status = DONE
         self.emergencies.discard(order.slot)
-        self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"executed": str(order.booked)})
         if order.kind.rests and self.stops.get(order.slot) == order.client_id:
             del self.stops[order.slot]
-        self._give(self._fill_of(order))
+        self._give(self._fill_of(order), (DONE_EVENT, order.client_id, {"executed": str(order.booked)}))
+        self._resize_backup(order.slot)
 
     def _end(self, order: Tracked, why: str, *, journalled: bool = True) -> None:
         """An order ended without an execution."""
         if order.has_ended:
             return
         order.status = DONE
-        if journalled:
-            self.journal.event(self.exchange.now_ms() * 1_000_000, "done", order.client_id, {"why": why})
+        mark = (DONE_EVENT, order.client_id, {"why": why}) if journalled else None
         if order.kind is OrderKind.HARD_SL:
             self.stops_asked.discard(self.key_of(order.slot))
             if self.stops.get(order.slot) == order.client_id:
@@ -635,12 +645,26 @@ class Dealer:
         elif not order.kind.rests:
             self.emergencies.discard(order.slot)
             if order.asked_by_session:
-                self._give(OrderEnd(order.slot, order.is_entry, why))
+                self._give(OrderEnd(order.slot, order.is_entry, why), mark)
+                return
+        self._note_mark(mark)
         self.on_out()
 
-    def _give(self, item: Fill | OrderEnd | tuple[int, float]) -> None:
-        self.out.append(item)
+    def _give(self, item: News, mark: Mark | None = None) -> None:
+        self.out.append((item, mark))
         self.on_out()
+
+    def next_news(self) -> News:
+        """The oldest of what the trader is to be told now. What it changes is committed with the note that it was."""
+        item, mark = self.out.pop(0)
+        if isinstance(item, Charge):
+            self.journal.book(item.ts, "COMMISSION", item.ref, item.symbol, repr(item.amount), item.asset)
+        self._note_mark(mark)
+        return item
+
+    def _note_mark(self, mark: Mark | None) -> None:
+        if mark is not None:
+            self.journal.event(self.exchange.now_ms() * 1_000_000, *mark)
 
     def _fill_of(self, order: Tracked) -> Fill:
         """What all executions of an order come to, as the session's row of a fill."""
@@ -672,6 +696,7 @@ class Dealer:
         slot = self.slot_of((execution.symbol, execution.position_side))
         if slot is None:
             return
+        told: Mark = (TOLD_EVENT, f"{execution.symbol}/{execution.exchange_id}", {})
         position = self.session.positions[slot]
         lots = abs(signed_lots(execution, self.lots[execution.symbol]))
         side = Side.LONG if execution.side == "BUY" else Side.SHORT
@@ -680,6 +705,11 @@ class Dealer:
             "EXTERNAL", execution.symbol, {"side": execution.side, "qty": execution.qty, "id": execution.client_id}
         )
         if position["side"] == 0 or int(position["side"]) == side:
+            cost = -float(execution.fee)
+            charge = Charge(execution.ts, execution.symbol, told[1], cost, execution.fee_asset)
+            self._give(charge, told)
+            self._protect_foreign(execution, slot)
+            self._resize_backup(slot)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
         closing = min(lots, int(position["lots"]))
@@ -687,11 +717,21 @@ class Dealer:
         reason = Reason.LIQUIDATION if execution.client_id.startswith(LIQUIDATION) else Reason.EXTERNAL
         if parsed is not None and parsed.tag == self.tag and parsed.kind.rests:
             reason = Reason.HARD_STOP  # the guardian's
-        self._give(
-            self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
-        )
+        fill = self.external_fill(slot, closing, float(execution.price), execution.ts, reason, float(execution.fee))
+        self._give(fill, told)
+        self._resize_backup(slot)
         if by_exchange or lots > closing:
+            self._protect_foreign(execution, slot)
             self.wants_reconcile = True
+
+    def _protect_foreign(self, execution: Execution, slot: int) -> None:
+        """What somebody else has opened, or turned round, gets its stop at once: the account may not be readable."""
+        key = self.key_of(slot)
+        lots, stop = self.book.get(key, 0), self.orders.get(self.stops.get(slot, ""))
+        if not lots or (stop is not None and stop.side * lots > 0) or not self.gateway.sends:
+            return
+        held = Held(*key, lots, float(execution.price))
+        self.protect_held(held, default_trigger(self.session, slot, held))
 
     def external_fill(
         self, slot: int, lots: int, price: float, ts: int, reason: Reason = Reason.EXTERNAL, fee: float = 0.0
@@ -738,12 +778,21 @@ class Dealer:
             self._place_stop(OrderKind.BACKUP_SL, slot, trade_id, direction, trigger, backup_limit)
 
     def _place_stop(
-        self, kind: OrderKind, slot: int, trade_id: int, side: int, trigger: float, limit: float | None = None
+        self,
+        kind: OrderKind,
+        slot: int,
+        trade_id: int,
+        side: int,
+        trigger: float,
+        limit: float | None = None,
+        *,
+        replaces: str = "",
     ) -> None:
         symbol, _ = self.key_of(slot)
         lots = abs(self.book.get(self.key_of(slot), 0)) or int(self.session.positions[slot]["lots"])
         order = self._new(kind, Module.PROTECTION, slot, trade_id, side, max(lots, 1), Reason.HARD_STOP, opens=False)
         order.asked_by_session = False
+        order.replaces = replaces
         filters = self.gateway.filters[symbol]
         # on the tick that loses less
         text = filters.ceil_price(trigger) if side > 0 else filters.floor_price(trigger)
@@ -779,13 +828,37 @@ class Dealer:
             await self._resolve(order)
 
     def _stop_rests(self, order: Tracked) -> None:
-        if order.kind is not OrderKind.HARD_SL or order.has_ended:
+        if order.has_ended:
+            return
+        if order.kind is OrderKind.BACKUP_SL:
+            old = self.orders.get(order.replaces)
+            if old is not None and not old.has_ended:
+                self._spawn(self._cancel_tracked(old))
+            self._resize_backup(order.slot)
             return
         since = self.unprotected_since.pop(order.slot, None)
         if since is not None:
             self.unprotected.add(self.exchange.now_ms() - since)
+        self.stop_refusals.pop(order.slot, None)
         self.stops_asked.discard(self.key_of(order.slot))
         self._give((order.slot, order.trigger_price))
+
+    def _resize_backup(self, slot: int) -> None:
+        """The backup's quantity is the position's: another is placed, and the old one cancelled once that rests.
+
+        One is under way at a time. Where the other is refused, the old one stays; the hard stop is never touched.
+        """
+        backups = [o for o in self.live_orders() if o.slot == slot and o.kind is OrderKind.BACKUP_SL and not o.child_id]
+        replaced = {order.replaces for order in backups}
+        standing = [order for order in backups if order.client_id not in replaced]
+        lots = abs(self.book.get(self.key_of(slot), 0))
+        if not lots or len(standing) != 1 or standing[0].status != LIVE or standing[0].lots == lots:
+            return
+        old = standing[0]
+        limit = float(old.request.limit)
+        self._place_stop(
+            OrderKind.BACKUP_SL, slot, old.trade_id, old.side, old.trigger_price, limit, replaces=old.client_id
+        )
 
     def _stop_refused(self, order: Tracked, reply: Reply) -> None:
         """A stop that cannot rest: another one is there, the position is gone, or it is closed at market."""
@@ -794,6 +867,7 @@ class Dealer:
         if order.kind is not OrderKind.HARD_SL:
             return
         if reply.remedy is Remedy.VERIFY:
+            self.stop_refusals[order.slot] += 1
             self.wants_reconcile = True
             return
         if reply.remedy is Remedy.HALT:
@@ -802,11 +876,14 @@ class Dealer:
         why = f"its stop was refused: {reply.text}"
         if reply.remedy is Remedy.REVIEW:
             self._review(order.symbol, why)
-        else:
-            self.gateway.symbols_closed[order.symbol] = why
-        lots = abs(self.book.get(self.key_of(order.slot), 0))
-        if lots:
-            self.close_at_market(order.slot, lots, order.side, f"the stop was refused: {reply.text}")
+        self._close_for_want_of_a_stop(order.slot, order.side, why)
+
+    def _close_for_want_of_a_stop(self, slot: int, side: int, why: str) -> None:
+        """No stop can rest: the position is closed at market, and its symbol takes no more entries."""
+        key = self.key_of(slot)
+        self.gateway.symbols_closed[key[0]] = why
+        if lots := abs(self.book.get(key, 0)):
+            self.close_at_market(slot, lots, side, why)
 
     async def _replace_stop(self, order: Tracked, why: str) -> None:
         """A resting stop has gone: where the position has not gone with it, another takes its place."""
@@ -830,6 +907,10 @@ class Dealer:
             self._spawn(self._cancel(Resting(stuck.symbol, stuck.client_id, stuck.order_id, "", "", True)))
         self.unprotected_since.setdefault(slot, self.exchange.now_ms())
         side = 1 if held.lots > 0 else -1
+        if self.stop_refusals[slot] >= STOP_REFUSALS:
+            # one that is stuck while it triggers keeps its place, and protects nothing
+            self._close_for_want_of_a_stop(slot, side, "its stop was refused for another, and none is there")
+            return
         self._rest_stop(slot, int(self.session.positions[slot]["trade_id"]), trigger, None, side=side)
 
     def _clean_up(self, command: CancelStop) -> None:
@@ -841,6 +922,7 @@ class Dealer:
             self.wants_reconcile = True
             return
         self.stops_asked.discard(self.key_of(command.slot))
+        self.stop_refusals.pop(command.slot, None)
         self.unprotected_since.pop(command.slot, None)
         self.stops.pop(command.slot, None)
         for order in self.live_orders():
@@ -888,8 +970,11 @@ class Dealer:
 
     # after a restart -------------------------------------------------------------------------------------------------
 
-    def restore(self, intents: list[Intent], done: set[str], fills: list[dict[str, Any]]) -> None:
-        """Take up orders that the journal does not know the end of, and what they were filled with so far."""
+    def restore(self, intents: list[Intent], done: set[str], fills: list[dict[str, Any]], told: set[str]) -> None:
+        """Take up orders that the journal does not know the end of, and what they were filled with so far.
+
+        told: `SYMBOL/trade id` of others' trades that the session knows of; it is told of those that it does not.
+        """
         by_client: dict[str, dict[int, Execution]] = {}
         for row in fills:
             execution = execution_of(row)
@@ -907,6 +992,14 @@ class Dealer:
             elif order.asked_by_session and not order.kind.rests:
                 self.session.busy[order.slot] = True
             self._spawn(self._resolve(order))
+        ours = {intent.client_id for intent in intents}
+        for execution in map(execution_of, fills):
+            place = f"{execution.symbol}/{execution.exchange_id}"
+            if execution.client_id in ours or place in told or execution.symbol not in self.symbols:
+                continue
+            key = (execution.symbol, execution.position_side)
+            self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
+            self._foreign(execution)
 
 
 def execution_of(row: dict[str, Any]) -> Execution:

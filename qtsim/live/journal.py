@@ -319,7 +319,8 @@ def open_journal(path: Path, *, read_only: bool = False) -> Journal:
         if "malformed" in str(error) or "no such table" in str(error):
             raise JournalDamagedError(f"the journal {path} is damaged: {error}") from error
         raise JournalFullError(f"the journal {path} cannot be opened: {error}") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # SQLite repeats a torn schema in its words, which need not be text any more
         db.close()
         raise JournalDamagedError(f"the journal {path} is damaged: {error}") from error
     try:

@@ -108,6 +108,7 @@ class WalletUpdate:
     wallet: float
     change: float
     symbol: str = ""
+    position_side: str = ""  # of the one position that it is about; empty where it is not told
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,17 @@ class Exchange(Protocol):
         """The exchange's clock."""
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What a trade of somebody else has cost the account: amount below 0; no profit or loss of ours."""
+
+    ts: int
+    symbol: str
+    ref: str
+    amount: float
+    asset: str
+
+
 # an order of ours -----------------------------------------------------------------------------------------------------
 
 SENT, LIVE, UNKNOWN, DONE = "sent", "live", "unknown", "done"
@@ -221,6 +233,7 @@ class Tracked:
     not_found: int = 0  # answers to questions about it that knew nothing of it
     asked_by_session: bool = True  # its slot waits for it
     trigger_price: float = float("nan")
+    replaces: str = ""  # client id of the stop that goes once this one rests
 
     @property
     def is_entry(self) -> bool:

@@ -22,6 +22,7 @@ from qtsim.live.binance.streams import Streams
 from qtsim.live.commands import Command, take_commands
 from qtsim.live.dealer import Dealer
 from qtsim.live.feed import Prices, Verdict, judge_bar, missing_opens
+from qtsim.live.funding import shares_of
 from qtsim.live.gateway import Gateway, State
 from qtsim.live.health import CRITICAL_IN_A_ROW, Measured, examine, health_of
 from qtsim.live.history import Bar
@@ -31,6 +32,7 @@ from qtsim.live.log import RECOVERED, EventLog
 from qtsim.live.orders import (
     AlgoUpdate,
     BarClosed,
+    Charge,
     ConfigChanged,
     KeyExpired,
     LastPrice,
@@ -70,6 +72,8 @@ STABLE_TRIES = 5
 BETWEEN_LOOKS_S = 0.5
 AGAIN_S = 2.0
 """Until the second look at a difference that nothing explains."""
+UNREAD_S = (1.0, 2.0, 4.0, 8.0)
+"""Until the account is read once more that could not be read; the last repeats."""
 DATA_AGE_MAX_S = 15.0
 HEALTH_EVERY_S = 30.0
 TICK_S = 1.0
@@ -163,6 +167,8 @@ class Runner:
         self._unwritten_since_s = 0.0
         self._commit_timer: asyncio.TimerHandle | None = None
         self._wallet_gap = 0.0
+        self._unread = 0  # comparisons in a row that the exchange did not answer
+        self._rereads = False  # is one of them about to be tried again?
 
     # time ------------------------------------------------------------------------------------------------------------
 
@@ -289,13 +295,15 @@ class Runner:
             self.trader.points(ts, prices)
 
     def _tell_outcomes(self) -> None:
-        """Fills, ends and resting stops, as the dealer has found them."""
+        """Fills, ends, costs and resting stops, as the dealer has found them."""
         while self.dealer.out and self.is_open:
-            item = self.dealer.out.pop(0)
+            item = self.dealer.next_news()
             if isinstance(item, Fill):
                 self.trader.executed(item)
             elif isinstance(item, OrderEnd):
                 self.trader.ended(item)
+            elif isinstance(item, Charge):
+                self.trader.moved(item.ts, item.amount)
             else:
                 self.trader.stop_moved(*item)
 
@@ -341,20 +349,20 @@ class Runner:
     def _pay(self, event: WalletUpdate, ts: int, rate: float, mark: float) -> None:
         if event.symbol not in self.trader.symbols:
             return
-        if not self.recorder.journal.book(
-            event.ts, "FUNDING_FEE", f"{event.symbol}/{event.ts // MINUTE}", event.symbol, repr(event.change), "USDT"
-        ):
+        ref = f"{event.symbol}/{event.ts // MINUTE}/{event.position_side or repr(event.change)}"
+        if not self.recorder.journal.book(event.ts, "FUNDING_FEE", ref, event.symbol, repr(event.change), "USDT"):
             return
-        slots = [i for i in self.trader.slots_of(event.symbol) if self.trader.session.is_open(i)]
-        values = {
-            i: float(self.trader.session.positions[i]["side"] * self.trader.session.positions[i]["qty"]) for i in slots
+        session = self.trader.session
+        slot = self.dealer.slot_of((event.symbol, event.position_side)) if event.position_side else None
+        slots = [slot] if slot is not None else list(self.trader.slots_of(event.symbol))
+        quantities = {
+            i: float(session.positions[i]["side"] * session.positions[i]["qty"]) for i in slots if session.is_open(i)
         }
-        net = sum(values.values())
-        for i in slots:
-            # both sides of a symbol pay at one rate: in proportion to what each holds
-            share = values[i] / net if len(slots) > 1 and abs(net) > UNTRADED else 1.0 / len(slots)
-            price = mark if not math.isnan(mark) else float(self.trader.session.points[i]["mark"])
-            self.trader.paid(FundingPayment(i, ts, rate, price, event.change * share))
+        if not quantities:
+            return
+        price = mark if not math.isnan(mark) else float(session.points[slots[0]]["mark"])
+        for i, amount in shares_of(event.change, quantities, price, rate).items():
+            self.trader.paid(FundingPayment(i, ts, rate, price, amount))
 
     # bars ------------------------------------------------------------------------------------------------------------
 
@@ -463,6 +471,7 @@ class Runner:
             except QueryFailedError as error:
                 self._account_unknown(error)
                 return False
+        self._unread = 0
         self.snapshots += 1
         self.account.wallet, self.account.available = snapshot.wallet, snapshot.available
         self.later(lambda: self._apply(snapshot, events, owners))
@@ -475,6 +484,8 @@ class Runner:
         if self.gateway.hold("reconcile", State.HALT if refused else State.NO_ENTRY, why) and refused:
             self.log.write("KEY_REFUSED", "", {"why": str(error)})
             self.log.alert("health", f"{why}; nothing is sent any more, hard stops stay on the exchange")
+        if not refused:
+            self._read_again()
 
     async def _owners(self, events: list[Event]) -> dict[tuple[str, int], str]:
         """Whose the orders of missed trades are: trades do not say."""
@@ -500,7 +511,7 @@ class Runner:
             elif isinstance(event, Disputed):
                 disputed[event.key] = event.lots
             elif isinstance(event, Adjusted):
-                if event.key in under_way:
+                if event.key in under_way | self._half_told():
                     disputed[event.key] = event.after
                 else:
                     self._tell_outcomes()
@@ -519,7 +530,7 @@ class Runner:
                 self.gateway.hold("epoch", State.HALT, f"a newer program trades this account ({event.order.client_id})")
                 self.end(self.gateway.why, UsageError(f"{self.gateway.why}; one of the two has to stay ended"))
         self._tell_outcomes()
-        self._adopt_what_differs(snapshot, under_way | set(disputed))
+        self._adopt_what_differs(snapshot, under_way | set(disputed) | self._half_told())
         self.disputed = disputed
         self.gateway.free("reconcile")
         if disputed:
@@ -529,6 +540,10 @@ class Runner:
             self.gateway.free("dispute")
         self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
+
+    def _half_told(self) -> set[Key]:
+        """Positions of orders whose executions are booked, and whose fill the session is still to be told."""
+        return {self.dealer.key_of(order.slot) for order in self.dealer.live_orders() if order.executions}
 
     def _adopt_what_differs(self, snapshot: Snapshot, unsure: set[Key]) -> None:
         """Where exchange and executions agree, and the session does not: somebody else has traded."""
@@ -547,7 +562,7 @@ class Runner:
         """What neither fills nor payments explain, in two looks in a row, is money that came or went."""
         mine = float(self.trader.session.account["wallet"][0]) + self.account.unused
         gap = snapshot.wallet - mine
-        if math.isnan(gap) or abs(gap) <= WALLET_NOISE or not self.is_quiet or not self.trader.is_idle:
+        if math.isnan(gap) or abs(gap) <= WALLET_NOISE or self._money_moves():
             self._wallet_gap = 0.0
             return
         if abs(gap - self._wallet_gap) > WALLET_NOISE:
@@ -558,8 +573,23 @@ class Runner:
         self.recorder.journal.book(snapshot.ts, "ADJUST", str(snapshot.ts), "", repr(gap), "USDT")
         self.trader.moved(snapshot.ts, gap)
 
-    async def _look_again(self) -> None:
-        await asyncio.sleep(AGAIN_S)
+    def _money_moves(self) -> bool:
+        """Is anything under way that has changed one of the wallets, or will? A cancel does not."""
+        trades = any(order.executions or not order.kind.rests for order in self.dealer.live_orders())
+        return trades or bool(self.queue or self.dealer.out or self._tasks) or not self.trader.is_idle
+
+    def _read_again(self) -> None:
+        """What a comparison was wanted for does not wait for the next one by the clock."""
+        if self._rereads or not self.is_trading or self.stopping.is_set():
+            return
+        self._rereads = True
+        pause = UNREAD_S[min(self._unread, len(UNREAD_S) - 1)]
+        self._unread += 1
+        self.spawn(self._look_again(pause))
+
+    async def _look_again(self, pause_s: float = AGAIN_S) -> None:
+        await asyncio.sleep(pause_s)
+        self._rereads = False
         await self.reconcile()
 
     def _protect(self, event: StopMissing) -> None:

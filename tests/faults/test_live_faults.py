@@ -127,6 +127,16 @@ def test_a_stop_through_the_price_closes_at_market_within_two_seconds(tmp_path: 
     assert any("its stop was refused" in why for why in runner.gateway.symbols_closed.values())
 
 
+def test_a_stop_refused_again_and_again_for_another_that_is_not_there_closes_at_market(tmp_path: Path) -> None:
+    refused = Scripted("POST algoOrder", 1, "reject", code=-4130, times=0)
+    stage, runner = run(tmp_path, FaultPlan(script=(refused,), latency_ms=(20, 100)))
+    assert all(span.ms <= 2_000 for span in stage.unprotected())
+    assert runner.gateway.counts()["protection loss_guard_emergency"] == len(entries(stage))
+    assert stage.exchange.faults.injected["reject"] == 2 * len(entries(stage))
+    assert any("none is there" in why for why in runner.gateway.symbols_closed.values())
+    stage.check(runner)
+
+
 def test_an_entry_with_a_wrong_clock_is_sent_once_more_with_a_new_timestamp(tmp_path: Path) -> None:
     stage, runner = run(tmp_path, script(ENTRY, "timestamp_1021"))
     stage.check(runner)

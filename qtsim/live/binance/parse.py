@@ -57,7 +57,10 @@ def user_event(message: Json) -> UserEvent | None:
         a = body["a"]
         balance = next((one for one in a.get("B", []) if one.get("a") == "USDT"), None)
         wallet, change = (float(balance["wb"]), float(balance.get("bc", 0))) if balance else (float("nan"), 0.0)
-        return WalletUpdate(str(a["m"]), int(body["T"]) * MS, wallet, change, str(a.get("S", "") or _first_symbol(a)))
+        symbol, position_side = _only_position(a)
+        return WalletUpdate(
+            str(a["m"]), int(body["T"]) * MS, wallet, change, str(a.get("S", "") or symbol), position_side
+        )
     if kind == "listenKeyExpired":
         return KeyExpired()
     if kind == "ACCOUNT_CONFIG_UPDATE":
@@ -66,9 +69,10 @@ def user_event(message: Json) -> UserEvent | None:
     return None
 
 
-def _first_symbol(account: Json) -> str:
+def _only_position(account: Json) -> tuple[str, str]:
+    """Symbol and side of the position that an update is about; empty where it shows none, or several."""
     rows = account.get("P", [])
-    return str(rows[0]["s"]) if len(rows) == 1 else ""
+    return (str(rows[0]["s"]), str(rows[0].get("ps", ""))) if len(rows) == 1 else ("", "")
 
 
 def _order_update(body: Json) -> OrderUpdate:
