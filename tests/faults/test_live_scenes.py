@@ -51,6 +51,13 @@ FOUND = {
     "a stop that a ban had kept from leaving was forgotten for half a minute after it": Scene(
         929, 0, QUICK, 15, (Strike("http_418", ENTERING, 1, 209123),)
     ),
+    "the stop of a position that was turned round while the program was down was never cleaned up": Scene(
+        906,
+        13,
+        SLOW,
+        15,
+        (Strike("crash_journal_torn", OPEN, 2, 990659), Strike("hand_reverses", RECOVERING, 0, 706488)),
+    ),
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),
