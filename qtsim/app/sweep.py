@@ -164,9 +164,7 @@ def _tell_after(told: Callable[[int], None], before: int, made: int) -> None:
 
 def warm(tell: Stage) -> None:
     """Load the compiled code, or compile it, before the clock of the trials runs."""
-    tell(
-        "loading the simulator" if is_warm() else "compiling the simulator, about a minute, once per version", 0, 1
-    )
+    tell("loading the simulator" if is_warm() else "compiling the simulator, about a minute, once per version", 0, 1)
     run_smallest_trial()
 
 

@@ -812,7 +812,9 @@ class Dealer:
             if reply.outcome is not Outcome.REJECTED or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC):
                 break
             if reply.remedy is Remedy.WAIT:
-                await self.sleep(pause)
+                await self.sleep(max(pause, reply.wait_s))  # the end of a ban: it is the first to go then
+            if order.has_ended:
+                return
             reply = await self._place(order)
         if order.has_ended:
             return

@@ -75,6 +75,7 @@ class Reply:
     remedy: Remedy
     text: str
     state: OrderState | None = None
+    wait_s: float = 0.0  # of a ban: nothing can be sent for so long
 
 
 # what streams tell ----------------------------------------------------------------------------------------------------

@@ -212,9 +212,20 @@ def strays(local: Local, snapshot: Snapshot, rules: Rules) -> list[Stray]:
             for key, lots in local.lots.items()
             if key[0] == order.symbol and (key[1] == order.position_side or "BOTH" in (key[1], order.position_side))
         )
-        if flat and not believed and order.client_id not in local.unresolved:
+        nothing_there = flat and not believed
+        if (nothing_there or closes_the_other_side(order, local, snapshot)) and order.client_id not in local.unresolved:
             found.append(Stray(order))
     return found
+
+
+def closes_the_other_side(order: Resting, local: Local, snapshot: Snapshot) -> bool:
+    """Is it the stop of a position that has been turned round since, and of which nobody doubts the new side?"""
+    key = (order.symbol, "BOTH")
+    held = snapshot.positions.get(key)
+    if not (order.is_algo and order.close_position) or order.position_side != "BOTH" or held is None or not held.lots:
+        return False
+    agreed = held.lots * local.lots.get(key, 0) > 0
+    return agreed and order.side == ("BUY" if held.lots > 0 else "SELL")
 
 
 def applied(local: Local, events: list[Event], rules: Rules) -> Local:

@@ -84,6 +84,12 @@ def on_the_disk_when_they_arrive(tmp_path: Path) -> None:
     assert late == []
 
 
+def cancels_the_stop_unheard(stage: Any, position: Any) -> None:
+    """A hand cancels the stop while the account's stream is silent."""
+    stage.control.silence(part="private")
+    stage.control.cancel_algos(position.symbol)
+
+
 def foreign_order_stays(tmp_path: Path) -> None:
     """An order of others is there after a reconcile."""
     stage = make_stage(tmp_path)
@@ -358,7 +364,7 @@ MUTANTS: list[tuple[Patch, Scene]] = [
     ),
     (
         missing_stops_are_not_looked_for,
-        by_hand(lambda stage, position: stage.control.trade(position.symbol, f"{-2 * position.qty}")),
+        by_hand(cancels_the_stop_unheard, longest_ms=32_000),
     ),
     (missed_trades_are_not_asked_for, checked(LOST_ANSWERS)),
     (a_ban_is_ignored, checked(script(EXIT, "http_418"))),

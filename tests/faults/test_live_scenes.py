@@ -48,6 +48,16 @@ FOUND = {
     "a crash between a trade's row and its booking lost what it had cost": Scene(
         535, 21, SLOW, 15, (Strike("hand_opens", FLAT, 0, 526141), Strike("crash", ENTERING))
     ),
+    "a stop that a ban had kept from leaving was forgotten for half a minute after it": Scene(
+        929, 0, QUICK, 15, (Strike("http_418", ENTERING, 1, 209123),)
+    ),
+    "the stop of a position that was turned round while the program was down was never cleaned up": Scene(
+        906,
+        13,
+        SLOW,
+        15,
+        (Strike("crash_journal_torn", OPEN, 2, 990659), Strike("hand_reverses", RECOVERING, 0, 706488)),
+    ),
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),

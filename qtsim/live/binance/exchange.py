@@ -134,7 +134,7 @@ class BinanceExchange:
         wait = self.budget.wait_s(ORDER_WEIGHTS, self.now_ms(), protective=protective)
         if wait > 0:
             if self.budget.is_banned(self.now_ms()):
-                return Reply(Outcome.REJECTED, Remedy.WAIT, f"not sent: no requests for {wait:.0f} s")
+                return Reply(Outcome.REJECTED, Remedy.WAIT, f"not sent: no requests for {wait:.0f} s", wait_s=wait)
             await asyncio.sleep(wait)
         self.requests += 1
         try:
