@@ -54,16 +54,11 @@ class TypicalOrder:
 
 @dataclass
 class _Asks:
-    """The signals of now, with an entry in some symbols."""
+    """The signals of now, with an entry in every symbol."""
 
-    source: SignalSource
+    bars: dict[str, BarHistory]
     known: Known
     side: int
-    entered: Sequence[str]
-
-    @property
-    def bars(self) -> dict[str, BarHistory]:
-        return self.source.bars
 
     def add(self, symbol: str, bar: Bar) -> None:
         """Keep nothing."""
@@ -71,8 +66,7 @@ class _Asks:
     def ask(self, symbols: Sequence[str]) -> Known:
         """What the strategy says, and an entry."""
         rows = {symbol: self.known.signals[symbol].copy() for symbol in symbols}
-        for symbol in self.entered:
-            row = rows[symbol]
+        for row in rows.values():
             row["long"], row["short"], row["confidence"] = self.side == LONG, self.side == SHORT, 1.0
         return self.known._replace(signals=rows)
 
@@ -100,29 +94,37 @@ class Rehearsal:
             self.known = self.source.ask(list(self.source.bars))
 
     def enter(self, side: int, balance: float, symbols: Sequence[str]) -> Trader:
-        """A session that has asked for an entry of `side` in some symbols, at the last closes."""
-        spans = np.zeros(len(self.records) * int(slots_per_symbol_nb(self.params[0])), span_dt)
-        session = Session(self.records, self.params, balance, np.zeros(0, close_dt), spans, self.timing.timeframe)
+        """A session of some symbols that has asked for an entry of `side` in each, at the last closes."""
+        names = list(self.source.bars)
+        records = self.records[[names.index(symbol) for symbol in symbols]]
+        closes = np.zeros(0, close_dt)
+        spans = np.zeros(len(symbols) * int(slots_per_symbol_nb(self.params[0])), span_dt)
+        session = Session(records, self.params, balance, closes, spans, self.timing.timeframe)
         venue = PaperVenue(session)
         session.connect(venue)
         self.rows = {}
         trader = Trader(
             session,
             venue,
-            _Asks(self.source, self.known, side, symbols),  # type: ignore[arg-type]  # nothing else is asked of it
+            _Asks(  # type: ignore[arg-type]  # nothing else is asked of it
+                {symbol: self.source.bars[symbol] for symbol in symbols},
+                self.known._replace(closes=closes, spans=spans),
+                side,
+            ),
             self.timing,
             on_rows=lambda kind, row: self.rows.setdefault(kind, []).append(row[0]),
         )
-        trader.marks({symbol: bar.close for symbol, bar in self.newest.items()})
+        trader.marks({symbol: self.newest[symbol].close for symbol in symbols})
         trader.begin(self.close)
-        trader.bars(self.close, self.newest, self.close)
+        trader.bars(self.close, {symbol: self.newest[symbol] for symbol in symbols}, self.close)
         self.show(trader, 0, 1.0)
         return trader
 
     def show(self, trader: Trader, k: int, factor: float) -> None:
         """The k-th second after the close: prices are `factor` times the last."""
         now = self.close + (k + 1) * SECOND
-        prices = [(symbol, bar.close * factor, bar.close * factor) for symbol, bar in sorted(self.newest.items())]
+        shown = [(symbol, self.newest[symbol].close * factor) for symbol in trader.symbols]
+        prices = [(symbol, price, price) for symbol, price in shown]
         trader.points(now, prices)
         trader.settle()
         trader.clock(now)
