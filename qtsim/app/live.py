@@ -176,6 +176,7 @@ def plan_live(workspace: Workspace, resolved: Resolved, wanted: Wanted, world: W
     digest = settings_digest(resolved, strategy, symbols, endpoint)
     if wanted.repeated is not None:
         lines += _differences(wanted.repeated, resolved, strategy)
+        lines += _what_it_came_to(wanted.repeated)
     findings = check_settings(settings)
     lines += [f"check: {finding.text}" for finding in findings[:8]]
     if mode is Mode.LIVE:
@@ -283,6 +284,19 @@ def _differences(repeated: Repeated, resolved: Resolved, strategy: Strategy) -> 
         lines.append(f"differs from {repeated.run_id}: the engine (qtsim {before.version})")
     same = [] if lines else [f"the same strategy, settings and engine as {repeated.run_id}"]
     return [*same, *lines]
+
+
+def _what_it_came_to(repeated: Repeated) -> list[str]:
+    """What the run said, after costs."""
+    totals = repeated.totals
+    if totals is None or not totals.initial_balance > 0.0:
+        return []
+    gained = totals.equity - totals.initial_balance - totals.transfers
+    return [
+        f"{repeated.run_id} came to {gained:+,.2f} on {totals.initial_balance:,.2f} "
+        f"({gained / totals.initial_balance:+.1%}) after costs: fees {totals.fees:,.2f}, "
+        f"slippage {totals.slippage:,.2f}, funding {totals.funding:+,.2f}"
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -952,7 +966,9 @@ def start_lines(plan: Plan, runner: Runner, instruments: Mapping[str, Instrument
         f"account {runner.account.wallet if plan.mode.reads_account else equity:,.2f} USDT, equity in use {equity:,.2f}"
         + (f", at most {cap:,.2f} (account.max_capital)" if math.isfinite(cap) else ""),
         f"governor: shutdown at {base * (1 - settings.governor.shutdown.drawdown):,.2f}, no new trades below "
-        f"{float(governor['day_equity'] or equity) * (1 - settings.governor.daily_drawdown):,.2f} today",
+        f"{float(governor['day_equity'] or equity) * (1 - settings.governor.daily_drawdown):,.2f} today"
+        if settings.gates.enabled
+        else "governor: off, and every gate with it (gates.enabled = false)",
         f"limits: {settings.limits.positions.total:g} positions, {settings.limits.per_trade.leverage:g}x, "
         f"margin per trade {settings.limits.per_trade.margin:.0%}",
     ]

@@ -15,6 +15,7 @@ from qtsim.app.workspace import Workspace
 from qtsim.data.instruments import Instrument
 from qtsim.data.symbols import normalize_symbol
 from qtsim.errors import DataError
+from qtsim.results.metrics import Totals
 from qtsim.results.result import Result, RunInfo
 from qtsim.results.run_folder import AGENT, find_run, read_ambiguous, read_manifest, read_signals
 
@@ -35,6 +36,7 @@ class Repeated:
     agent: Path | None = None  # the agent that it evaluated
     ambiguous: pd.DataFrame | None = None  # its ambiguous bars; None: of a version that did not list them
     signals: pd.DataFrame | None = None  # its newest signals; None: of a version that kept none
+    totals: Totals | None = None  # what it came to
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -107,6 +109,7 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
             and info.setting_sources.get(path, "default") not in ("default", f"profile {info.profile}")
         }
         instruments = {symbol: instrument_from_fields(values) for symbol, values in info.instruments.items()}
+        totals = Totals(**manifest["totals"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"run folder {folder} is damaged: its manifest cannot be understood ({error})") from None
     changed["run.symbols"] = list(info.symbols)
@@ -115,7 +118,7 @@ def open_repeat(workspace: Workspace, run: str) -> Repeated:
     agent = folder / AGENT if info.agent else None
     ambiguous = read_ambiguous(folder, manifest)
     signals = read_signals(folder, manifest)
-    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent, ambiguous, signals)
+    return Repeated(folder.name, str(manifest["digest"]), info, changed, instruments, agent, ambiguous, signals, totals)
 
 
 def _strategy_change(before: RunInfo, now: RunInfo) -> str:

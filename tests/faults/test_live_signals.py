@@ -14,7 +14,7 @@ pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'q
 from qtsim.app.api import finish_backtest, open_store
 from qtsim.app.backtest import BacktestOptions
 from qtsim.app.inputs import gather_store
-from qtsim.app.live import Plan, Wanted, plan_live, settings_digest
+from qtsim.app.live import Plan, Wanted, World, plan_live, settings_digest
 from qtsim.app.repeat import Repeated, open_repeat
 from qtsim.errors import UsageError
 from qtsim.signals.loading import load_strategy
@@ -73,6 +73,18 @@ def test_the_same_strategy_on_the_same_bars_answers_the_same(tmp_path: Path, mon
     repeated = run_of(stage)
     told = opened(stage, repeated, monkeypatch, "live")
     assert f"signals: the same as {repeated.run_id}'s on 120 bars" in told
+
+
+def test_what_the_run_came_to_is_said_after_costs(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+    repeated = run_of(stage)
+    totals = repeated.totals
+    assert totals is not None
+    wanted = Wanted("paper", ENDPOINT, repeated=repeated)
+    plan = plan_live(stage.workspace, stage.resolved, wanted, World(environ={}))
+    (line,) = [line for line in plan.lines if "came to" in line]
+    assert f"{totals.equity - totals.initial_balance:+,.2f} on {totals.initial_balance:,.2f}" in line
+    assert f"fees {totals.fees:,.2f}" in line
 
 
 def test_other_signals_are_traded_only_once_they_are_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
