@@ -538,8 +538,14 @@ async def _open(
     recorder = Recorder(journal)
     recorder.session = session
     notifier = _notifier_of(plan, redactor)
-    log = EventLog(plan.symbols, notifier.alert if notifier else None)
+    log = EventLog(plan.symbols, _alerts_to(tell, notifier))
     pnl = PnlTracker(plan.symbols)
+
+    def note(name: str, symbol: str, fields: dict[str, Any]) -> None:
+        log.write(name, symbol, fields)
+        if name == "JOURNAL_FULL":
+            log.alert("health", str(fields["why"]))
+
     tag = session_tag(settings.live.session)
     dealer = Dealer(
         session,
@@ -553,7 +559,7 @@ async def _open(
         hedge=width == 2,
         working_type="MARK_PRICE" if settings.exit.stops.hard.working_type == "mark" else "CONTRACT_PRICE",
         save=recorder.save,
-        note=lambda name, symbol, fields: log.write(name, symbol, fields),
+        note=note,
     )
     venue: Any
     if plan.mode is Mode.PAPER:
@@ -1136,6 +1142,24 @@ def _notifier_of(plan: Plan, redactor: Redactor) -> Notifier | None:
     return Notifier(settings.live.session, settings.live.notify.events, send, redactor)
 
 
+def _alerts_to(tell: Tell, notifier: Notifier | None) -> Callable[[str, str], None]:
+    """Alerts go to the terminal, and to whoever the settings name."""
+
+    def alert(event: str, text: str) -> None:
+        tell(f"{event}: {text}")
+        if notifier is not None:
+            notifier.alert(event, text)
+
+    return alert
+
+
+class _EventFile(logging.FileHandler):
+    """A log that a full disk does not fill the terminal with errors about: that the disk is full is alerted."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line."""
+
+
 def _log_to(folder: Path, redactor: Redactor) -> None:
     """Events go to a file of the state folder, without any secret."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -1143,7 +1167,7 @@ def _log_to(folder: Path, redactor: Redactor) -> None:
     for known in list(logger.handlers):
         logger.removeHandler(known)
         known.close()
-    out = logging.FileHandler(folder / "events.jsonl", encoding="utf-8")
+    out = _EventFile(folder / "events.jsonl", encoding="utf-8")
     out.setFormatter(logging.Formatter("%(message)s"))
     out.addFilter(redactor)
     logger.addHandler(out)

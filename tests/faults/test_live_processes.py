@@ -194,6 +194,28 @@ def test_a_program_that_stood_still_is_guarded_meanwhile_and_looks_before_it_tra
             assert program.wait(timeout=PATIENCE_S) == 0
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of another process are Linux's")
+def test_a_program_whose_disk_is_full_only_leaves_positions_and_ends_in_order(workspace: Path) -> None:
+    import resource
+
+    make_workspace(workspace, frames_of(["BTCUSDT", "ETHUSDT"], 700, 6))
+    (workspace / "qtsim.toml").write_text(SETTINGS)
+    status = workspace / "live" / "main" / "status.json"
+    with process(workspace, "emulator", "--speed", "10", "--port", "0", "--json") as emulator:
+        url = until("the emulator listens", lambda: report_of(emulator))["rest"]
+        words = ("live", "--mode", "live", "--endpoint", url, "--no-alerts", "--confirm", hash_of(workspace, url))
+        with process(workspace, *words, **ENVIRON) as program:
+            until("a position and its stop", lambda: summary(url)["positions"] and summary(url)["open_algos"])
+            resource.prlimit(program.pid, resource.RLIMIT_FSIZE, (8192, 8192))  # no file grows beyond
+            until("exits only", lambda: json.loads(status.read_text())["state"] == "EXIT_ONLY")
+            program.send_signal(signal.SIGTERM)
+            assert program.wait(timeout=PATIENCE_S) == 0
+            text = program.output.read_text()  # type: ignore[attr-defined]
+        assert "journal.sqlite cannot be written" in text
+        assert "Traceback" not in text
+        assert summary(url)["open_algos"] >= len(summary(url)["positions"])
+
+
 def _guardians(folder: Path) -> list[int]:
     """Guardians of this folder that outlived their program."""
     found = []
