@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from qtsim.data.frames import make_frame, times_of
+from qtsim.data.frames import Floats, Times, make_frame, times_of
 from qtsim.data.timeframes import grid_anchor_ns, timeframe_name
 from qtsim.errors import UsageError
 
@@ -38,19 +40,26 @@ def resample_bars(frame: pd.DataFrame, fine_ns: int, coarse_ns: int) -> pd.DataF
         raise UsageError(f"{timeframe_name(coarse_ns)} bars cannot be made of {timeframe_name(fine_ns)} bars")
     if fine_ns == coarse_ns or not len(frame):
         return frame
-    times = times_of(frame)
+    fields = {str(name): frame[name].to_numpy() for name in frame.columns}
+    return make_frame(*resample_arrays(times_of(frame), fields, fine_ns, coarse_ns))
+
+
+def resample_arrays(
+    times: Times, fields: Mapping[str, Floats], fine_ns: int, coarse_ns: int
+) -> tuple[Times, dict[str, Floats]]:
+    """As `resample_bars`, of arrays of at least one bar. Returns opens, int64 ns, and the columns by name."""
     anchor = grid_anchor_ns(coarse_ns)
     group = (times - anchor) // coarse_ns
     first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
     last = np.concatenate((first[1:], [len(times)])) - 1
     whole = last - first + 1 == coarse_ns // fine_ns
     columns = {
-        "open": frame["open"].to_numpy()[first],
-        "high": np.maximum.reduceat(frame["high"].to_numpy(), first),
-        "low": np.minimum.reduceat(frame["low"].to_numpy(), first),
-        "close": frame["close"].to_numpy()[last],
+        "open": fields["open"][first],
+        "high": np.maximum.reduceat(fields["high"], first),
+        "low": np.minimum.reduceat(fields["low"], first),
+        "close": fields["close"][last],
     }
-    if "volume" in frame.columns:
-        columns["volume"] = np.add.reduceat(frame["volume"].to_numpy(), first)
+    if "volume" in fields:
+        columns["volume"] = np.add.reduceat(fields["volume"], first)
     opens = (group[first] * coarse_ns + anchor)[whole]
-    return make_frame(opens, {name: np.ascontiguousarray(values[whole]) for name, values in columns.items()})
+    return opens, {name: np.ascontiguousarray(values[whole]) for name, values in columns.items()}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qtsim.data.frames import make_frame, times_of
-from qtsim.data.resample import resample_bars
+from qtsim.data.resample import resample_arrays
 from qtsim.data.timeframes import grid_anchor_ns
 from qtsim.signals.bars import Floats, Series, Sources, Times
 
@@ -59,10 +58,12 @@ class GrowingSources(Sources):
 def _longer(made: Series, fine: Series, over: int) -> Series:
     """Coarse bars with those that have become whole since `over` of them were over: no finer bar comes before that."""
     first = int(np.searchsorted(fine.time, grid_anchor_ns(made.length) + over * made.length))
-    newest = make_frame(fine.time[first:], {name: values[first:] for name, values in fine.fields.items()})
-    more = resample_bars(newest, fine.length, made.length)
-    time = np.concatenate([made.time, times_of(more)])
-    fields = {name: np.concatenate([values, more[name].to_numpy()]) for name, values in made.fields.items()}
+    if first == len(fine.time):
+        return made
+    newest = {name: values[first:] for name, values in fine.fields.items()}
+    opens, more = resample_arrays(fine.time[first:], newest, fine.length, made.length)
+    time = np.concatenate([made.time, opens])
+    fields = {name: np.concatenate([values, more[name]]) for name, values in made.fields.items()}
     for array in (time, *fields.values()):
         array.flags.writeable = False
     return Series(made.symbol, made.length, time, fields)
