@@ -9,7 +9,7 @@ Levels are narrow and the averages short, so that entries, legs, stops and hard 
 Every sample goes to OUT/samples.csv as it is taken: memory (resident, and what no other process shares), descriptors
 and processor time of program and guardian, size of the journal, orders, trades, latencies as the program itself
 measures them, and the machine's load, because other work on the machine shows in processor time and latency. At the
-end a table with slopes (Theil-Sen, after the warm-up) is printed and the verdict: memory grows by less than 8 MB an
+end a table with slopes (Theil-Sen, after the warm-up) is printed and the verdict: memory grows by less than 2 MB an
 hour, descriptors do not grow, the program takes less than 20 % of one core, and 99 % of the requests leave
 within 5 ms of the price that they were decided on. Exit code 1 where one of them does not hold.
 On a machine that does other work, `--prefer` keeps that out of the latency, and a folder in memory
@@ -53,7 +53,7 @@ WARM_UP_S = 600.0
 WARM_UP_SHARE = 0.2
 HISTORY_BARS = 5_000
 SPARE_BARS = 30
-MEMORY_MB_PER_HOUR = 8.0
+MEMORY_MB_PER_HOUR = 2.0
 CPU_SHARE = 0.20
 LATENCY_MS = 5.0
 PATIENCE_S = 300.0
