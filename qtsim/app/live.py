@@ -46,7 +46,7 @@ from qtsim.data.symbols import normalize_symbol
 from qtsim.data.timeframes import format_ts, timeframe_ns
 from qtsim.errors import QtsimError, UsageError
 from qtsim.live.binance.client import Client, open_client
-from qtsim.live.binance.exchange import BinanceExchange, QuestionRefusedError
+from qtsim.live.binance.exchange import BannedError, BinanceExchange, QuestionRefusedError
 from qtsim.live.binance.hosts import Hosts, hosts_of
 from qtsim.live.binance.streams import Connect, Streams, connect_aiohttp, stream_names
 from qtsim.live.commands import take_commands
@@ -657,15 +657,17 @@ async def _reach(exchange: BinanceExchange, tell: Tell) -> int:
     """Wait for the exchange, without a crash loop and without trading."""
     k = 0
     while True:
+        pause = UNREACHABLE_S[min(k, len(UNREACHABLE_S) - 1)]
         try:
             return await exchange.sync_clock()
+        except BannedError as error:
+            reason, pause = str(error), error.wait_s
         except QuestionRefusedError as error:
             if error.answer.http in (401, 403, 451):
                 raise QtsimError(f"the exchange does not serve this place: {error}") from None
             reason = str(error)
         except QueryFailedError as error:
             reason = str(error)
-        pause = UNREACHABLE_S[min(k, len(UNREACHABLE_S) - 1)]
         tell(f"the exchange does not answer ({reason}); trying again in {pause:g} s")
         await asyncio.sleep(pause)
         k += 1

@@ -768,11 +768,15 @@ class Dealer:
     ) -> None:
         """One hard stop per position: where one rests or is under way, that one stays."""
         held = self.orders.get(self.stops.get(slot, ""))
+        direction = int(self.session.positions[slot]["side"]) if side is None else side
+        if held is not None and not held.has_ended and held.side * direction < 0:
+            del self.stops[slot]  # of a position that has been turned round
+            self._spawn(self._cancel_tracked(held))
+            held = None
         if held is not None and not held.has_ended:
             if held.status == LIVE and not math.isnan(held.trigger_price) and held.trigger_price != trigger:
                 self._give((slot, held.trigger_price))
             return
-        direction = int(self.session.positions[slot]["side"]) if side is None else side
         self._place_stop(OrderKind.HARD_SL, slot, trade_id, direction, trigger)
         if backup_limit is not None:
             self._place_stop(OrderKind.BACKUP_SL, slot, trade_id, direction, trigger, backup_limit)

@@ -93,7 +93,7 @@ def default_trigger(session: Session, slot: int, held: Held) -> float:
     """Where the hard stop of a position goes: where the session says, else as an entry of it would have had it."""
     position = session.positions[slot]
     side = 1 if held.lots > 0 else -1
-    if position["side"] == side and not math.isnan(position["hard_price"]):
+    if position["side"] == side and side * (held.entry_price - position["hard_price"]) > 0:  # False for NaN
         return float(position["hard_price"])
     plan = plan_for(session, slot, side, held.leverage if held.leverage >= 1 else 1.0)
     intent = session.stop_of(slot, plan[0], held.entry_price)

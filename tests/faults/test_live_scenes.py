@@ -58,6 +58,20 @@ FOUND = {
         15,
         (Strike("crash_journal_torn", OPEN, 2, 990659), Strike("hand_reverses", RECOVERING, 0, 706488)),
     ),
+    "a program that started in a ban slept on for half a minute after its end": Scene(
+        1320,
+        28,
+        QUICK,
+        15,
+        (
+            Strike("crash", OPEN),
+            Strike("http_418", RECOVERING, 1, 789407),
+            Strike("drop_before", ENTERING, 1, 594908),
+        ),
+    ),
+    "an entry that turned round what a hand had opened met the stop of the other side": Scene(
+        1596, 4, QUICK, 15, (Strike("hand_opens", ENTERING, 0, 300134),)
+    ),
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),

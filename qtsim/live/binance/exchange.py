@@ -171,7 +171,7 @@ class BinanceExchange:
         wait = self.budget.wait_s(weight, self.now_ms())
         if wait > 0:
             if self.budget.is_banned(self.now_ms()):
-                raise QueryFailedError(f"no requests for {wait:.0f} s: the exchange has asked for it")
+                raise BannedError(wait)
             await asyncio.sleep(wait)
         self.requests += 1
         try:
@@ -345,6 +345,14 @@ class BinanceExchange:
         self.budget.note(headers, self.now_ms())
         if error is not None and error.answer.http in (418, 429):
             self.budget.note_ban(error.answer.http, error.answer.text, headers, self.now_ms())
+
+
+class BannedError(QueryFailedError):
+    """A question that was not asked, because the exchange has asked for silence. wait_s: for so long."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"no requests for {wait_s:.0f} s: the exchange has asked for it")
+        self.wait_s = wait_s
 
 
 class QuestionRefusedError(QueryFailedError):
