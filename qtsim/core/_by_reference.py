@@ -50,7 +50,7 @@ class _Members(AttributeTemplate):
 
 @imputils.lower_getattr_generic(ByReference)  # type: ignore[untyped-decorator]
 def _load_member(context: Any, builder: Any, typ: ByReference, address: Any, attr: str) -> Any:
-    """Read one member; nothing can change it, so what has been read need not be read again."""
+    """Read one member."""
     place = typ.whole.fields.index(attr)
     whole = context.get_value_type(typ.whole)
     member = cgutils.gep_inbounds(builder, builder.bitcast(address, whole.as_pointer()), 0, place)
@@ -66,9 +66,7 @@ def _load_parts(builder: Any, address: Any) -> Any:
         for k in range(len(layout)):
             value = builder.insert_value(value, _load_parts(builder, cgutils.gep_inbounds(builder, address, 0, k)), k)
         return value
-    value = builder.load(address)
-    value.set_metadata("invariant.load", builder.module.add_metadata([]))
-    return value
+    return builder.load(address)
 
 
 @intrinsic
