@@ -639,9 +639,9 @@ class Dealer:
         order.status = DONE
         mark = (DONE_EVENT, order.client_id, {"why": why}) if journalled else None
         if order.kind is OrderKind.HARD_SL:
-            self.stops_asked.discard(self.key_of(order.slot))
-            if self.stops.get(order.slot) == order.client_id:
-                del self.stops[order.slot]
+            if self.stops.get(order.slot, order.client_id) == order.client_id:  # else another is under way in its place
+                self.stops_asked.discard(self.key_of(order.slot))
+                self.stops.pop(order.slot, None)
         elif not order.kind.rests:
             self.emergencies.discard(order.slot)
             if order.asked_by_session:

@@ -72,6 +72,9 @@ FOUND = {
     "an entry that turned round what a hand had opened met the stop of the other side": Scene(
         1596, 4, QUICK, 15, (Strike("hand_opens", ENTERING, 0, 300134),)
     ),
+    "the refusal of an old stop took the new one down that was under way": Scene(
+        1881, 35, QUICK, 15, (Strike("hand_reverses", ENTERING, 0, 193198),)
+    ),
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),
