@@ -187,7 +187,7 @@ def attribute(live: Book, backtest: Book, evidence: Evidence, timeframe: int) ->
     """Pair trades and split the gap. timeframe: of the bars that both traded, ns."""
     pairs, alone_live, alone_backtest = paired(live.trips, backtest.trips, timeframe)
     lines = [
-        Line(one, other, parts_of(one, other, timeframe, evidence.revised.get(one.symbol))) for one, other in pairs
+        Line(one, other, parts_of(one, other, evidence.revised.get(one.symbol))) for one, other in pairs
     ]
     for trip in alone_live:
         bucket, why = why_extra(trip, backtest, evidence, timeframe)
@@ -226,7 +226,7 @@ def paired(
     return pairs, left, right
 
 
-def parts_of(live: Trip, backtest: Trip, timeframe: int, revised: int | None = None) -> Parts:
+def parts_of(live: Trip, backtest: Trip, revised: int | None = None) -> Parts:
     """Parts of a pair's gap. revised: open of the first bar that was another one; what was decided later is data."""
     sign, qty = backtest.sign, backtest.qty
     entry_ref = -qty * sign * (live.entry_ref - backtest.entry_ref)
@@ -234,7 +234,7 @@ def parts_of(live: Trip, backtest: Trip, timeframe: int, revised: int | None = N
     slipped_live = (live.exit_price - live.exit_ref) - (live.entry_price - live.entry_ref)
     slipped_backtest = (backtest.exit_price - backtest.exit_ref) - (backtest.entry_price - backtest.entry_ref)
     found = {"data": 0.0, "timing": 0.0}
-    is_same_entry = live.entry_ts // timeframe == backtest.entry_ts // timeframe
+    is_same_entry = abs(live.entry_ts - backtest.entry_ts) <= MS
     is_revised = revised is not None and revised < max(live.exit_ts, backtest.exit_ts)
     found["data" if is_same_entry or is_revised else "timing"] += entry_ref
     fill_price = qty * sign * (slipped_live - slipped_backtest)

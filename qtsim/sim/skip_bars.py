@@ -42,6 +42,7 @@ from qtsim.core.slots import NO_SLOT
 from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.symbol_stats import later_nb
 from qtsim.core.trailing import better_price_nb, trail_price_nb
+from qtsim.sim.boundary import is_expired_nb
 from qtsim.sim.curve import (
     HELD,
     NO_ROW,
@@ -110,7 +111,7 @@ def count_before_nb(start: int, step: int, until: int) -> int:
     """How many of start, start + step, ... lie before `until`."""
     if until <= start:
         return 0
-    return (until - start + step - 1) // step
+    return (until - start - 1) // step + 1
 
 
 @kernel
@@ -400,6 +401,8 @@ def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, param
         if knows_two_signals_nb(tape.signals, slot, ts):
             return 0
         if position["side"] == Side.NONE:
+            if slot["next_signal"] < slot["signals_end"] and is_expired_nb(tape, slot["next_signal"], ts):
+                return 0
             refused = bound_by_refusal_nb(book, i, ts, step, m, params)
             m = refused if refused > 0 else bound_by_asks_nb(index, slot, ts, step, m)
             continue
@@ -801,9 +804,10 @@ def pass_slot_nb(
 
 
 @kernel
-def open_price_nb(bars: Records, slot: Record, ts: int, last_ts: int, step: int) -> float:
-    """The open at boundary `ts` of a slot whose last quiet bar opened at `last_ts`."""
-    return bars[slot["bar"] - (last_ts - ts) // step]["open"]
+def has_open_price_nb(bars: Records, slot: Record, ts: int, last_ts: int, step: int) -> bool:
+    """Are there prices at the open at boundary `ts`, of a slot whose last quiet bar opened at `last_ts`?"""
+    bar = bars[slot["bar"] - (last_ts - ts) // step]
+    return bar["open"] == bar["open"] and (slot["has_mark"] == 0 or bar["mark_open"] == bar["mark_open"])
 
 
 @kernel
@@ -825,10 +829,8 @@ def refuse_nb(
     if slot["last_exit_bar"] != NO_BAR:
         since_exit = ask["row"] + 1 - slot["signals_first"] - slot["last_exit_bar"]
     rule = request_rule_nb(ask["side"], side, side, since_exit, params)
-    if rule == Rule.NONE:
-        price = open_price_nb(tape.bars, slot, ts, last_ts, step)
-        if price != price:
-            rule = Rule.NO_PRICE.value
+    if rule == Rule.NONE and not has_open_price_nb(tape.bars, slot, ts, last_ts, step):
+        rule = Rule.NO_PRICE.value
     if rule == Rule.NONE:
         equity = equity_nb(book.account[0], book.positions, book.points)
         judge_request_nb(tape, book, i, ask["row"], ask["side"], equity, ts, params)
@@ -902,7 +904,7 @@ def pass_quiet_bars_nb(
     m = bound_by_time_nb(tape, index, book, b, m, params)
     if m > 0:
         m = bound_by_prices_nb(tape, index, book, b, m, params)
-    if m == 0:
+    if m <= 0:
         return b
     ts = tape.boundaries[b]
     step = tape.boundaries[b + 1] - ts

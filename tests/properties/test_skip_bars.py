@@ -16,10 +16,11 @@ from qtsim.core.records import outage_dt
 from qtsim.sim.curve import ShortCurve
 from qtsim.sim.index import BLOCK
 from qtsim.sim.journals import Journals
-from qtsim.sim.market import CURSOR
+from qtsim.sim.market import CURSOR, SymbolInput, build_market
 from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
 from qtsim.sim.skip_bars import MOST
 from tests.generated import (
+    COARSE,
     FILLS,
     HOUR,
     KNOBS,
@@ -31,6 +32,7 @@ from tests.generated import (
     drawn,
     make_inputs,
     partly_refined,
+    with_coarse_signals,
     with_volumes,
 )
 
@@ -150,3 +152,74 @@ def test_an_outage_ends_a_stretch_at_its_hour() -> None:
     ends = skipped.curve.stretches["ts"] + skipped.curve.stretches["n"] * HOUR
     assert START + 40 * HOUR in ends
     assert not (skipped.curve.stretches["ts"] > START + 40 * HOUR).any()
+
+
+REFUSING = {
+    **WATCHED,
+    "gates.enabled": True,
+    "orchestrator.symbol.disable_losses": 2,
+    "orchestrator.symbol.disable_hours": 240.0,
+    "entry.confidence.min": 0.2,
+}
+"""A symbol that loses twice is switched off for long, and asks all the same."""
+
+
+def asking_inputs(seed: int, n_bars: int, **knobs: Any) -> list[SymbolInput]:
+    """One symbol without gaps that moves enough to lose, and asks at every other bar."""
+    chosen = {"volatility": 0.008, "signal_rate": 0.4, "gaps": False, "late": {}, "own_levels": 0.0}
+    whole = {
+        **drawn(np.random.default_rng(seed), KNOBS),
+        **chosen,
+        "lot": (1, 1000),
+        "min_lots": 1,
+        "min_notional": 5.0,
+    }
+    return make_inputs(seed, 1, n_bars, {**whole, **knobs})
+
+
+def refusals_passed_over(case: Case, rule: Rule) -> int:
+    """Requests that `rule` refused in stretches that were passed over; both ways of running agree on all."""
+    skipped, plain = run_of(case, skips=True), run_of(case, skips=False)
+    assert first_difference(skipped, plain) is None
+    visited = set(skipped.curve.visited["ts"].tolist())
+    rows = skipped.denials[skipped.denials["rule"] == rule.value]
+    return sum(int(ts) not in visited for ts in rows["ts"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_requests_of_a_symbol_that_is_switched_off_are_refused_without_a_visit(seed: int) -> None:
+    assert refusals_passed_over(case_of(asking_inputs(seed, 300), REFUSING), Rule.SYMBOL_DISABLED) > 20
+
+
+@pytest.mark.parametrize("missing", ["open", "mark_open"])
+def test_a_request_at_an_open_without_a_price_has_no_price(missing: str) -> None:
+    inputs = asking_inputs(1, 300, mark=0.001)
+    inputs[0].bars[missing][np.random.default_rng(1).random(300) < 0.2] = np.nan
+    assert refusals_passed_over(case_of(inputs, REFUSING), Rule.NO_PRICE) > 3
+
+
+def test_a_request_that_has_expired_in_a_gap_is_not_judged() -> None:
+    inputs = asking_inputs(2, 400)
+    case = with_coarse_signals(case_of(inputs, REFUSING))
+    hours = (case.inputs[0].bars["ts_open"] - START) // HOUR
+    rows = (case.inputs[0].signals["ts_close"] - START) // HOUR
+    torn = replace(
+        case.inputs[0],
+        bars=case.inputs[0].bars[~np.isin(hours % 40, range(15, 22))],
+        signals=case.inputs[0].signals[rows % 40 != 20],
+    )
+    market = build_market([torn], COARSE, path_ns=HOUR)
+    case = replace(case, market=market, inputs=[torn])
+    refusals_passed_over(case, Rule.SYMBOL_DISABLED)
+    assert (run_of(case, skips=True).denials["rule"] == Rule.EXPIRED.value).sum() > 3
+
+
+def test_bars_from_the_first_second_that_there_is() -> None:
+    inputs = [
+        replace(item, bars=item.bars.copy(), signals=item.signals.copy(), funding=item.funding[:0])
+        for item in asking_inputs(3, 100)
+    ]
+    for item in inputs:
+        item.bars["ts_open"] -= START
+    case = case_of(inputs, {**REFUSING, "gates.enabled": False})
+    assert first_difference(run_of(case, skips=True), run_of(case, skips=False)) is None

@@ -75,6 +75,11 @@ def test_another_price_at_the_same_instant_is_data() -> None:
     assert parts([changed(entry_price=99.5, entry_ref=99.5)], [TRIP]) == {"data": -1.0}
 
 
+def test_an_entry_at_another_point_of_the_same_bar_is_timing() -> None:
+    late = changed(entry_ts=T + BAR // 2, entry_price=99.5, entry_ref=99.5)
+    assert parts([late], [TRIP]) == {"timing": -1.0}
+
+
 def test_an_entry_in_the_next_bar_is_timing() -> None:
     late = changed(entry_ts=T + BAR, entry_price=99.5, entry_ref=99.5)
     assert parts([late], [TRIP]) == {"timing": -1.0}
