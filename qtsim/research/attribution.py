@@ -186,9 +186,7 @@ class Attribution:
 def attribute(live: Book, backtest: Book, evidence: Evidence, timeframe: int) -> Attribution:
     """Pair trades and split the gap. timeframe: of the bars that both traded, ns."""
     pairs, alone_live, alone_backtest = paired(live.trips, backtest.trips, timeframe)
-    lines = [
-        Line(one, other, parts_of(one, other, evidence.revised.get(one.symbol))) for one, other in pairs
-    ]
+    lines = [Line(one, other, parts_of(one, other, evidence.revised.get(one.symbol))) for one, other in pairs]
     for trip in alone_live:
         bucket, why = why_extra(trip, backtest, evidence, timeframe)
         lines.append(Line(trip, None, Parts(**{bucket: trip.pnl}), why))
