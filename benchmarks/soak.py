@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import signal
 import statistics
@@ -412,11 +413,13 @@ def report(path: Path) -> bool:
         f" journal {per_hour('journal_kb') / 1024.0:+.1f} MB/h, events {per_hour('events_kb') / 1024.0:+.1f} MB/h"
     )
     for name, text, count in FIGURES:
+        if count not in last:
+            continue  # samples of an older version
         figures = (last[f"{name}_{part}"] for part in ("p50", "p99", "max"))
         shown = " · ".join(f"{part} {ms:.1f}" for part, ms in zip(("p50", "p99", "max"), figures, strict=True))
         print(f"{text:17} {shown} ms, of {last[count]:.0f}")
     loads = [row["load"] for row in rows]
-    synced = sorted(row["sync_ms"] for row in rows)
+    synced = sorted(row.get("sync_ms", math.nan) for row in rows)
     print(
         f"machine   load {statistics.median(loads):.2f} (median), {max(loads):.2f} (most) on {os.cpu_count()} cores,"
         f" {busy:.0%} busy, {steal:.1%} taken by other machines; the program was ready and waited"
