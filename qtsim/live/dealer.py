@@ -267,7 +267,7 @@ class Dealer:
         )
         self._ready.append((order, work, self.arrivals.of_batch))
         if len(self._ready) == 1:
-            asyncio.get_running_loop().call_soon(self.let_go)
+            asyncio.get_running_loop().call_soon(self._let_go_unasked)
 
     def let_go(self) -> None:
         """Commit the orders that have been written, all at once, and let them go. Without a disk only exits go."""
@@ -287,6 +287,12 @@ class Dealer:
                 self._end(order, why, journalled=False)
             else:
                 self._spawn(self._timed(work, heard))
+
+    def _let_go_unasked(self) -> None:
+        try:
+            self.let_go()
+        except Exception as error:
+            self._fail(error)
 
     def _commit_intents(self) -> str:
         """Why the disk does not take them; empty where it has."""
@@ -362,12 +368,16 @@ class Dealer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            error = task.exception()
-            self.gateway.hold("program", State.EXIT_ONLY, f"{type(error).__name__}: {error}")
-            self.note("ERROR", "", {"why": f"{type(error).__name__}: {error}"})
-            self.wants_reconcile = True
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
         self.on_out()
+
+    def _fail(self, error: BaseException) -> None:
+        """Something is wrong with this program: exits only, and what the account holds is looked up."""
+        why = f"{type(error).__name__}: {error}"
+        self.gateway.hold("program", State.EXIT_ONLY, why)
+        self.note("ERROR", "", {"why": why})
+        self.wants_reconcile = True
 
     async def stop(self) -> None:
         """Give up what is still being asked for. Orders on the exchange stay."""

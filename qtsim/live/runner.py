@@ -267,7 +267,11 @@ class Runner:
         if now - self._pumped_s < IDLE_S and now - self._unwritten_since_s < COMMIT_LATEST_S:
             self._commit_timer = loop.call_later(IDLE_S, self._commit_when_idle)
         else:
-            self.commit()
+            try:
+                self.commit()
+            except Exception as error:
+                # no task waits for what a timer calls
+                self.fail(f"{type(error).__name__}: {error}")
 
     def commit(self) -> None:
         """Everything that has been told and decided, to the disk."""

@@ -208,6 +208,28 @@ def test_without_a_disk_nothing_is_opened_and_what_is_open_is_protected_and_clos
     stage.check(runner, lost_intents=lost)
 
 
+def test_an_error_that_nobody_expects_from_the_disk_is_told_and_stops_entries(tmp_path: Path) -> None:
+    """Commits come from timers too, which no task waits for."""
+    stage = make_stage(tmp_path)
+    alerts: list[str] = []
+
+    async def story(opened: Any, running: Any) -> None:
+        runner = opened.runner
+        runner.log.alert = lambda event, text: alerts.append(text)
+        await first_position(stage)
+
+        def broken() -> None:
+            raise RuntimeError("no such commit")
+
+        runner.recorder.commit = broken
+        await asyncio.sleep(10.0)
+        assert runner.gateway.state == State.EXIT_ONLY
+        assert "RuntimeError: no such commit" in alerts
+        del runner.recorder.commit
+
+    told(stage, story)
+
+
 # the key -------------------------------------------------------------------------------------------------------------
 
 
