@@ -31,7 +31,7 @@ from qtsim.sim.run import run_compiled, run_reference
 HOUR = 3_600_000_000_000
 COARSE = 4 * HOUR
 START = 1_704_067_200_000_000_000  # 2024-01-01 00:00 UTC
-NAMES = ("AAA", "BBB", "CCC", "DDD")
+NAMES = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH")
 
 
 @dataclass(frozen=True, repr=False)

@@ -110,32 +110,43 @@ def initial_margin_nb(positions: Records) -> float:
 
 
 @kernel
-def note_margin_use_nb(account: Record, positions: Records, points: Records) -> None:
+def note_share_of_equity_nb(account: Record, margin: float, equity: float) -> None:
     """Remember the largest share of equity that margins bound."""
-    equity = equity_nb(account, positions, points)
     if equity > 0.0:
-        account["max_margin_use"] = max(account["max_margin_use"], margin_used_nb(positions) / equity)
+        account["max_margin_use"] = max(account["max_margin_use"], margin / equity)
+
+
+@kernel
+def note_margin_use_nb(account: Record, positions: Records, points: Records) -> None:
+    """Remember the share of equity that margins bind now, if it is the largest."""
+    note_share_of_equity_nb(account, margin_used_nb(positions), equity_nb(account, positions, points))
 
 
 @kernel
 def mark_to_market_nb(account: Record, positions: Records, points: Records, ts: int, out: Record) -> None:
-    """Write the account at one boundary into an equity row."""
+    """Write the account at a boundary into an equity row; sums as in `equity_nb` and `margin_used_nb`, in one pass."""
+    equity = account["wallet"]
     unrealized = 0.0
+    margin = 0.0
     notional = 0.0
     count = 0
     for i in range(len(positions)):
-        if positions[i]["side"] != 0:
-            unrealized += unrealized_pnl_nb(positions[i], points[i]["mark"])
-            notional += positions[i]["qty"] * points[i]["mark"]
+        position = positions[i]
+        if position["side"] != 0:
+            pnl = unrealized_pnl_nb(position, points[i]["mark"])
+            equity += pnl
+            unrealized += pnl
+            margin += position["margin"]
+            notional += position["qty"] * points[i]["mark"]
             count += 1
     out["ts"] = ts
-    out["equity"] = equity_nb(account, positions, points)
+    out["equity"] = equity
     out["wallet"] = account["wallet"]
     out["unrealized_pnl"] = unrealized
-    out["margin"] = margin_used_nb(positions)
+    out["margin"] = margin
     out["notional"] = notional
     out["positions"] = count
-    note_margin_use_nb(account, positions, points)
+    note_share_of_equity_nb(account, margin, equity)
 
 
 @kernel

@@ -1,19 +1,20 @@
-"""What one symbol does at a boundary of its bars: end of data, the open point, exits that signals ask for."""
+"""What one slot does at a boundary of its bars: end of data, what has closed, the open point, what its signal asks."""
 
 from __future__ import annotations
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import set_point_nb, show_signal_nb
-from qtsim.core.enums import Action, EndOfData, Monitoring, Reason, Rule, Side
-from qtsim.core.orders import asks_otherwise_nb, leaves_whole_nb, travels_at_market_nb
+from qtsim.core.enums import Action, EndOfData, FillAt, Gate, Monitoring, Reason, Rule, Side
+from qtsim.core.orders import asks_otherwise_nb, has_entry_order_nb, leaves_whole_nb, travels_at_market_nb
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import order_rule_nb, reach_open_nb
 from qtsim.core.signal_rules import signal_exit_reason_nb
+from qtsim.core.slots import own_request_nb
 from qtsim.sim.entries import drop_order_nb
 from qtsim.sim.fills import room_lots_nb
+from qtsim.sim.funding import opens_at_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
-from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb
-from qtsim.sim.walk import opens_at_nb
+from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb, write_denial_nb
 
 
 @kernel
@@ -114,6 +115,76 @@ def judge_order_nb(book: Book, journal: Journal, i: int, ts: int, params: Record
         rule = Rule.END_OF_DATA.value
     if rule != Rule.NONE:
         drop_order_nb(book, journal, i, ts, rule)
+
+
+@kernel
+def deny_request_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, ts: int, gate: int, rule: int) -> None:
+    """Count a request that ends before the chain."""
+    signal = tape.signals[row]
+    write_denial_nb(
+        journal,
+        ts,
+        book.slots[i]["symbol"],
+        own_request_nb(book.slots[i]["side"], signal),
+        gate,
+        rule,
+        0.0,
+        0.0,
+        signal["confidence"],
+        row - book.slots[i]["signals_first"],
+    )
+
+
+@kernel
+def drop_pending_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, rule: int) -> None:
+    """Give up the signal that waits for a price, and count what it asked for."""
+    row = book.slots[i]["pending"]
+    if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
+        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
+    book.slots[i]["pending"] = NO_BAR
+
+
+@kernel
+def close_bar_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, params: Record) -> None:
+    """Of one slot, the bar that ended becomes visible; its signal becomes pending. An entry order ends that may not go
+    on."""
+    has_closed = book.slots[i]["bar"] != NO_BAR
+    book.slots[i]["bar"] = NO_BAR
+    if has_entry_order_nb(book.positions[i]):
+        judge_order_nb(book, journal, i, ts, params)
+    row = closed_signal_nb(tape, book, i, ts)
+    while row != NO_BAR:
+        drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
+        book.slots[i]["next_signal"] = row + 1
+        show_signal_nb(book.points[i], tape.signals[row], ts)
+        book.slots[i]["pending"] = row
+        row = closed_signal_nb(tape, book, i, ts)
+    if has_ended_nb(book, i) and params["sim"]["end_of_data"] != EndOfData.OPEN:
+        drop_pending_nb(tape, book, journal, i, ts, Rule.END_OF_DATA.value)
+    if params["sim"]["fill_at"] == FillAt.CLOSE:
+        # it has acted at its bar's own close, or there was no price at that time
+        if has_closed:
+            book.slots[i]["pending"] = NO_BAR
+        drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
+
+
+@kernel
+def expire_signal_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int) -> None:
+    """A signal expires whose first price point comes more than one bar after its close."""
+    row = book.slots[i]["pending"]
+    if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
+        return
+    if is_expired_nb(tape, row, ts):
+        drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
+
+
+@kernel
+def hear_signal_nb(book: Book, i: int) -> None:
+    """The signal that waited for a price acts now, where there is one."""
+    book.slots[i]["acting"] = NO_BAR
+    if book.slots[i]["bar"] != NO_BAR:
+        book.slots[i]["acting"] = book.slots[i]["pending"]
+        book.slots[i]["pending"] = NO_BAR
 
 
 @kernel

@@ -28,6 +28,7 @@ from qtsim.core.orders import (
 from qtsim.core.records import NOT_YET, Record
 from qtsim.core.rl_sizing import note_entry_nb
 from qtsim.core.safety_governor import order_newcomer_nb, order_rule_nb
+from qtsim.sim.asleep import show_sleepers_nb
 from qtsim.sim.fills import (
     entry_lots_nb,
     fill_entry_nb,
@@ -178,6 +179,7 @@ def fill_part_nb(tape: Tape, book: Book, journal: Journal, i: int, lots: int, pa
     fill_entry_nb(fill, plan, position, point, lots, book.slots[i]["symbol"], bar, instrument, params)
     take_room_nb(book.points, i, book.slots[i]["other"], lots)
     note_filled_nb(account, position)
+    show_sleepers_nb(tape, book, params)
     take_part_nb(position, plan, lots)
     if position["side"] != Side.NONE:
         add_part_nb(account, position, fill, instrument, params)

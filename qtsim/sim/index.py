@@ -20,19 +20,24 @@ BLOCK = 16
 LOW, HIGH, MARK_LOW, MARK_HIGH, LOWEST_CLOSE, HIGHEST_CLOSE = range(6)
 VOLATILITY, LEADER_24H, TURNS_CHOPPY = range(3)
 ENTRY, EXIT_LONG, EXIT_SHORT = range(3)
-SPAN_WIDTH = 8
+BLOCK_WIDTH = 8
 """Numbers per block of bars: one line of a processor's cache."""
 NO_ASK = 2**62
 """Row of the entry that ends the list of requests."""
 
-ask_dt = np.dtype([("row", "i8"), ("ts_close", "i8"), ("side", "i8"), ("confidence", "f8")], align=True)
-"""A signal that asks for a side: its row, and what a denial tells of it."""
+ask_dt = np.dtype([("row", "i8"), ("ts_close", "i8")], align=True)
+"""A signal that asks for a side: its row, and when it becomes known."""
+
+call_dt = np.dtype(
+    [("boundary", "i8"), ("symbol", "i8"), ("row", "i8"), ("side", "i8"), ("confidence", "f8")], align=True
+)
+"""The same of any symbol: the place of the boundary at which it is heard, whose it is, what a denial tells of it."""
 
 
 class Index(NamedTuple):
     """Blocks of a market's bars and signals, and what is looked up row by row."""
 
-    spans: npt.NDArray[
+    blocks: npt.NDArray[
         np.float64
     ]  # (blocks, 8): lowest and highest last price and mark, lowest and highest mark at a close; NaN where one lacks
     marks: npt.NDArray[np.float64]  # (bars,): mark at the close
@@ -43,6 +48,7 @@ class Index(NamedTuple):
         np.int32
     ]  # (signals, 3): from this row on the first of `asks`; the first row that asks for an exit, or the end
     asks: Records  # ask_dt: every row that asks for a side, ascending, then one of NO_ASK
+    calls: Records  # call_dt: the same by boundary, then by symbol; then one of NO_ASK
     even_bars: npt.NDArray[np.int32]  # (bars,): how many from this one on are followed after as long as the first
     even_boundaries: npt.NDArray[np.int32]  # (boundaries,): steps from this one on that are as long as the first
 
@@ -51,7 +57,9 @@ def no_index() -> Index:
     """Of a path of trades, which is passed over in another way."""
     none = np.zeros(0, dtype=np.int32)
     asks = np.zeros(0, ask_dt)
-    return Index(np.zeros((0, SPAN_WIDTH)), np.zeros(0), np.zeros((0, 3)), none.reshape(0, 3), asks, none, none)
+    calls = np.zeros(1, call_dt)
+    calls["boundary"] = NO_ASK
+    return Index(np.zeros((0, BLOCK_WIDTH)), np.zeros(0), np.zeros((0, 3)), none.reshape(0, 3), asks, calls, none, none)
 
 
 def build_index(
@@ -68,12 +76,14 @@ def build_index(
         if recorded:
             rows = slice(bar_offsets[i], bar_offsets[i + 1])
             marks[rows] = bars["mark_close"][rows]
+    asks = _asks(signals)
     return Index(
-        _spans(bars, marks),
+        _blocks(bars, marks),
         marks,
         _weather(signals),
         _requests(signals, signal_offsets),
-        _asks(signals),
+        asks,
+        _calls(asks[:-1], signals, boundaries, signal_offsets),
         _even_bars(bars, bar_offsets),
         _even_steps(boundaries),
     )
@@ -83,18 +93,18 @@ def _starts(n: int) -> npt.NDArray[np.int64]:
     return np.arange(0, n, BLOCK, dtype=np.int64)
 
 
-def _spans(bars: Records, marks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    spans = np.zeros((-(-len(bars) // BLOCK), SPAN_WIDTH))
+def _blocks(bars: Records, marks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    blocks = np.zeros((-(-len(bars) // BLOCK), BLOCK_WIDTH))
     if len(bars) == 0:
-        return spans
+        return blocks
     starts = _starts(len(bars))
     for prefix, low, high in (("", LOW, HIGH), ("mark_", MARK_LOW, MARK_HIGH)):
         points = [np.ascontiguousarray(bars[prefix + name]) for name in ("open", "high", "low", "close")]
-        spans[:, low] = np.minimum.reduceat(np.minimum.reduce(points), starts)
-        spans[:, high] = np.maximum.reduceat(np.maximum.reduce(points), starts)
-    spans[:, LOWEST_CLOSE] = np.minimum.reduceat(marks, starts)
-    spans[:, HIGHEST_CLOSE] = np.maximum.reduceat(marks, starts)
-    return spans
+        blocks[:, low] = np.minimum.reduceat(np.minimum.reduce(points), starts)
+        blocks[:, high] = np.maximum.reduceat(np.maximum.reduce(points), starts)
+    blocks[:, LOWEST_CLOSE] = np.minimum.reduceat(marks, starts)
+    blocks[:, HIGHEST_CLOSE] = np.maximum.reduceat(marks, starts)
+    return blocks
 
 
 def _weather(signals: Records) -> npt.NDArray[np.float64]:
@@ -133,10 +143,25 @@ def _asks(signals: Records) -> Records:
     asks = np.zeros(len(rows) + 1, ask_dt)
     asks["row"][:-1] = rows
     asks["ts_close"][:-1] = signals["ts_close"][rows]
-    asks["side"][:-1] = signals["long"][rows].astype(np.int64) - signals["short"][rows]
-    asks["confidence"][:-1] = signals["confidence"][rows]
     asks["row"][-1] = NO_ASK
     return asks
+
+
+def _calls(
+    asks: Records, signals: Records, boundaries: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+) -> Records:
+    calls = np.zeros(len(asks) + 1, call_dt)
+    heard = np.searchsorted(boundaries, asks["ts_close"], side="left")
+    symbols = np.searchsorted(offsets, asks["row"], side="right") - 1
+    order = np.lexsort((symbols, heard)) if len(offsets) > 2 else np.arange(len(asks))
+    rows = asks["row"][order]
+    calls["boundary"][:-1] = heard[order]
+    calls["symbol"][:-1] = symbols[order]
+    calls["row"][:-1] = rows
+    calls["side"][:-1] = signals["long"][rows].astype(np.int64) - signals["short"][rows]
+    calls["confidence"][:-1] = signals["confidence"][rows]
+    calls["boundary"][-1] = NO_ASK
+    return calls
 
 
 def _even_steps(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:

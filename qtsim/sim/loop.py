@@ -13,7 +13,6 @@ from qtsim.core.accounting import (
     initial_margin_nb,
     mark_to_market_nb,
     set_point_nb,
-    show_signal_nb,
 )
 from qtsim.core.balancer import show_closes_nb
 from qtsim.core.entry import size_entry_nb
@@ -28,29 +27,30 @@ from qtsim.core.enums import (
     SizingModel,
 )
 from qtsim.core.gates import judge_again_nb
-from qtsim.core.orders import has_entry_order_nb, is_reversing_nb, is_working_nb, waits_unfilled_nb
+from qtsim.core.orders import has_entry_order_nb, is_reversing_nb, waits_unfilled_nb
 from qtsim.core.records import Record, Records
 from qtsim.core.signal_rules import ranks_before_nb, request_rule_nb
 from qtsim.core.sizing import deny_unaffordable_nb
 from qtsim.core.slots import NO_SLOT, held_before_nb, own_request_nb
 from qtsim.core.symbol_stats import clear_blacklist_nb
 from qtsim.core.transfers import book_transfer_nb, judge_transfer_nb
+from qtsim.sim.asleep import BEFORE_BOUNDARY, mark_account_nb, show_sleepers_nb, stand_together_nb
 from qtsim.sim.boundary import (
     act_on_own_close_nb,
     cancel_by_signal_nb,
-    closed_signal_nb,
+    close_bar_nb,
+    deny_request_nb,
     end_data_nb,
+    expire_signal_nb,
     has_cycle_at_open_nb,
-    has_ended_nb,
-    is_expired_nb,
+    hear_signal_nb,
     is_last_bar_nb,
-    judge_order_nb,
     obey_signal_nb,
     open_bar_nb,
 )
 from qtsim.sim.curve import Curve, has_curve_room_nb
 from qtsim.sim.entries import continue_order_nb, enter_nb, place_missing_stop_nb
-from qtsim.sim.index import Index
+from qtsim.sim.funding import charge_boundary_funding_nb, charge_due_funding_nb, next_funding_time_nb
 from qtsim.sim.market import (
     CURSOR,
     DECISIONS,
@@ -64,26 +64,21 @@ from qtsim.sim.market import (
     NO_BAR,
     NO_CORRELATION,
     PENDING_AT_END,
+    ROUSES,
     TRADES,
     Book,
     Journal,
     Tape,
 )
-from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb, unfold_bar_nb
-from qtsim.sim.requests import deny_plan_nb, judge_request_nb, measure_candidate_nb
+from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb
+from qtsim.sim.requests import deny_plan_nb, judge_request_nb, measure_candidate_nb, refuse_calls_nb
+from qtsim.sim.rouse import rouse_nb
+from qtsim.sim.settle import any_active_nb, any_open_nb, settle_point_nb
 from qtsim.sim.skip_bars import pass_quiet_bars_nb
 from qtsim.sim.skip_trades import skip_trades_nb
-from qtsim.sim.steps import bar_number_nb, evaluate_nb, run_cycles_nb, write_denial_nb
+from qtsim.sim.steps import bar_number_nb, evaluate_nb, judge_equity_nb, run_cycles_nb
 from qtsim.sim.teaching import charge_entry_funding_nb, decide_nb, teach_nb
-from qtsim.sim.walk import (
-    any_open_nb,
-    charge_boundary_funding_nb,
-    charge_due_funding_nb,
-    choose_path_nb,
-    next_funding_time_nb,
-    settle_point_nb,
-    walk_bars_nb,
-)
+from qtsim.sim.walk import choose_path_nb, unfold_slots_nb, walk_bars_nb
 
 ROOM_PER_SYMBOL = 48
 """More rows than one symbol can write into any journal between two boundaries."""
@@ -106,73 +101,48 @@ def has_room_nb(journal: Journal, n_symbols: int) -> bool:
 
 
 @kernel
-def deny_request_nb(tape: Tape, book: Book, journal: Journal, i: int, row: int, ts: int, gate: int, rule: int) -> None:
-    """Count a request that ends before the chain."""
-    signal = tape.signals[row]
-    write_denial_nb(
-        journal,
-        ts,
-        book.slots[i]["symbol"],
-        own_request_nb(book.slots[i]["side"], signal),
-        gate,
-        rule,
-        0.0,
-        0.0,
-        signal["confidence"],
-        row - book.slots[i]["signals_first"],
-    )
-
-
-@kernel
-def drop_pending_nb(tape: Tape, book: Book, journal: Journal, i: int, ts: int, rule: int) -> None:
-    """Give up the signal that waits for a price, and count what it asked for."""
-    row = book.slots[i]["pending"]
-    if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
-        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
-    book.slots[i]["pending"] = NO_BAR
+def end_bars_nb(tape: Tape, book: Book, journal: Journal, params: Record) -> None:
+    """Step 1: the last point of bars that end now was settled by the walk; their symbols may end with them."""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        end_data_nb(tape, book, journal, i, params)
+        i = book.awake[i + 1]
 
 
 @kernel
 def close_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
     """Step 4: bars that ended become visible; their signals become pending. Entry orders end that may not go on."""
-    sim = params["sim"]
-    for i in range(len(book.slots)):
-        has_closed = book.slots[i]["bar"] != NO_BAR
-        book.slots[i]["bar"] = NO_BAR
-        if has_entry_order_nb(book.positions[i]):
-            judge_order_nb(book, journal, i, ts, params)
-        row = closed_signal_nb(tape, book, i, ts)
-        while row != NO_BAR:
-            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
-            book.slots[i]["next_signal"] = row + 1
-            show_signal_nb(book.points[i], tape.signals[row], ts)
-            book.slots[i]["pending"] = row
-            row = closed_signal_nb(tape, book, i, ts)
-        if has_ended_nb(book, i) and sim["end_of_data"] != EndOfData.OPEN:
-            drop_pending_nb(tape, book, journal, i, ts, Rule.END_OF_DATA.value)
-        if sim["fill_at"] == FillAt.CLOSE:
-            # it has acted at its bar's own close, or there was no price at that time
-            if has_closed:
-                book.slots[i]["pending"] = NO_BAR
-            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        close_bar_nb(tape, book, journal, i, ts, params)
+        i = book.awake[i + 1]
 
 
 @kernel
-def expire_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
-    """A signal expires whose first price point comes more than one bar after its close."""
-    for i in range(len(book.slots)):
-        row = book.slots[i]["pending"]
-        if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
-            continue
-        if is_expired_nb(tape, row, ts):
-            drop_pending_nb(tape, book, journal, i, ts, Rule.EXPIRED.value)
-
-
-@kernel
-def open_bars_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
-    """Bars that open now show their first point."""
-    for i in range(len(book.slots)):
+def open_bars_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Step 5: bars that open now show their first point, and signals expire for which it comes too late."""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
         open_bar_nb(tape, book, i, ts, params)
+        i = book.awake[i + 1]
+    i = book.awake[0]
+    while i < n:
+        expire_signal_nb(tape, book, journal, i, ts)
+        i = book.awake[i + 1]
+    stand_together_nb(book, 0.0, 0.0, ts)
+
+
+@kernel
+def hear_signals_nb(book: Book) -> None:
+    """Signals whose symbols have a price act now."""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        hear_signal_nb(book, i)
+        i = book.awake[i + 1]
 
 
 @kernel
@@ -181,11 +151,14 @@ def obey_signals_nb(tape: Tape, book: Book, journal: Journal, params: Record) ->
 
     `held` keeps the side before.
     """
-    for i in range(len(book.slots)):
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
         book.slots[i]["held"] = book.positions[i]["side"]
         if has_entry_order_nb(book.positions[i]):
             cancel_by_signal_nb(tape, book, journal, i, params)
         obey_signal_nb(tape, book, journal, i, params)
+        i = book.awake[i + 1]
 
 
 @kernel
@@ -206,94 +179,156 @@ def is_leaving_first_nb(book: Book, i: int) -> bool:
 
 
 @kernel
+def asks_for_entry_nb(tape: Tape, book: Book) -> bool:
+    """Does a signal that acts now ask for a side?"""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        row = book.slots[i]["acting"]
+        if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
+            return True
+        i = book.awake[i + 1]
+    return False
+
+
+@kernel
+def plan_candidate_nb(
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    trial_book: Book,
+    trial_journal: Journal,
+    i: int,
+    equity: float,
+    available: float,
+    initial_margin: float,
+    ts: int,
+    params: Record,
+) -> None:
+    """Take one slot's request through the approval chain, alone: it becomes a candidate, or is denied."""
+    book.slots[i]["candidate"] = 0
+    row = book.slots[i]["acting"]
+    if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
+        return
+    signal = tape.signals[row]
+    request = own_request_nb(book.slots[i]["side"], signal)
+    if request == 0:
+        return
+    if params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
+        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.END_OF_DATA.value)
+        return
+    if is_leaving_first_nb(book, i):
+        book.slots[i]["pending"] = row
+        return
+    since_exit = -1
+    if book.slots[i]["last_exit_bar"] != NO_BAR:
+        since_exit = bar_number_nb(book, i) - book.slots[i]["last_exit_bar"]
+    rule = request_rule_nb(request, side_met_nb(book, i), book.positions[i]["side"], since_exit, params)
+    if rule == Rule.NONE and has_entry_order_nb(book.positions[i]):
+        rule = Rule.ORDER_STANDS.value
+    if rule != Rule.NONE:
+        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
+        return
+    if book.points[i]["price"] != book.points[i]["price"]:
+        deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NO_PRICE.value)
+        return
+    plan = book.plans[i]
+    judge_request_nb(tape, book, i, row, request, equity, ts, params)
+    if plan["gate"] == Gate.NONE:
+        if params["sizing"]["model"] == SizingModel.RL:
+            decide_nb(book, i, ts, equity, params)
+        size_entry_nb(
+            plan,
+            book.account[0],
+            signal,
+            book.points[i],
+            equity,
+            initial_margin,
+            available,
+            book.crowd[0],
+            tape.instruments[i],
+            params,
+        )
+        if params["sizing"]["model"] == SizingModel.RL:
+            teach_nb(
+                tape,
+                book,
+                trial_book,
+                trial_journal,
+                i,
+                request,
+                row,
+                ts,
+                equity,
+                initial_margin,
+                available,
+                params,
+            )
+    if plan["gate"] == Gate.NONE:
+        book.slots[i]["candidate"] = 1
+    else:
+        deny_plan_nb(book, journal, plan, i, row, ts)
+
+
+@kernel
 def plan_candidates_nb(
     tape: Tape, book: Book, journal: Journal, trial_book: Book, trial_journal: Journal, ts: int, params: Record
 ) -> None:
     """Step 7: entry orders go on; then the first pass: every request alone, through the approval chain."""
-    for i in range(len(book.slots)):
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
         if has_entry_order_nb(book.positions[i]):
             continue_order_nb(tape, book, journal, i, params)
-    account = book.account[0]
-    equity = equity_nb(account, book.positions, book.points)
-    available = available_nb(account, book.positions, book.points, params)
-    initial_margin = initial_margin_nb(book.positions)
-    by_agent = params["sizing"]["model"] == SizingModel.RL
-    for i in range(len(book.slots)):
-        book.slots[i]["candidate"] = 0
-        row = book.slots[i]["acting"]
-        if row == NO_BAR or book.slots[i]["bar"] == NO_BAR:
-            continue
-        signal = tape.signals[row]
-        request = own_request_nb(book.slots[i]["side"], signal)
-        if request == 0:
-            continue
-        if params["sim"]["end_of_data"] == EndOfData.LAST_OPEN and is_last_bar_nb(book, i, book.slots[i]["bar"]):
-            deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.END_OF_DATA.value)
-            continue
-        if is_leaving_first_nb(book, i):
-            book.slots[i]["pending"] = row
-            continue
-        since_exit = -1
-        if book.slots[i]["last_exit_bar"] != NO_BAR:
-            since_exit = bar_number_nb(book, i) - book.slots[i]["last_exit_bar"]
-        rule = request_rule_nb(request, side_met_nb(book, i), book.positions[i]["side"], since_exit, params)
-        if rule == Rule.NONE and has_entry_order_nb(book.positions[i]):
-            rule = Rule.ORDER_STANDS.value
-        if rule != Rule.NONE:
-            deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, rule)
-            continue
-        if book.points[i]["price"] != book.points[i]["price"]:
-            deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NO_PRICE.value)
-            continue
-        plan = book.plans[i]
-        judge_request_nb(tape, book, i, row, request, equity, ts, params)
-        if plan["gate"] == Gate.NONE:
-            if by_agent:
-                decide_nb(book, i, ts, equity, params)
-            size_entry_nb(
-                plan,
-                account,
-                signal,
-                book.points[i],
+        i = book.awake[i + 1]
+    b = book.counters[CURSOR]
+    if asks_for_entry_nb(tape, book):
+        show_closes_nb(tape.closes, book.spans, ts)
+        show_sleepers_nb(tape, book, params)
+        equity = equity_nb(book.account[0], book.positions, book.points)
+        available = available_nb(book.account[0], book.positions, book.points, params)
+        initial_margin = initial_margin_nb(book.positions)
+        i = book.awake[0]
+        while i < n:
+            refuse_calls_nb(tape, book, journal, b, i, params)
+            plan_candidate_nb(
+                tape,
+                book,
+                journal,
+                trial_book,
+                trial_journal,
+                i,
                 equity,
-                initial_margin,
                 available,
-                book.crowd[0],
-                tape.instruments[i],
+                initial_margin,
+                ts,
                 params,
             )
-            if by_agent:
-                teach_nb(
-                    tape,
-                    book,
-                    trial_book,
-                    trial_journal,
-                    i,
-                    request,
-                    row,
-                    ts,
-                    equity,
-                    initial_margin,
-                    available,
-                    params,
-                )
-        if plan["gate"] == Gate.NONE:
-            book.slots[i]["candidate"] = 1
-        else:
-            deny_plan_nb(book, journal, plan, i, row, ts)
+            i = book.awake[i + 1]
+    refuse_calls_nb(tape, book, journal, b, n, params)
+
+
+@kernel
+def best_candidate_nb(book: Book) -> int:
+    """The candidate that ranks first; NO_SLOT where none is left."""
+    n = len(book.slots)
+    best = NO_SLOT
+    i = book.awake[0]
+    while i < n:
+        if book.slots[i]["candidate"] == 1 and (best == NO_SLOT or ranks_before_nb(book.plans[i], book.plans[best])):
+            best = i
+        i = book.awake[i + 1]
+    return best
 
 
 @kernel
 def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
     """Step 7, second pass: candidates in rank order, every cumulative limit re-checked after each fill."""
+    best = best_candidate_nb(book)
+    if best == NO_SLOT:
+        return
     balance = equity_nb(book.account[0], book.positions, book.points)
-    while True:
-        best = -1
-        for i in range(len(book.slots)):
-            if book.slots[i]["candidate"] == 1 and (best < 0 or ranks_before_nb(book.plans[i], book.plans[best])):
-                best = i
-        if best < 0:
-            return
+    while best != NO_SLOT:
         book.slots[best]["candidate"] = 0
         plan = book.plans[best]
         available = available_nb(book.account[0], book.positions, book.points, params)
@@ -307,16 +342,20 @@ def enter_candidates_nb(tape: Tape, book: Book, journal: Journal, ts: int, param
             enter_nb(tape, book, journal, best, row, params)
         else:
             deny_plan_nb(book, journal, plan, best, book.slots[best]["acting"], ts)
+        best = best_candidate_nb(book)
 
 
 @kernel
 def miss_signals_nb(tape: Tape, book: Book, journal: Journal, ts: int) -> None:
     """A program that does not run obeys no signal; what they asked for is counted."""
-    for i in range(len(book.slots)):
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
         row = book.slots[i]["acting"]
         if row != NO_BAR and own_request_nb(book.slots[i]["side"], tape.signals[row]) != 0:
             deny_request_nb(tape, book, journal, i, row, ts, Gate.SIGNAL.value, Rule.NOT_RUNNING.value)
         book.slots[i]["acting"] = NO_BAR
+        i = book.awake[i + 1]
 
 
 @kernel
@@ -345,25 +384,26 @@ def act_at_close_nb(
 
 
 @kernel
-def move_money_nb(book: Book, ts: int, params: Record) -> None:
+def move_money_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
     """Between steps 2 and 3: deposits and withdrawals that are due."""
     while book.counters[NEXT_TRANSFER] < len(book.transfers):
         transfer = book.transfers[book.counters[NEXT_TRANSFER]]
         if transfer["due"] > ts:
             return
+        show_sleepers_nb(tape, book, params)
         judge_transfer_nb(transfer, book.account[0], book.positions, book.points, ts, params)
         book_transfer_nb(transfer, book.account[0], book.positions, book.points, book.governor[0], book.history)
         book.counters[NEXT_TRANSFER] += 1
 
 
 @kernel
-def judge_account_nb(book: Book, journal: Journal, ts: int, params: Record) -> None:
+def judge_account_nb(book: Book, journal: Journal, ts: int, equity: float, params: Record) -> None:
     """Step 3 for gates and governor: the operator's clearing of symbols, the evaluation of the equity."""
     if params["gates"]["enabled"] == 0:
         return
     for i in range(len(book.stats)):
         clear_blacklist_nb(book.stats[i], ts, params["governor"]["shutdown_operator_hours"])
-    evaluate_nb(book, journal, ts, True, params)
+    judge_equity_nb(book, journal, ts, equity, True, params)
 
 
 @kernel
@@ -385,26 +425,77 @@ def obey_outages_nb(tape: Tape, book: Book, ts: int, params: Record) -> None:
 
 
 @kernel
+def forget_looks_nb(book: Book) -> None:
+    """Of a bar that opens now no cycle has held yet."""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        book.slots[i]["looked"] = 0
+        i = book.awake[i + 1]
+
+
+@kernel
+def charge_entries_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Funding due at the instant of an entry."""
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        charge_entry_funding_nb(tape, book, journal, i, ts, params)
+        i = book.awake[i + 1]
+
+
+@kernel
 def needs_no_walk_nb(tape: Tape, book: Book, params: Record) -> bool:
     """Is nothing open or asked for, on bars at whose points nobody looks? Funding is caught up at the boundary."""
     if tape.path_ns == 0 or params["exit"]["monitoring"] == Monitoring.POINTS:
         return False
-    for i in range(len(book.positions)):
-        if book.positions[i]["side"] != Side.NONE or is_working_nb(book.positions[i]):
-            return False
-    return True
+    return not any_active_nb(book, 0, len(book.slots))
 
 
 @kernel
-def close_flat_bars_nb(bars: Records, slots: Records, points: Records, close: int) -> None:
+def close_flat_bars_nb(tape: Tape, book: Book, close: int) -> None:
     """Show the last point of every bar that opened now."""
-    for i in range(len(slots)):
-        slot = slots[i]
-        if slot["bar"] == NO_BAR:
-            continue
-        bar = bars[slot["bar"]]
-        slot["share"] = 1.0
-        set_point_nb(points[i], close, bar["close"], bar["mark_close"] if slot["has_mark"] == 1 else bar["close"])
+    n = len(book.slots)
+    i = book.awake[0]
+    while i < n:
+        slot = book.slots[i]
+        if slot["bar"] != NO_BAR:
+            bar = tape.bars[slot["bar"]]
+            slot["share"] = 1.0
+            mark = bar["mark_close"] if slot["has_mark"] == 1 else bar["close"]
+            set_point_nb(book.points[i], close, bar["close"], mark)
+        i = book.awake[i + 1]
+
+
+@kernel
+def choose_paths_nb(
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    trial_book: Book,
+    trial_journal: Journal,
+    ts: int,
+    next_ts: int,
+    diagnose: bool,
+    params: Record,
+) -> int:
+    """Unfold every bar that opened now; how many there are."""
+    n = len(book.slots)
+    by_nearest = params["sim"]["path"] == PathModel.NEAREST and not diagnose
+    open_bars = 0
+    i = book.awake[0]
+    while i < n:
+        opened = book.slots[i]["bar"] != NO_BAR
+        open_bars += int(opened)
+        if opened and book.slots[i]["side"] != Side.SHORT:
+            # in hedge mode both sides of a symbol walk one path
+            last = i + 1 if book.slots[i]["other"] == NO_SLOT else i + 2
+            if by_nearest:
+                unfold_slots_nb(tape, book, i, last, is_high_nearer_nb(tape.bars[book.slots[i]["bar"]]))
+            else:
+                choose_path_nb(tape, book, journal, trial_book, trial_journal, i, last, ts, next_ts, diagnose, params)
+        i = book.awake[i + 1]
+    return open_bars
 
 
 @kernel
@@ -424,23 +515,7 @@ def walk_to_next_nb(
     if tape.path_ns == 0:
         wait_for_trade_nb(tape, book, journal, ts, next_ts, params)
         return
-    open_bars = 0
-    by_nearest = params["sim"]["path"] == PathModel.NEAREST and not diagnose
-    for i in range(n):
-        if book.slots[i]["bar"] == NO_BAR:
-            continue
-        open_bars += 1
-        if book.slots[i]["side"] != Side.SHORT:
-            # in hedge mode both sides of a symbol walk one path
-            last = i + 1 if book.slots[i]["other"] == NO_SLOT else i + 2
-            if by_nearest:
-                for k in range(i, last):
-                    slot = book.slots[k]
-                    bar = tape.bars[slot["bar"]]
-                    high_first = is_high_nearer_nb(bar)
-                    unfold_bar_nb(bar, high_first, slot["has_mark"] == 1, slot["prices"], slot["marks"])
-                continue
-            choose_path_nb(tape, book, journal, trial_book, trial_journal, i, last, ts, next_ts, diagnose, params)
+    open_bars = choose_paths_nb(tape, book, journal, trial_book, trial_journal, ts, next_ts, diagnose, params)
     if open_bars > 0:
         walk_bars_nb(tape, book, journal, ts, next_ts, 0, n, params)
     else:
@@ -480,7 +555,7 @@ def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts
     while True:
         due = next_funding_time_nb(tape, book, 0, n, next_ts)
         cycle = next_ts
-        if by_interval and book.governor[0]["blind"] == 0 and any_open_nb(book.positions, 0, n):
+        if by_interval and book.governor[0]["blind"] == 0 and any_open_nb(book.positions):
             cycle = next_multiple_nb(now, interval_ns)
         if min(due, cycle) >= next_ts:
             return
@@ -507,28 +582,20 @@ def look_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -
         if book.positions[i]["side"] != Side.NONE:
             set_point_nb(book.points[i], ts, book.points[i]["price"], book.points[i]["mark"])
             run_cycles_nb(tape, book, journal, i, True, params)
-    evaluate_nb(book, journal, ts, False, params)
+    evaluate_nb(tape, book, journal, ts, params)
 
 
 @kernel
-def pass_quiet_nb(
-    tape: Tape, index: Index, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record
-) -> int:
+def pass_quiet_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record) -> int:
     """The first boundary from `b` on at which anything may happen; the quiet ones before it are done."""
     if tape.path_ns == 0:
         return pass_quiet_trades_nb(tape, book, journal, b, stop_at, params)
-    longest = len(curve.scratch)
-    while True:
-        reached = pass_quiet_bars_nb(tape, index, book, journal, curve, b, stop_at, params)
-        if reached - b < longest:
-            return reached
-        b = reached
+    return pass_quiet_bars_nb(tape, book, journal, curve, b, stop_at, params)
 
 
 @kernel
 def run_to_nb(
     tape: Tape,
-    index: Index,
     book: Book,
     journal: Journal,
     curve: Curve,
@@ -546,7 +613,7 @@ def run_to_nb(
     while book.counters[CURSOR] < end:
         b = book.counters[CURSOR]
         if skips:
-            b = pass_quiet_nb(tape, index, book, journal, curve, b, min(stop_at, end), params)
+            b = pass_quiet_nb(tape, book, journal, curve, b, min(stop_at, end), params)
             book.counters[CURSOR] = b
             if b >= end:
                 break
@@ -555,65 +622,53 @@ def run_to_nb(
         if not has_room_nb(journal, n) or not has_curve_room_nb(curve, n):
             return JOURNAL_FULL
         ts = tape.boundaries[b]
+        stand_together_nb(book, BEFORE_BOUNDARY, 0.0, ts)
 
-        # 1. the last point of bars that end now was settled by the walk; their symbols may end with them
-        for i in range(n):
-            end_data_nb(tape, book, journal, i, params)
+        # 1. bars that end now, and symbols with them
+        end_bars_nb(tape, book, journal, params)
         # 2. funding due
         charge_boundary_funding_nb(tape, book, journal, 0, n, ts, False)
         obey_outages_nb(tape, book, ts, params)
         if tape.marked[b] == 1:
-            for i in range(n):
-                book.slots[i]["looked"] = 0
-            move_money_nb(book, ts, params)
+            forget_looks_nb(book)
+            move_money_nb(tape, book, ts, params)
             # 3. equity marked, UTC day rolled, governor
             row = journal.equity[journal.counts[EQUITIES]]
-            mark_to_market_nb(book.account[0], book.positions, book.points, ts, row)
+            mark_account_nb(tape, book, b, row)
             journal.counts[EQUITIES] += 1
-            judge_account_nb(book, journal, ts, params)
+            judge_account_nb(book, journal, ts, row["equity"], params)
+        if book.counters[ROUSES] == 1:
+            rouse_nb(tape, book, journal, params)
         # 4. closed bars, regimes and statistics become visible, and their signals pending
-        show_closes_nb(tape.closes, book.spans, ts)
         if at_close:
             act_at_close_nb(tape, book, journal, trial_book, trial_journal, ts, params)
         close_bars_nb(tape, book, journal, ts, params)
         # 5. the open point
-        open_bars_nb(tape, book, ts, params)
-        expire_signals_nb(tape, book, journal, ts)
+        open_bars_nb(tape, book, journal, ts, params)
         looks = has_cycle_at_open_nb(ts, params) and is_last_at_instant_nb(tape, b, params)
         settle_point_nb(tape, book, journal, ts, 0, n, looks, params)
         if evaluates_at_open_nb(tape, looks, params):
-            evaluate_nb(book, journal, ts, False, params)
+            evaluate_nb(tape, book, journal, ts, params)
         # 6. signal exits, 7. pending entries
-        for i in range(n):
-            book.slots[i]["acting"] = NO_BAR
-            if book.slots[i]["bar"] != NO_BAR:
-                book.slots[i]["acting"] = book.slots[i]["pending"]
-                book.slots[i]["pending"] = NO_BAR
+        hear_signals_nb(book)
         act_on_signals_nb(tape, book, journal, trial_book, trial_journal, ts, params)
         if b == 0 or tape.boundaries[b - 1] < ts:
             # entries are made at the first of several trades of one instant, and charged once
-            for i in range(n):
-                charge_entry_funding_nb(tape, book, journal, i, ts, params)
+            charge_entries_nb(tape, book, journal, ts, params)
         if b + 1 == end and at_close:
             # nothing follows that would show what was done at the last close
             mark_to_market_nb(
                 book.account[0], book.positions, book.points, ts, journal.equity[journal.counts[EQUITIES] - 1]
             )
         # the path to the next boundary
-        if b + 1 < end and needs_no_walk_nb(tape, book, params):
-            close_flat_bars_nb(tape.bars, book.slots, book.points, tape.boundaries[b + 1])
-        elif b + 1 < end:
-            walk_to_next_nb(
-                tape,
-                book,
-                journal,
-                trial_book,
-                trial_journal,
-                ts,
-                tape.boundaries[b + 1],
-                diagnose,
-                params,
-            )
+        if b + 1 < end:
+            if book.counters[ROUSES] == 1:
+                rouse_nb(tape, book, journal, params)
+            if needs_no_walk_nb(tape, book, params):
+                close_flat_bars_nb(tape, book, tape.boundaries[b + 1])
+            else:
+                next_ts = tape.boundaries[b + 1]
+                walk_to_next_nb(tape, book, journal, trial_book, trial_journal, ts, next_ts, diagnose, params)
         book.counters[CURSOR] = b + 1
     book.counters[PENDING_AT_END] = 0
     for i in range(n):
@@ -628,7 +683,6 @@ def run_to_nb(
 @kernel
 def run_nb(
     tape: Tape,
-    index: Index,
     book: Book,
     journal: Journal,
     curve: Curve,
@@ -646,7 +700,6 @@ def run_nb(
     """
     return run_to_nb(
         by_reference(tape),
-        by_reference(index),
         by_reference(book),
         by_reference(journal),
         by_reference(curve),

@@ -50,7 +50,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE, NEXT_TRANSFER = range(9)
+NEXT_CALL, ASLEEP, ROUSES, PLACE_TS = range(9, 13)
 COUNTERS = ("holds", "nan_points", "ambiguous_bars", "cycles", "pending_at_end", "no_correlation")
+"""Those of the counters that a run tells. The others are where it stands: the next boundary, outage, transfer and
+request, how many slots are asleep, 1 where all are to be roused, and the time of the place where the rest stand."""
 TRADES, FILLS, DECISIONS, DENIALS, FUNDINGS, EQUITIES, GOVERNOR, DOUBTS, ADVANCE = range(9)
 NO_BAR = -1
 EVENTS_MAX = 16
@@ -114,6 +117,28 @@ slot_dt = np.dtype(
 )
 """Where one symbol, or in hedge mode one side of it, stands in the run."""
 
+sleep_dt = np.dtype(
+    [
+        ("asleep", "i8"),  # 1: its boundaries are quiet and have not been visited
+        ("since", "i8"),  # place of the first of them: what the book says of the slot was so before it
+        ("since_ts", "i8"),  # its time, ns
+        ("step", "i8"),  # between two of them, ns
+        ("wakes", "i8"),  # time, ns: at the first boundary from then on it has to be awake
+        ("offset", "i8"),  # its bar that opens at boundary b is row b + offset; GAP: none opens
+        ("refused", "i8"),  # 1: it sleeps because all that it asks for is refused while nothing is open
+        # of its position what the account is valued by, side by side in memory
+        ("side", "i8"),
+        ("has_mark", "i8"),
+        ("qty", "f8"),
+        ("entry_price", "f8"),
+        ("margin", "f8"),
+    ],
+    align=True,
+)
+"""A slot at which nothing happens is left behind, and fetched when something may; see `asleep.py`."""
+GAP = -(2**62)
+SEGMENT, SHARE, SHOWN = range(3)
+
 
 class Market(NamedTuple):
     """Everything a run reads. Rows of one symbol are contiguous; offsets have one more entry than symbols."""
@@ -140,7 +165,7 @@ class Market(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What kernels read of a market; where a slot's rows lie is in the slot. Fewer arrays compile sooner."""
+    """What kernels read of a market; where a slot's rows lie is in the slot."""
 
     boundaries: Ints
     bars: Records
@@ -153,6 +178,15 @@ class Tape(NamedTuple):
     outages: Records
     regime_ns: int
     marked: Ints
+    # the market's index
+    blocks: Floats
+    marks: Floats
+    weather: Floats
+    requests: npt.NDArray[np.int32]
+    asks: Records
+    calls: Records
+    even_bars: npt.NDArray[np.int32]
+    even_boundaries: npt.NDArray[np.int32]
 
 
 class Book(NamedTuple):
@@ -174,7 +208,10 @@ class Book(NamedTuple):
     pupils: Records  # pupil_dt, one per symbol
     draws: Floats  # uniforms in [0, 1), two per decision of the agent
     transfers: Records  # transfer_dt: those before NEXT_TRANSFER have been decided
-    counters: Ints  # COUNTERS, then the next boundary, the next outage and the next transfer
+    counters: Ints  # COUNTERS, then where the run stands
+    sleeps: Records  # sleep_dt, one per slot
+    awake: Ints  # (slots + 1,): the first slot from this one on that is awake, or the number of slots
+    place: Floats  # where those awake stand: SEGMENT, SHARE; 1: those asleep have been SHOWN there
 
 
 class Journal(NamedTuple):
@@ -363,7 +400,10 @@ def new_book(
         pupils=new_pupils(n),
         draws=no_draws() if draws is None else draws,
         transfers=market.transfers.copy(),
-        counters=np.zeros(len(COUNTERS) + 3, dtype=np.int64),
+        counters=np.zeros(PLACE_TS + 1, dtype=np.int64),
+        sleeps=np.zeros(n, sleep_dt),
+        awake=np.arange(n + 1),
+        place=np.zeros(3),
     )
 
 
@@ -381,6 +421,7 @@ def tape_of(market: Market, width: int = 1) -> Tape:
         market.outages,
         market.regime_ns,
         market.marked,
+        *market.bar_index,
     )
 
 

@@ -42,8 +42,8 @@ from qtsim.sim.market import (
     new_journal,
     tape_of,
 )
+from qtsim.sim.quiet import MOST
 from qtsim.sim.reference import ReferenceBacktest
-from qtsim.sim.skip_bars import MOST
 from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 Progress = Callable[[int, int], None]
@@ -100,7 +100,6 @@ class CompiledRun:
         while True:
             status = run_nb(
                 self.tape,
-                self.market.bar_index,
                 self.book,
                 self.journal,
                 self.curve,

@@ -1,12 +1,9 @@
-"""Passing over bars in which nothing can happen. The plain steps of the session are the reference, byte for byte.
+"""Passing over boundaries at which nothing can happen. The plain steps are the reference, byte for byte.
 
-A bar is quiet where no request, funding, outage, transfer or change of the governor is due, every open position's
-prices stay strictly inside its nearest triggers, and every other symbol is flat. What quiet bars change: the equity at
-their boundaries, what the governor remembers, the point that each symbol shows, the extremes that a position has seen,
-the count of cycles that held, and a denial for each request that an open position refuses.
-
-First the number of boundaries is bounded by everything that is due at a known time, then by the prices, then by the
-equity; only then is anything but the equity's rows written. A bar visited in vain is harmless.
+Slots that are quiet fall asleep (`quiet.py`). While all sleep, boundaries are passed over in stretches: bounded by what
+is due to the whole account at a known time, by the first slot that has to wake, then by the equity, far enough above
+what the governor acts on. What quiet boundaries change of the account: the equity at each, what the governor remembers,
+and a denial for each request that nothing can come of. What they change of a slot it catches up with when it wakes.
 """
 
 from __future__ import annotations
@@ -15,34 +12,13 @@ import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core._prefetch import ask_for
-from qtsim.core.accounting import equity_nb, margin_used_nb, observe_nb, set_point_nb, show_signal_nb
-from qtsim.core.enums import (
-    EndOfData,
-    ExitPolicy,
-    FillAt,
-    FundingInclusive,
-    Gate,
-    MarginMode,
-    Monitoring,
-    OnOppositeSignal,
-    PriceKind,
-    Reason,
-    Replan,
-    Rule,
-    Side,
-    TrailMode,
-)
-from qtsim.core.exit_brain import nearest_triggers_nb, turns_choppy_nb
-from qtsim.core.guards import is_crash_nb, is_stale_nb
-from qtsim.core.orders import is_working_nb
+from qtsim.core.enums import FillAt, MarginMode, Monitoring, Side
 from qtsim.core.records import NEVER, Record, Records
-from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, governor_rule_nb, has_order_nb, remember_evaluation_nb
-from qtsim.core.signal_rules import request_rule_nb
+from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, remember_evaluation_nb
 from qtsim.core.slots import NO_SLOT
-from qtsim.core.stops import is_tighter_nb, tighter_tick_nb
 from qtsim.core.symbol_stats import later_nb
-from qtsim.core.trailing import better_price_nb, trail_price_nb
-from qtsim.sim.boundary import is_expired_nb
+from qtsim.sim.asleep import mark_before_nb, note_awake_nb
+from qtsim.sim.catch_up import catch_up_all_nb, catch_up_nb, count_before_nb, is_walking_nb
 from qtsim.sim.curve import (
     HELD,
     NO_ROW,
@@ -51,44 +27,26 @@ from qtsim.sim.curve import (
     has_curve_room_nb,
     mark_held_nb,
 )
-from qtsim.sim.fills import room_lots_nb
-from qtsim.sim.index import (
-    BLOCK,
-    ENTRY,
-    EXIT_LONG,
-    EXIT_SHORT,
-    HIGH,
-    HIGHEST_CLOSE,
-    LEADER_24H,
-    LOW,
-    LOWEST_CLOSE,
-    MARK_HIGH,
-    MARK_LOW,
-    TURNS_CHOPPY,
-    VOLATILITY,
-    Index,
-)
+from qtsim.sim.index import BLOCK, HIGHEST_CLOSE, LOWEST_CLOSE
 from qtsim.sim.market import (
-    CYCLES,
+    ASLEEP,
     DENIALS,
-    HOLDS,
+    GAP,
     NEXT_OUTAGE,
     NEXT_TRANSFER,
-    NO_BAR,
+    ROUSES,
     Book,
     Floats,
     Journal,
     Tape,
 )
-from qtsim.sim.paths import SEGMENTS
-from qtsim.sim.requests import deny_plan_nb, judge_request_nb
-from qtsim.sim.steps import write_denial_nb
-from qtsim.sim.walk import any_open_nb
+from qtsim.sim.quiet import NEVER_DUE, is_account_idle_nb, quiet_boundaries_nb
+from qtsim.sim.requests import refuse_calls_nb
+from qtsim.sim.settle import any_open_nb
 
-MOST = 1024
-"""Boundaries passed over at once: what is looked at ahead of an event is looked at again after it."""
-NEVER_DUE = np.iinfo(np.int64).max
 SECOND_NS = 1_000_000_000
+LINE = 8
+"""Numbers in one line of a processor's cache."""
 SAFETY = 1e-9
 """Relative distance from a limit of the governor at which the plain steps judge; far above rounding."""
 
@@ -103,23 +61,7 @@ def skips_bars_nb(tape: Tape, book: Book, params: Record) -> bool:
     if params["gates"]["enabled"] == 1 and book.governor[0]["started"] == 0:
         return False
     is_cross = params["account"]["mode_margin"] == MarginMode.CROSS
-    return not (is_cross and any_open_nb(book.positions, 0, len(book.positions)))
-
-
-@kernel
-def count_before_nb(start: int, step: int, until: int) -> int:
-    """How many of start, start + step, ... lie before `until`."""
-    if until <= start:
-        return 0
-    return (until - start - 1) // step + 1
-
-
-@kernel
-def count_closed_before_nb(start: int, step: int, until: int) -> int:
-    """How many bars from `start` on have closed before `until`."""
-    if until <= start:
-        return 0
-    return (until - start - 1) // step
+    return not (is_cross and any_open_nb(book.positions))
 
 
 @kernel
@@ -142,446 +84,6 @@ def due_time_nb(tape: Tape, book: Book, params: Record) -> int:
         if since != NEVER:
             due = min(due, later_nb(since, params["governor"]["shutdown_operator_hours"]))
     return due
-
-
-@kernel
-def is_calm_nb(slot: Record, position: Record, point: Record, params: Record) -> bool:
-    """Would a cycle of the open position do nothing but compare prices with triggers, and follow a trail?"""
-    if slot["looked"] == 0 or has_order_nb(position) or position["leg_waits"] == 1:
-        return False
-    if position["trail_active"] == 1 and position["trail_mode"] == TrailMode.LADDER:
-        return False
-    if params["exit"]["replan"] == Replan.BAR and params["exit"]["policy"] == ExitPolicy.EXIT_BRAIN:
-        return False
-    return point["price"] == point["price"]
-
-
-@kernel
-def bound_by_funding_nb(funding: Records, slot: Record, ts: int, step: int, m: int, params: Record) -> int:
-    """Bars until the open position is charged; where both ends count, the one whose close is its time is not among."""
-    row = slot["next_funding"]
-    if row >= slot["funding_end"]:
-        return m
-    due = funding[row]["ts"]
-    if params["costs"]["funding_inclusive"] != FundingInclusive.BOTH:
-        due += 1
-    return min(m, count_closed_before_nb(ts, step, due))
-
-
-@kernel
-def refused_until_nb(stats: Record, governor: Record, ts: int, params: Record) -> int:
-    """Until when every entry on the symbol is refused, whatever is asked and at what price; `ts`: it may not be.
-
-    What ends before that time by a clock of its own is due then anyway.
-    """
-    if params["gates"]["enabled"] == 0:
-        return ts
-    if stats["blacklisted_at"] != NEVER or governor_rule_nb(governor, ts) != Rule.NONE:
-        return NEVER_DUE
-    return max(ts, stats["disabled_until"]) if stats["disabled_until"] != NEVER else ts
-
-
-@kernel
-def bound_by_refusal_nb(book: Book, i: int, ts: int, step: int, m: int, params: Record) -> int:
-    """Boundaries at which every request of the flat slot is refused, with nothing open on the account; 0: none is."""
-    if book.slots[i]["other"] != NO_SLOT or any_open_nb(book.positions, 0, len(book.positions)):
-        return 0
-    until = refused_until_nb(book.stats[book.slots[i]["symbol"]], book.governor[0], ts, params)
-    return min(m, count_before_nb(ts, step, until))
-
-
-@kernel
-def next_ask_nb(index: Index, slot: Record) -> int:
-    """Place in the index of the slot's next request; it may be another symbol's where there is none left."""
-    row = slot["next_signal"]
-    if row >= slot["signals_end"]:
-        return len(index.asks) - 1
-    if slot["next_ask"] == NO_ROW:
-        slot["next_ask"] = index.requests[row, ENTRY]
-    while index.asks[slot["next_ask"]]["row"] < row:
-        slot["next_ask"] += 1
-    return slot["next_ask"]
-
-
-@kernel
-def bound_by_asks_nb(index: Index, slot: Record, ts: int, step: int, m: int) -> int:
-    """Boundaries before the slot's next request."""
-    ask = index.asks[next_ask_nb(index, slot)]
-    if ask["row"] >= slot["signals_end"]:
-        return m
-    return min(m, count_before_nb(ts, step, ask["ts_close"]))
-
-
-@kernel
-def bound_by_exits_nb(
-    signals: Records, requests: np.ndarray, slot: Record, position: Record, ts: int, step: int, m: int
-) -> int:
-    """Boundaries before the first signal that asks to leave the open position."""
-    row = slot["next_signal"]
-    if row >= slot["signals_end"]:
-        return m
-    leaves = requests[row, EXIT_LONG if position["side"] == Side.LONG else EXIT_SHORT]
-    if leaves >= slot["signals_end"]:
-        return m
-    return min(m, count_before_nb(ts, step, signals[leaves]["ts_close"]))
-
-
-@kernel
-def signals_by_nb(signals: Records, first: int, end: int, ts: int, timeframe_ns: int) -> int:
-    """First row of [first, end) that closes after `ts`, or end: where it lies if none is missing, else searched for."""
-    if first >= end or signals[first]["ts_close"] > ts:
-        return first
-    row = min(first + (ts - signals[first]["ts_close"]) // timeframe_ns, end - 1)
-    if signals[row]["ts_close"] <= ts and (row + 1 == end or signals[row + 1]["ts_close"] > ts):
-        return row + 1
-    low = first
-    high = end
-    while high - low > 1:
-        middle = (low + high) // 2
-        if signals[middle]["ts_close"] <= ts:
-            low = middle
-        else:
-            high = middle
-    return low + 1
-
-
-@kernel
-def bound_by_weather_nb(
-    signals: Records,
-    weather: Floats,
-    slot: Record,
-    position: Record,
-    by_crash: bool,
-    by_regime: bool,
-    timeframe_ns: int,
-    ts: int,
-    step: int,
-    m: int,
-    guard: Record,
-) -> int:
-    """Boundaries before a crash begins, or the regime turns CHOPPY before a stop is tightened.
-
-    A crash that lasts is no storm: its guard is among the triggers already.
-    """
-    if m == 0 or (not by_crash and not by_regime):
-        return m
-    first = slot["next_signal"]
-    end = signals_by_nb(signals, first, slot["signals_end"], ts + (m - 1) * step, timeframe_ns)
-    storm = first_storm_nb(signals, weather, first, end, position, by_crash, by_regime, guard)
-    if storm == end:
-        return m
-    return min(m, count_before_nb(ts, step, signals[storm]["ts_close"]))
-
-
-@kernel
-def first_storm_nb(
-    signals: Records,
-    weather: Floats,
-    first: int,
-    end: int,
-    position: Record,
-    by_crash: bool,
-    by_regime: bool,
-    guard: Record,
-) -> int:
-    """First row of [first, end) at which a crash begins, or the regime turns CHOPPY, each where asked for; or end."""
-    row = first
-    while row < end:
-        if row % BLOCK == 0 and row + BLOCK <= end:
-            block = weather[row // BLOCK]
-            crash = (
-                block[VOLATILITY] >= guard["stale_crash_volatility"]
-                or block[LEADER_24H] <= guard["stale_crash_leader_24h"]
-            )
-            if not (by_crash and crash) and not (by_regime and block[TURNS_CHOPPY] > 0.0):
-                row += BLOCK
-                continue
-        if by_crash and is_crash_nb(signals[row], guard):
-            return row
-        if by_regime:
-            seen = position["seen_regime"] if row == first else signals[row - 1]["regime"]
-            if turns_choppy_nb(seen, signals[row]["regime"]):
-                return row
-        row += 1
-    return end
-
-
-@kernel
-def first_touch_nb(
-    bars: Records,
-    spans: Floats,
-    first: int,
-    end: int,
-    has_mark: bool,
-    last_below: float,
-    last_above: float,
-    mark_below: float,
-    mark_above: float,
-) -> int:
-    """First row of [first, end) that has a price outside the triggers, or lacks one; or end."""
-    if not has_mark:
-        last_below = max(last_below, mark_below)
-        last_above = min(last_above, mark_above)
-    row = first
-    while row < end:
-        if row % BLOCK == 0 and row + BLOCK <= end:
-            block = spans[row // BLOCK]
-            inside = block[LOW] > last_below and block[HIGH] < last_above
-            if has_mark:
-                inside = inside and block[MARK_LOW] > mark_below and block[MARK_HIGH] < mark_above
-            if inside:
-                row += BLOCK
-                continue
-        bar = bars[row]
-        inside = bar["low"] > last_below and bar["high"] < last_above
-        inside = inside and last_below < bar["open"] < last_above and last_below < bar["close"] < last_above
-        if has_mark:
-            inside = inside and bar["mark_low"] > mark_below and bar["mark_high"] < mark_above
-            inside = inside and mark_below < bar["mark_open"] < mark_above
-            inside = inside and mark_below < bar["mark_close"] < mark_above
-        if not inside:
-            return row
-        row += 1
-    return end
-
-
-@kernel
-def even_rows_nb(tape: Tape, index: Index, slot: Record, ts: int, step: int) -> int:
-    """How many of the slot's bars from `ts` on, without its last, are `step` long and followed at once by the next.
-
-    The first is that long by itself: no boundary lies inside a bar.
-    """
-    row = slot["next_bar"]
-    left = slot["bars_end"] - 1 - row
-    if left < 2 or tape.bars[row + 1]["ts_open"] - ts != step:
-        return min(left, 1)
-    return min(left, index.even_bars[row])
-
-
-@kernel
-def knows_two_signals_nb(signals: Records, slot: Record, ts: int) -> bool:
-    """Do two signals become known at `ts`, as after a gap?"""
-    row = slot["next_signal"]
-    return row + 1 < slot["signals_end"] and signals[row + 1]["ts_close"] <= ts
-
-
-@kernel
-def bound_by_time_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
-    """Boundaries from `b` on, at most m, before anything is due or a symbol's bars begin, pause or end.
-
-    They are as far apart as the first two; where finer bars are mixed in, bars of one length at a time are quiet.
-    """
-    ts = tape.boundaries[b]
-    step = tape.boundaries[b + 1] - ts
-    m = min(m, count_before_nb(ts, step, due_time_nb(tape, book, params)))
-    m = min(m, index.even_boundaries[b])
-    for i in range(len(book.slots)):
-        if m == 0:
-            return 0
-        slot = book.slots[i]
-        position = book.positions[i]
-        row = slot["next_bar"]
-        if is_working_nb(position):
-            return 0
-        if position["side"] != Side.NONE:
-            m = bound_by_funding_nb(tape.funding, slot, ts, step, m, params)
-        if row >= slot["bars_end"] or tape.bars[row]["ts_open"] != ts:
-            if slot["bar"] != NO_BAR:
-                return 0
-            if row < slot["bars_end"]:
-                m = min(m, count_before_nb(ts, step, tape.bars[row]["ts_open"]))
-            elif slot["pending"] != NO_BAR and params["sim"]["end_of_data"] != EndOfData.OPEN:
-                return 0
-            if slot["next_signal"] < slot["signals_end"]:
-                m = min(m, count_before_nb(ts, step, tape.signals[slot["next_signal"]]["ts_close"]))
-            continue
-        if slot["pending"] != NO_BAR:
-            return 0
-        m = min(m, even_rows_nb(tape, index, slot, ts, step))
-        if knows_two_signals_nb(tape.signals, slot, ts):
-            return 0
-        if position["side"] == Side.NONE:
-            if slot["next_signal"] < slot["signals_end"] and is_expired_nb(tape, slot["next_signal"], ts):
-                return 0
-            refused = bound_by_refusal_nb(book, i, ts, step, m, params)
-            m = refused if refused > 0 else bound_by_asks_nb(index, slot, ts, step, m)
-            continue
-        if slot["other"] != NO_SLOT or params["exit"]["on_opposite_signal"] != OnOppositeSignal.IGNORE:
-            m = bound_by_asks_nb(index, slot, ts, step, m)
-        if not is_calm_nb(slot, position, book.points[i], params):
-            return 0
-        if position["stale_price"] == position["stale_price"] and not is_stale_nb(position, book.points[i]["ts"]):
-            m = min(m, count_closed_before_nb(ts, step, position["stale_ts"]))
-    return m
-
-
-@kernel
-def is_walking_nb(bars: Records, slot: Record, ts: int) -> bool:
-    """Does a bar of the slot's symbol open at `ts`?"""
-    return slot["next_bar"] < slot["bars_end"] and bars[slot["next_bar"]]["ts_open"] == ts
-
-
-@kernel
-def follow_trail_nb(
-    bars: Records,
-    signals: Records,
-    slot: Record,
-    position: Record,
-    point: Record,
-    instrument: Record,
-    ts: int,
-    step: int,
-    m: int,
-    params: Record,
-) -> None:
-    """Follow an active trail over at most m bars, as long as none can reach the stop that it leaves behind.
-
-    Then the order of a bar's extremes does not matter: the peak at its end is the best of both, the stop is that
-    peak's, and no price of the bar meets even this one. Writes trailed_bars, trailed_peak, trailed_stop.
-    """
-    side = float(position["side"])
-    on_mark = params["exit"]["trigger_price"] == PriceKind.MARK and slot["has_mark"] == 1
-    suspend = params["stops"]["trail_suspend_volatility"]
-    atr = point["atr"]
-    volatility = point["volatility_factor"]
-    known = slot["next_signal"]
-    end = slot["signals_end"]
-    peak = position["peak"]
-    stop = position["stop_price"]
-    slot["trailed_bars"] = m
-    for k in range(m):
-        moved = False
-        while known < end and signals[known]["ts_close"] <= ts + k * step:
-            moved = moved or atr != signals[known]["atr"] or volatility != signals[known]["volatility_factor"]
-            atr = signals[known]["atr"]
-            volatility = signals[known]["volatility_factor"]
-            known += 1
-        bar = bars[slot["next_bar"] + k]
-        highest = max(max(bar["open"], bar["high"]), bar["close"])
-        lowest = min(min(bar["open"], bar["low"]), bar["close"])
-        best = better_price_nb(peak, highest if side > 0.0 else lowest, side)
-        next_stop = stop
-        if (moved or best != peak or k == 0) and volatility < suspend:
-            candidate = tighter_tick_nb(trail_price_nb(position, best, atr, params["exit"]), side, instrument)
-            if is_tighter_nb(candidate, stop, side):
-                next_stop = candidate
-        worst = lowest if side > 0.0 else highest
-        if on_mark:
-            mark_highest = max(max(bar["mark_open"], bar["mark_high"]), bar["mark_close"])
-            mark_lowest = min(min(bar["mark_open"], bar["mark_low"]), bar["mark_close"])
-            worst = mark_lowest if side > 0.0 else mark_highest
-        if not side * (worst - next_stop) > 0.0:
-            slot["trailed_bars"] = k
-            break
-        peak = best
-        stop = next_stop
-    slot["trailed_peak"] = peak
-    slot["trailed_stop"] = stop
-
-
-@kernel
-def is_known_calm_nb(
-    slot: Record,
-    position: Record,
-    by_crash: bool,
-    by_regime: bool,
-    last_below: float,
-    last_above: float,
-    mark_below: float,
-    mark_above: float,
-) -> bool:
-    """Does what was found about the slot still hold: the same position, inside the same triggers?"""
-    return (
-        slot["calm_trade"] == position["trade_id"]
-        and slot["calm_by"] == 2 * by_crash + by_regime
-        and slot["calm_last_below"] == last_below
-        and slot["calm_last_above"] == last_above
-        and slot["calm_mark_below"] == mark_below
-        and slot["calm_mark_above"] == mark_above
-    )
-
-
-@kernel
-def find_calm_nb(
-    tape: Tape,
-    index: Index,
-    slot: Record,
-    position: Record,
-    by_crash: bool,
-    by_regime: bool,
-    last_below: float,
-    last_above: float,
-    mark_below: float,
-    mark_above: float,
-    ts: int,
-    step: int,
-    most: int,
-    guard: Record,
-) -> None:
-    """Look at most `most` bars ahead for a trigger that may be met, weather that turns, a signal that asks to leave.
-
-    What is found is kept, with what it holds for: in an account of many symbols each bar is so looked at once.
-    """
-    row = slot["next_bar"]
-    m = min(most, even_rows_nb(tape, index, slot, ts, step))
-    has_mark = slot["has_mark"] == 1
-    end = row + m
-    m = first_touch_nb(tape.bars, index.spans, row, end, has_mark, last_below, last_above, mark_below, mark_above) - row
-    m = bound_by_weather_nb(
-        tape.signals, index.weather, slot, position, by_crash, by_regime, tape.timeframe_ns, ts, step, m, guard
-    )
-    m = bound_by_exits_nb(tape.signals, index.requests, slot, position, ts, step, m)
-    slot["calm_until"] = ts + m * step
-    slot["calm_trade"] = position["trade_id"]
-    slot["calm_by"] = 2 * by_crash + by_regime
-    slot["calm_last_below"] = last_below
-    slot["calm_last_above"] = last_above
-    slot["calm_mark_below"] = mark_below
-    slot["calm_mark_above"] = mark_above
-
-
-@kernel
-def bound_by_prices_nb(tape: Tape, index: Index, book: Book, b: int, m: int, params: Record) -> int:
-    """Boundaries from `b` on, at most m, before an open position may meet a trigger, or is to leave."""
-    ts = tape.boundaries[b]
-    step = tape.boundaries[b + 1] - ts
-    guard = params["guard"]
-    for i in range(len(book.slots)):
-        slot = book.slots[i]
-        position = book.positions[i]
-        if m == 0 or position["side"] == Side.NONE or not is_walking_nb(tape.bars, slot, ts):
-            continue
-        point = book.points[i]
-        last_below, last_above, mark_below, mark_above = nearest_triggers_nb(position, point, params)
-        by_crash = position["crash_price"] == position["crash_price"] and not is_crash_nb(point, guard)
-        by_regime = position["regime_done"] == 0 and params["stops"]["trail_choppy"] < np.inf
-        is_known = slot["calm_until"] > ts and is_known_calm_nb(
-            slot, position, by_crash, by_regime, last_below, last_above, mark_below, mark_above
-        )
-        if not is_known:
-            trails = position["trail_active"] == 1
-            find_calm_nb(
-                tape,
-                index,
-                slot,
-                position,
-                by_crash,
-                by_regime,
-                last_below,
-                last_above,
-                mark_below,
-                mark_above,
-                ts,
-                step,
-                m if trails else MOST,  # what trails is another band at the next bar
-                guard,
-            )
-        m = min(m, count_before_nb(ts, step, slot["calm_until"]))
-        if position["trail_active"] == 1 and m > 0:
-            # the band holds the stop as it is now; the one that trails is tighter
-            follow_trail_nb(tape.bars, tape.signals, slot, position, point, tape.instruments[i], ts, step, m, params)
-            m = slot["trailed_bars"]
-    return m
 
 
 @kernel
@@ -608,32 +110,34 @@ def equity_floor_nb(governor: Record, params: Record) -> float:
 
 
 @kernel
-def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, ts: int, step: int, margin: float, n: int) -> None:
-    """Write down, still uncounted, what is held over the stretch of n boundaries from `ts` on."""
+def begin_stretch_nb(curve: Curve, tape: Tape, book: Book, b: int, n: int) -> None:
+    """Write down, still uncounted, what is held over the stretch of n boundaries from `b` on. All slots sleep."""
     stretch = curve.stretches[curve.counts[STRETCHES]]
     at = curve.counts[HELD]
-    stretch["ts"] = ts
-    stretch["step"] = step
+    stretch["ts"] = tape.boundaries[b]
+    stretch["step"] = tape.boundaries[b + 1] - tape.boundaries[b]
     stretch["n"] = n
     stretch["wallet"] = book.account[0]["wallet"]
-    stretch["margin"] = margin
+    stretch["margin"] = 0.0
     stretch["held_first"] = at
-    for i in range(len(book.positions)):
-        position = book.positions[i]
-        if position["side"] == Side.NONE:
+    for i in range(len(book.sleeps)):
+        sleep = book.sleeps[i]
+        if sleep["side"] == Side.NONE:
             continue
         held = curve.held[at]
-        held["side"] = position["side"]
-        held["qty"] = position["qty"]
-        held["entry_price"] = position["entry_price"]
-        held["mark"] = book.points[i]["mark"]
-        held["bar"] = book.slots[i]["next_bar"] if is_walking_nb(tape.bars, book.slots[i], ts) else NO_ROW
+        held["side"] = sleep["side"]
+        held["qty"] = sleep["qty"]
+        held["entry_price"] = sleep["entry_price"]
+        held["bar"] = NO_ROW if sleep["offset"] == GAP else b + sleep["offset"]
+        held["mark"] = mark_before_nb(tape, book, i, b)
+        ask_for(tape.marks, b + sleep["offset"] + n + LINE)
+        stretch["margin"] += sleep["margin"]
         at += 1
     stretch["held_end"] = at
 
 
 @kernel
-def worst_close_nb(spans: Floats, marks: Floats, held: Record, n: int) -> float:
+def worst_close_nb(blocks: Floats, marks: Floats, held: Record, n: int) -> float:
     """The worst mark for a held position at the n boundaries of a stretch; NaN where it has none at the first."""
     worst = held["mark"]
     if held["bar"] == NO_ROW or worst != worst:
@@ -644,7 +148,7 @@ def worst_close_nb(spans: Floats, marks: Floats, held: Record, n: int) -> float:
     end = row + n - 1
     while row < end:
         if row % BLOCK == 0 and row + BLOCK <= end:
-            close = spans[row // BLOCK, column]
+            close = blocks[row // BLOCK, column]
             row += BLOCK
         else:
             close = marks[row]
@@ -654,7 +158,7 @@ def worst_close_nb(spans: Floats, marks: Floats, held: Record, n: int) -> float:
 
 
 @kernel
-def worst_equity_nb(curve: Curve, spans: Floats, marks: Floats) -> float:
+def worst_equity_nb(curve: Curve, blocks: Floats, marks: Floats) -> float:
     """No equity of the begun stretch is lower; with at most one position it is one of them.
 
     Profit and loss and their sum are monotone in each mark, in floating point too.
@@ -663,7 +167,7 @@ def worst_equity_nb(curve: Curve, spans: Floats, marks: Floats) -> float:
     equity = stretch["wallet"]
     for h in range(stretch["held_first"], stretch["held_end"]):
         held = curve.held[h]
-        equity += held["side"] * held["qty"] * (worst_close_nb(spans, marks, held, stretch["n"]) - held["entry_price"])
+        equity += held["side"] * held["qty"] * (worst_close_nb(blocks, marks, held, stretch["n"]) - held["entry_price"])
     return equity
 
 
@@ -716,227 +220,154 @@ def remember_nb(governor: Record, history: Records, equity: Floats, ts: int, ste
 
 
 @kernel
-def observe_rows_nb(bars: Records, spans: Floats, first: int, end: int, position: Record, has_mark: bool) -> None:
-    """Remember the extremes of the bars in rows [first, end)."""
-    low = mark_low = np.inf
-    high = mark_high = -np.inf
-    row = first
-    while row < end:
-        if row % BLOCK == 0 and row + BLOCK <= end:
-            block = spans[row // BLOCK]
-            low = min(low, block[LOW])
-            high = max(high, block[HIGH])
-            mark_low = min(mark_low, block[MARK_LOW])
-            mark_high = max(mark_high, block[MARK_HIGH])
-            row += BLOCK
+def lay_down_nb(tape: Tape, book: Book, i: int, b: int, quiet: int) -> None:
+    """Let a slot sleep from boundary `b` on, over `quiet` of them."""
+    sleep = book.sleeps[i]
+    ts = tape.boundaries[b]
+    sleep["asleep"] = 1
+    sleep["since"] = b
+    sleep["since_ts"] = ts
+    sleep["step"] = tape.boundaries[b + 1] - ts
+    sleep["wakes"] = ts + quiet * sleep["step"]
+    position = book.positions[i]
+    sleep["side"] = position["side"]
+    sleep["qty"] = position["qty"]
+    sleep["entry_price"] = position["entry_price"]
+    sleep["margin"] = position["margin"]
+    sleep["has_mark"] = book.slots[i]["has_mark"]
+    sleep["offset"] = GAP
+    if is_walking_nb(tape.bars, book.slots[i], ts):
+        sleep["offset"] = book.slots[i]["next_bar"] - b
+
+
+@kernel
+def fall_asleep_nb(tape: Tape, book: Book, b: int, params: Record) -> None:
+    """Let every slot sleep that is quiet from boundary `b` on; in hedge mode both sides of a symbol, or none."""
+    n = len(book.slots)
+    changed = False
+    i = book.awake[0]
+    while i < n:
+        last = i if book.slots[i]["other"] == NO_SLOT else i + 1
+        quiet = quiet_boundaries_nb(tape, book, i, b, params)
+        if last > i and quiet > 0:
+            quiet = min(quiet, quiet_boundaries_nb(tape, book, last, b, params))
+        if quiet > 0:
+            changed = True
+            for k in range(i, last + 1):
+                lay_down_nb(tape, book, k, b, quiet)
+        i = book.awake[last + 1]
+    if changed:
+        note_awake_nb(book)
+
+
+@kernel
+def wake_due_nb(tape: Tape, book: Book, b: int, params: Record) -> None:
+    """Wake the slots at which something may happen from boundary `b` on."""
+    ts = tape.boundaries[b]
+    changed = False
+    for i in range(len(book.sleeps)):
+        sleep = book.sleeps[i]
+        if sleep["asleep"] == 0:
             continue
-        bar = bars[row]
-        low = min(low, min(min(bar["open"], bar["low"]), bar["close"]))
-        high = max(high, max(max(bar["open"], bar["high"]), bar["close"]))
-        mark_low = min(mark_low, min(min(bar["mark_open"], bar["mark_low"]), bar["mark_close"]))
-        mark_high = max(mark_high, max(max(bar["mark_open"], bar["mark_high"]), bar["mark_close"]))
-        row += 1
-    if has_mark:
-        observe_nb(position, low, mark_low)
-        observe_nb(position, high, mark_high)
-    else:
-        observe_nb(position, low, low)
-        observe_nb(position, high, high)
+        if sleep["wakes"] <= ts or (sleep["refused"] == 1 and not is_account_idle_nb(book.positions)):
+            catch_up_nb(tape, book, i, b, params)
+            changed = True
+        elif sleep["offset"] != GAP and sleep["side"] != Side.NONE:
+            # its mark will be asked for with the next fill
+            ask_for(tape.bars, b + sleep["offset"])
+    if changed:
+        note_awake_nb(book)
 
 
 @kernel
-def shown_at_nb(ts: int, step: int, ts_close: int) -> int:
-    """The boundary, from `ts` on, at which a signal that closes at `ts_close` becomes known."""
-    return ts + count_before_nb(ts, step, ts_close) * step
+def next_wake_nb(sleeps: Records) -> int:
+    """Time at which the first of the slots that sleep has to be awake."""
+    wakes = NEVER_DUE
+    for i in range(len(sleeps)):
+        if sleeps[i]["asleep"] == 1:
+            wakes = min(wakes, sleeps[i]["wakes"])
+    return wakes
 
 
 @kernel
-def pass_slot_nb(
-    tape: Tape,
-    index: Index,
-    slot: Record,
-    position: Record,
-    point: Record,
-    instrument: Record,
-    counters: np.ndarray,
-    ts: int,
-    step: int,
-    m: int,
-    params: Record,
-) -> None:
-    """Leave one symbol as m quiet bars from `ts` on leave it."""
-    close = ts + m * step
-    is_open = position["side"] != Side.NONE
-    slot["looked"] = 0
-    slot["acting"] = NO_BAR
-    slot["next_ask"] = next_ask_nb(index, slot)
-    while slot["next_funding"] < slot["funding_end"] and tape.funding[slot["next_funding"]]["ts"] < close:
-        slot["next_funding"] += 1
-    if not is_walking_nb(tape.bars, slot, ts):
-        return
-    if is_open and position["trail_active"] == 1:
-        if slot["trailed_bars"] != m:
-            follow_trail_nb(tape.bars, tape.signals, slot, position, point, instrument, ts, step, m, params)
-        position["peak"] = slot["trailed_peak"]
-        if slot["trailed_stop"] != position["stop_price"]:
-            position["stop_price"] = slot["trailed_stop"]
-            position["stop_reason"] = Reason.TRAIL.value
-    first = slot["next_bar"]
-    last = first + m - 1
-    slot["bar"] = last
-    slot["next_bar"] = last + 1
-    slot["share"] = 1.0
-    row = slot["next_signal"]
-    known = signals_by_nb(tape.signals, row, slot["signals_end"], close - step, tape.timeframe_ns)
-    slot["next_signal"] = known
-    if known > row:
-        show_signal_nb(point, tape.signals[known - 1], shown_at_nb(ts, step, tape.signals[known - 1]["ts_close"]))
-    bar = tape.bars[last]
-    point["half_spread"] = bar["half_spread"]
-    point["room"] = room_lots_nb(bar["volume"], instrument, params["sim"])
-    set_point_nb(point, close, bar["close"], bar["mark_close"] if slot["has_mark"] == 1 else bar["close"])
-    if is_open:
-        slot["looked"] = 1
-        position["seen_regime"] = point["regime"]
-        counters[CYCLES] += m * (SEGMENTS + 1)
-        counters[HOLDS] += m * (SEGMENTS + 1)
-        observe_rows_nb(tape.bars, index.spans, first, last + 1, position, slot["has_mark"] == 1)
-
-
-@kernel
-def has_open_price_nb(bars: Records, slot: Record, ts: int, last_ts: int, step: int) -> bool:
-    """Are there prices at the open at boundary `ts`, of a slot whose last quiet bar opened at `last_ts`?"""
-    bar = bars[slot["bar"] - (last_ts - ts) // step]
-    return bar["open"] == bar["open"] and (slot["has_mark"] == 0 or bar["mark_open"] == bar["mark_open"])
-
-
-@kernel
-def refuse_nb(
-    tape: Tape,
-    book: Book,
-    journal: Journal,
-    i: int,
-    ask: Record,
-    ts: int,
-    last_ts: int,
-    step: int,
-    params: Record,
-) -> None:
-    """Write down the refusal of what a signal asks of the slot at `ts`; its last quiet bar opened at `last_ts`."""
-    slot = book.slots[i]
-    side = book.positions[i]["side"]
-    since_exit = -1
-    if slot["last_exit_bar"] != NO_BAR:
-        since_exit = ask["row"] + 1 - slot["signals_first"] - slot["last_exit_bar"]
-    rule = request_rule_nb(ask["side"], side, side, since_exit, params)
-    if rule == Rule.NONE and not has_open_price_nb(tape.bars, slot, ts, last_ts, step):
-        rule = Rule.NO_PRICE.value
-    if rule == Rule.NONE:
-        equity = equity_nb(book.account[0], book.positions, book.points)
-        judge_request_nb(tape, book, i, ask["row"], ask["side"], equity, ts, params)
-        deny_plan_nb(book, journal, book.plans[i], i, ask["row"], ts)
-        return
-    write_denial_nb(
-        journal,
-        ts,
-        slot["symbol"],
-        ask["side"],
-        Gate.SIGNAL.value,
-        rule,
-        0.0,
-        0.0,
-        ask["confidence"],
-        ask["row"] - slot["signals_first"],
-    )
-
-
-@kernel
-def refuse_requests_nb(
-    tape: Tape, index: Index, book: Book, journal: Journal, ts: int, step: int, m: int, params: Record
-) -> None:
-    """Write down every request of m quiet boundaries from `ts` on, by time, then in symbol order: none can be met."""
-    last_ts = ts + (m - 1) * step
-    while True:
-        chosen = NO_SLOT
-        earliest = NEVER_DUE
-        for i in range(len(book.slots)):
-            ask = index.asks[book.slots[i]["next_ask"]]
-            if ask["row"] >= book.slots[i]["next_signal"]:
-                continue
-            shown = shown_at_nb(ts, step, ask["ts_close"])
-            if shown < earliest:
-                earliest = shown
-                chosen = i
-        if chosen == NO_SLOT:
-            return
-        ask = index.asks[book.slots[chosen]["next_ask"]]
-        book.slots[chosen]["next_ask"] += 1
-        refuse_nb(tape, book, journal, chosen, ask, earliest, last_ts, step, params)
-
-
-@kernel
-def ask_for_rows_nb(tape: Tape, book: Book, b: int, ts: int, m: int) -> None:
-    """Begin to read what the end of m quiet boundaries from `b` on, and the boundary after them, will need."""
-    ask_for(tape.boundaries, b + m)
-    ask_for(tape.marked, b + m)
-    for i in range(len(book.slots)):
-        slot = book.slots[i]
-        if is_walking_nb(tape.bars, slot, ts):
-            ask_for(tape.bars, slot["next_bar"] + m - 1)
-            ask_for(tape.bars, slot["next_bar"] + m)
+def ask_for_rows_nb(tape: Tape, book: Book, b: int, ts: int) -> None:
+    """Begin to read what slots that wake at boundary `b`, at `ts`, will need."""
+    ask_for(tape.boundaries, b)
+    ask_for(tape.marked, b)
+    for i in range(len(book.sleeps)):
+        sleep = book.sleeps[i]
+        if sleep["wakes"] <= ts and sleep["offset"] != GAP:
+            ask_for(tape.bars, b + sleep["offset"] - 1)
+            ask_for(tape.bars, b + sleep["offset"])
             # where signals are those of the path's bars; elsewhere it is a row asked for in vain
-            ask_for(tape.signals, slot["next_signal"] + m - 1)
-            ask_for(tape.signals, slot["next_signal"] + m)
+            row = book.slots[i]["next_signal"] + b - sleep["since"]
+            ask_for(tape.signals, row - 1)
+            ask_for(tape.signals, row)
+
+
+@kernel
+def pass_stretch_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: int, m: int, params: Record) -> int:
+    """Pass over at most m boundaries from `b` on while all slots sleep; how many, as the equity allows."""
+    n = len(book.slots)
+    ts = tape.boundaries[b]
+    step = tape.boundaries[b + 1] - ts
+    ask_for_rows_nb(tape, book, b + m, ts + m * step)
+    account = book.account[0]
+    governor = book.governor[0]
+    begin_stretch_nb(curve, tape, book, b, m)
+    margin = curve.stretches[curve.counts[STRETCHES]]["margin"]
+    floor = equity_floor_nb(governor, params)
+    lowest = worst_equity_nb(curve, tape.blocks, tape.marks)
+    if not lowest > floor or (n > 1 and margin / lowest > account["max_margin_use"]):
+        m, lowest = bound_by_equity_nb(curve, tape.marks, floor)
+    if m == 0:
+        return 0
+    account["max_margin_use"] = max(account["max_margin_use"], margin / lowest)
+    if params["gates"]["enabled"] == 1:
+        mark_stretch_nb(curve, tape.marks, first_remembered_nb(step, m), m)
+        remember_nb(governor, book.history, curve.scratch, ts, step, m)
+    end_stretch_nb(curve, m)
+    refuse_calls_nb(tape, book, journal, b + m, 0, params)
+    return m
+
+
+@kernel
+def room_for_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int) -> int:
+    """How many boundaries from `b` on there is room for in one stretch, before `stop_at` and the last one."""
+    n = len(book.slots)
+    if not has_curve_room_nb(curve, n):
+        return 0
+    m = min(min(stop_at, len(tape.boundaries) - 1) - b, len(curve.scratch))
+    m = min(m, (len(journal.denials) - journal.counts[DENIALS]) // n)
+    return min(m, tape.even_boundaries[b])
 
 
 @kernel
 def pass_quiet_bars_nb(
-    tape: Tape, index: Index, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record
+    tape: Tape, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int, params: Record
 ) -> int:
-    """Pass over quiet bars from boundary `b` on; the first boundary that is not quiet, at most `stop_at`."""
-    n = len(book.slots)
-    if not skips_bars_nb(tape, book, params) or not has_curve_room_nb(curve, n):
-        return b
-    m = min(min(stop_at, len(tape.boundaries) - 1) - b, len(curve.scratch))
-    m = min(m, (len(journal.denials) - journal.counts[DENIALS]) // n)
-    if m <= 0:
-        return b
-    m = bound_by_time_nb(tape, index, book, b, m, params)
-    if m > 0:
-        m = bound_by_prices_nb(tape, index, book, b, m, params)
-    if m <= 0:
-        return b
-    ts = tape.boundaries[b]
-    step = tape.boundaries[b + 1] - ts
-    ask_for_rows_nb(tape, book, b, ts, m)
-    account = book.account[0]
-    governor = book.governor[0]
-    margin = margin_used_nb(book.positions)
-    begin_stretch_nb(curve, tape, book, ts, step, margin, m)
-    floor = equity_floor_nb(governor, params)
-    lowest = worst_equity_nb(curve, index.spans, index.marks)
-    if not lowest > floor or (n > 1 and margin / lowest > account["max_margin_use"]):
-        m, lowest = bound_by_equity_nb(curve, index.marks, floor)
-    if m == 0:
-        return b
-    account["max_margin_use"] = max(account["max_margin_use"], margin / lowest)
-    if params["gates"]["enabled"] == 1:
-        mark_stretch_nb(curve, index.marks, first_remembered_nb(step, m), m)
-        remember_nb(governor, book.history, curve.scratch, ts, step, m)
-    end_stretch_nb(curve, m)
-    for i in range(n):
-        pass_slot_nb(
-            tape,
-            index,
-            book.slots[i],
-            book.positions[i],
-            book.points[i],
-            tape.instruments[i],
-            book.counters,
-            ts,
-            step,
-            m,
-            params,
-        )
-    refuse_requests_nb(tape, index, book, journal, ts, step, m, params)
-    return b + m
+    """Let slots sleep, and pass over boundaries from `b` on while all do; the first one, at most `stop_at`, to visit.
+
+    There those are awake at which something may happen. Before `stop_at`, the last boundary and what concerns the
+    whole account all are.
+    """
+    if book.counters[ROUSES] == 1 or not skips_bars_nb(tape, book, params):
+        catch_up_all_nb(tape, book, b, params)
+    last = min(stop_at, len(tape.boundaries) - 1)
+    if b < last and skips_bars_nb(tape, book, params):
+        fall_asleep_nb(tape, book, b, params)
+    due = due_time_nb(tape, book, params)
+    until = min(due, next_wake_nb(book.sleeps))
+    while book.counters[ASLEEP] == len(book.slots) and b < last and tape.boundaries[b] < until:
+        ts = tape.boundaries[b]
+        m = room_for_nb(tape, book, journal, curve, b, stop_at)
+        m = min(m, count_before_nb(ts, tape.boundaries[b + 1] - ts, until))
+        passed = pass_stretch_nb(tape, book, journal, curve, b, m, params) if m > 0 else 0
+        if passed == 0:
+            break
+        b += passed
+    if b >= last or tape.boundaries[b] >= due:
+        catch_up_all_nb(tape, book, b, params)
+    else:
+        wake_due_nb(tape, book, b, params)
+    return b

@@ -17,9 +17,10 @@ from qtsim.core.orders import is_working_nb, rests_nb
 from qtsim.core.records import Record
 from qtsim.core.safety_governor import has_order_nb, order_rule_nb, reach_open_nb
 from qtsim.sim.fills import room_lots_nb
+from qtsim.sim.funding import next_funding_time_nb
 from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Tape
 from qtsim.sim.paths import next_multiple_nb
-from qtsim.sim.walk import next_funding_time_nb, watched_band_nb
+from qtsim.sim.walk import watched_band_nb
 
 NEVER_DUE = np.iinfo(np.int64).max
 

@@ -28,6 +28,7 @@ from qtsim.core.safety_governor import (
     order_positions_nb,
 )
 from qtsim.core.symbol_stats import note_symbol_trade_nb
+from qtsim.sim.asleep import show_sleepers_nb
 from qtsim.sim.fills import (
     exchange_event_nb,
     fill_cross_liquidation_nb,
@@ -49,6 +50,7 @@ from qtsim.sim.market import (
     HOLDS,
     NAN_POINTS,
     NO_BAR,
+    ROUSES,
     TRADES,
     Book,
     Ints,
@@ -121,30 +123,60 @@ def write_events_nb(book: Book, journal: Journal) -> None:
 
 
 @kernel
-def evaluate_nb(book: Book, journal: Journal, ts: int, at_boundary: bool, params: Record) -> None:
-    """Let the governor evaluate the equity at the symbols' points; a shutdown closes everything at the next ones."""
-    if journal.counts[ADVANCE] == 0 or params["gates"]["enabled"] == 0 or book.governor[0]["blind"] == 1:
+def order_all_nb(book: Book, order: int, ts: int) -> None:
+    """Ask every open position to close or to be reduced; slots that sleep are roused before their next point."""
+    order_positions_nb(book.positions, order, ts)
+    book.counters[ROUSES] = 1
+
+
+@kernel
+def is_judged_nb(book: Book, journal: Journal, params: Record) -> bool:
+    """Does the governor look at the account: gates on, the program running, and this the run itself?"""
+    return journal.counts[ADVANCE] == 1 and params["gates"]["enabled"] == 1 and book.governor[0]["blind"] == 0
+
+
+@kernel
+def judge_equity_nb(book: Book, journal: Journal, ts: int, equity: float, at_boundary: bool, params: Record) -> None:
+    """Let the governor evaluate an equity; a shutdown closes everything at the next points."""
+    if not is_judged_nb(book, journal, params):
         return
-    equity = equity_nb(book.account[0], book.positions, book.points)
     if evaluate_governor_nb(book.governor[0], book.history, book.events, ts, equity, at_boundary, params):
-        order_positions_nb(book.positions, GovernorOrder.CLOSE.value, ts)
+        order_all_nb(book, GovernorOrder.CLOSE.value, ts)
     write_events_nb(book, journal)
 
 
 @kernel
+def evaluate_nb(tape: Tape, book: Book, journal: Journal, ts: int, params: Record) -> None:
+    """Let the governor evaluate the equity where the symbols stand."""
+    if not is_judged_nb(book, journal, params):
+        return
+    show_sleepers_nb(tape, book, params)
+    equity = equity_nb(book.account[0], book.positions, book.points)
+    judge_equity_nb(book, journal, ts, equity, False, params)
+
+
+@kernel
 def tell_governor_nb(
-    book: Book, journal: Journal, i: int, ts: int, lost: bool, is_flat: bool, pnl: float, params: Record
+    tape: Tape,
+    book: Book,
+    journal: Journal,
+    i: int,
+    ts: int,
+    lost: bool,
+    is_flat: bool,
+    pnl: float,
+    params: Record,
 ) -> None:
     """After a closing fill: equity, a losing fill, and the trade's net PnL once it is flat, in this order."""
     governor = book.governor[0]
-    evaluate_nb(book, journal, ts, False, params)
+    evaluate_nb(tape, book, journal, ts, params)
     if lost and governor["blind"] == 0:
         note_losing_fill_nb(governor, book.history, book.events, ts, governor["equity"], params)
     if is_flat:
         if governor["blind"] == 1:
             begin_streak_day_nb(governor, ts // DAY_NS)
         if note_trade_nb(governor, book.events, ts, pnl, params):
-            order_positions_nb(book.positions, GovernorOrder.REDUCE.value, ts)
+            order_all_nb(book, GovernorOrder.REDUCE.value, ts)
         note_symbol_trade_nb(book.stats[book.slots[i]["symbol"]], ts, pnl, params["orchestrator"])
     write_events_nb(book, journal)
 
@@ -174,7 +206,7 @@ def finish_exit_nb(tape: Tape, book: Book, journal: Journal, i: int, bar: int, i
     ts = fill["ts"]
     journal.counts[FILLS] += journal.counts[ADVANCE]
     if journal.counts[ADVANCE] == 1 and params["gates"]["enabled"] == 1:
-        tell_governor_nb(book, journal, i, ts, lost, is_flat, pnl, params)
+        tell_governor_nb(tape, book, journal, i, ts, lost, is_flat, pnl, params)
 
 
 @kernel

@@ -31,18 +31,12 @@ from qtsim.sim.boundary import (
     open_bar_nb,
 )
 from qtsim.sim.entries import enter_nb
+from qtsim.sim.funding import charge_boundary_funding_nb, charge_due_funding_nb, opens_at_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
 from qtsim.sim.paths import is_high_nearer_nb, unfold_bar_nb
+from qtsim.sim.settle import settle_point_nb
 from qtsim.sim.steps import charge_funding_nb
-from qtsim.sim.walk import (
-    charge_boundary_funding_nb,
-    charge_due_funding_nb,
-    copy_symbol_nb,
-    look_at_last_close_nb,
-    opens_at_nb,
-    settle_point_nb,
-    walk_bars_nb,
-)
+from qtsim.sim.walk import copy_symbol_nb, look_at_last_close_nb, walk_bars_nb
 
 ENDLESS = np.iinfo(np.int64).max
 """Exit time of a replay that the data do not end."""

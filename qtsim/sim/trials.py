@@ -33,7 +33,7 @@ from qtsim.sim.market import (
     tape_of,
 )
 from qtsim.sim.measure import BLOCKS, DAY_NS, MEASURES, TAIL, measure_dt, measure_run_nb, tally_denials_nb
-from qtsim.sim.skip_bars import MOST
+from qtsim.sim.quiet import MOST
 
 STRIDE = 50_000
 """Boundaries between two looks at whether the sweep is to end."""
@@ -111,7 +111,6 @@ class TrialRunner:
         while status != DONE:
             status = run_nb(
                 tape,
-                self.market.bar_index,
                 scratch.book,
                 scratch.journal,
                 scratch.curve,

@@ -7,16 +7,30 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb, set_point_nb, trade_equity_nb
 from qtsim.core.cross_margin import is_account_liquidated_nb
-from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side, Working
+from qtsim.core.enums import FundingInclusive, MarginMode, Monitoring, PathModel, Reason, Side
 from qtsim.core.exit_brain import exchange_band_nb, nearest_triggers_nb
 from qtsim.core.exit_policies import is_replan_due_nb
 from qtsim.core.guards import is_stale_nb
 from qtsim.core.orders import has_exit_sent_nb, is_in_reach_nb, is_working_nb, next_arrival_nb, waits_unfilled_nb
-from qtsim.core.records import Record, Records
+from qtsim.core.records import Record
 from qtsim.core.safety_governor import has_order_nb
+from qtsim.sim.asleep import stand_together_nb
 from qtsim.sim.entries import arrive_nb, meet_order_nb
 from qtsim.sim.fills import order_band_nb
-from qtsim.sim.market import ADVANCE, AMBIGUOUS_BARS, CYCLES, DOUBTS, HOLDS, NO_BAR, Book, Ints, Journal, Tape
+from qtsim.sim.funding import charge_boundary_funding_nb, charge_due_funding_nb, next_funding_time_nb, opens_at_nb
+from qtsim.sim.market import (
+    ADVANCE,
+    AMBIGUOUS_BARS,
+    CYCLES,
+    DOUBTS,
+    HOLDS,
+    NO_BAR,
+    ROUSES,
+    Book,
+    Ints,
+    Journal,
+    Tape,
+)
 from qtsim.sim.paths import (
     SEGMENTS,
     crossing_nb,
@@ -26,16 +40,13 @@ from qtsim.sim.paths import (
     segment_time_nb,
     unfold_bar_nb,
 )
+from qtsim.sim.rouse import rouse_nb
+from qtsim.sim.settle import any_active_nb, begin_cycles_nb, is_active_nb, settle_point_nb, stand_at_nb
 from qtsim.sim.steps import (
-    act_for_exchange_nb,
-    charge_funding_nb,
     check_account_nb,
     check_exchange_nb,
-    decide_cycle_nb,
     evaluate_nb,
     is_observable_nb,
-    meets_exchange_nb,
-    obey_decision_nb,
     run_cycles_nb,
 )
 
@@ -123,30 +134,16 @@ def find_event_nb(slot: Record, position: Record, point: Record, segment: int, b
 
 
 @kernel
-def stand_at_nb(slot: Record, point: Record, segment: int, share: float, ts: int) -> None:
-    """Move a symbol's observation to a share of the segment."""
-    slot["share"] = share
-    price = on_segment_nb(slot["prices"][segment], slot["prices"][segment + 1], share)
-    mark = on_segment_nb(slot["marks"][segment], slot["marks"][segment + 1], share)
-    set_point_nb(point, ts, price, mark)
-
-
-@kernel
 def advance_together_nb(book: Book, chosen: int, segment: int, share: float, ts: int, first: int, last: int) -> None:
     """The others of [first, last) stand at the share at which one symbol has its cycle, or with cross margin an event.
 
     The account is judged there: as of one instant, not of one cycle earlier for those whose turn is yet to come.
     """
-    for i in range(first, last):
+    i = book.awake[first]
+    while i < last:
         if i != chosen and book.slots[i]["bar"] != NO_BAR:
             stand_at_nb(book.slots[i], book.points[i], segment, share, ts)
-
-
-@kernel
-def opens_at_nb(tape: Tape, book: Book, i: int, ts: int) -> bool:
-    """Does the symbol's next bar open at `ts`?"""
-    row = book.slots[i]["next_bar"]
-    return row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts
+        i = book.awake[i + 1]
 
 
 @kernel
@@ -164,12 +161,6 @@ def reach_nb(start: int, end: int, horizon: int, close: int, params: Record) -> 
     if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
         return BEFORE_END
     return (horizon - start) / (end - start)
-
-
-@kernel
-def begin_cycles_nb(slot: Record, ts: int, params: Record) -> None:
-    """Of a position opened at `ts` inside a bar the clock's first cycle is the next one."""
-    slot["next_cycle"] = next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9))
 
 
 @kernel
@@ -201,30 +192,32 @@ def fire_next_event_nb(
     chosen_rank = 0
     by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
     has_cycles = by_interval and book.governor[0]["blind"] == 0
-    for i in range(first, last):
-        if book.slots[i]["bar"] == NO_BAR or not is_active_nb(book.positions[i]):
-            continue
-        find_event_nb(book.slots[i], book.positions[i], book.points[i], segment, book.governor[0]["blind"], params)
-        if book.slots[i]["event_share"] <= reach:
+    i = book.awake[first]
+    while i < last:
+        is_active = book.slots[i]["bar"] != NO_BAR and is_active_nb(book.positions[i])
+        if is_active:
+            find_event_nb(book.slots[i], book.positions[i], book.points[i], segment, book.governor[0]["blind"], params)
+        if is_active and book.slots[i]["event_share"] <= reach:
             ts = event_time_nb(start, length, book.slots[i]["event_share"])
             if chosen < 0 or ts < chosen_ts or (ts == chosen_ts and chosen_rank > EXCHANGE_RANK):
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = EXCHANGE_RANK
-        if is_working_nb(book.positions[i]) and may_arrive_nb(book.slots[i], book.points[i], segment):
+        if is_active and is_working_nb(book.positions[i]) and may_arrive_nb(book.slots[i], book.points[i], segment):
             ts = next_arrival_nb(book.positions[i])
             earlier = chosen < 0 or ts < chosen_ts or (ts == chosen_ts and chosen_rank > ARRIVAL_RANK)
             if start < ts < end and ts <= horizon and earlier:
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = ARRIVAL_RANK
-        is_open = book.positions[i]["side"] != Side.NONE
+        is_open = is_active and book.positions[i]["side"] != Side.NONE
         if has_cycles and is_open and book.slots[i]["next_cycle"] <= horizon and book.slots[i]["next_cycle"] < close:
             ts = book.slots[i]["next_cycle"]
             if chosen < 0 or ts < chosen_ts:
                 chosen = i
                 chosen_ts = ts
                 chosen_rank = CYCLE_RANK
+        i = book.awake[i + 1]
     if chosen < 0:
         return False
     i = chosen
@@ -249,7 +242,7 @@ def fire_next_event_nb(
             observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
         check_account_nb(tape, book, journal, first, last, params)
         run_cycles_nb(tape, book, journal, i, True, params)
-        evaluate_nb(book, journal, chosen_ts, False, params)
+        evaluate_nb(tape, book, journal, chosen_ts, params)
         return True
     book.slots[i]["share"] = book.slots[i]["event_share"]
     set_point_nb(book.points[i], chosen_ts, book.slots[i]["event_price"], book.slots[i]["event_mark"])
@@ -269,164 +262,16 @@ def fire_next_event_nb(
 
 
 @kernel
-def any_open_nb(positions: Records, first: int, last: int) -> bool:
-    """Does any of the slots [first, last) hold a position?"""
-    held = 0
-    for i in range(first, last):
-        if positions[i]["side"] != Side.NONE:
-            held += 1
-    return held > 0
-
-
-@kernel
-def is_active_nb(position: Record) -> bool:
-    """Is anything open, or does an order stand?"""
-    return position["side"] != Side.NONE or is_working_nb(position)
-
-
-@kernel
-def any_active_nb(positions: Records, first: int, last: int) -> bool:
-    """Does any of the slots [first, last) hold a position or an order?"""
-    active = 0
-    for i in range(first, last):
-        if is_active_nb(positions[i]):
-            active += 1
-    return active > 0
-
-
-@kernel
-def any_working_nb(positions: Records, first: int, last: int) -> bool:
-    """Does any of the slots [first, last) have an order that stands or travels?"""
-    working = 0
-    for i in range(first, last):
-        working |= positions[i]["working"]
-    return working != Working.NONE
-
-
-@kernel
-def meet_orders_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, params: Record) -> None:
-    """At one point, orders arrive, and those that stand are met. A position so opened has no cycle here."""
-    for i in range(first, last):
-        book.slots[i]["is_new"] = 0
-        if not is_working_nb(book.positions[i]) or book.slots[i]["bar"] == NO_BAR:
-            continue
-        was_open = book.positions[i]["side"] != Side.NONE
-        price = book.points[i]["price"]
-        arrive_nb(tape, book, journal, i, params)
-        if price == price:
-            meet_order_nb(tape, book, journal, i, params)
-        if not was_open and book.positions[i]["side"] != Side.NONE:
-            book.slots[i]["is_new"] = 1
-            begin_cycles_nb(book.slots[i], book.points[i]["ts"], params)
-
-
-@kernel
-def settle_point_nb(
-    tape: Tape, book: Book, journal: Journal, ts: int, first: int, last: int, cycles: bool, params: Record
-) -> None:
-    """At one point, each step over all symbols before the next: liquidation, exchange stops, exit cycles."""
-    if not any_active_nb(book.positions, first, last):
-        return
-    once = params["exit"]["monitoring"] == Monitoring.INTERVAL
-    for i in range(first, last):
-        if book.slots[i]["bar"] != NO_BAR and meets_exchange_nb(
-            book.positions[i], book.points[i], book.counters, Reason.LIQUIDATION.value, params
-        ):
-            act_for_exchange_nb(tape, book, journal, i, Reason.LIQUIDATION.value, params)
-    if params["account"]["mode_margin"] == MarginMode.CROSS:
-        check_account_nb(tape, book, journal, first, last, params)
-    for i in range(first, last):
-        if book.slots[i]["bar"] != NO_BAR and meets_exchange_nb(
-            book.positions[i], book.points[i], book.counters, Reason.HARD_STOP.value, params
-        ):
-            act_for_exchange_nb(tape, book, journal, i, Reason.HARD_STOP.value, params)
-    meets = any_working_nb(book.positions, first, last)
-    if meets:
-        meet_orders_nb(tape, book, journal, first, last, params)
-    if not cycles or book.governor[0]["blind"] == 1:
-        return
-    for i in range(first, last):
-        if book.slots[i]["bar"] == NO_BAR and not (once and tape.path_ns == 0):
-            continue
-        position = book.positions[i]
-        point = book.points[i]
-        if book.slots[i]["bar"] == NO_BAR and position["side"] != Side.NONE:
-            # between trades the last one's price stands, now
-            set_point_nb(point, ts, point["price"], point["mark"])
-        if meets and book.slots[i]["is_new"] == 1:
-            continue
-        if not is_observable_nb(position, point, book.counters):
-            continue
-        if decide_cycle_nb(position, point, tape.instruments[i], book.decision[0], book.counters, params):
-            obey_decision_nb(tape, book, journal, i, params)
-            if not once:
-                run_cycles_nb(tape, book, journal, i, False, params)
-        else:
-            book.slots[i]["looked"] = 1
-
-
-@kernel
-def next_funding_time_nb(tape: Tape, book: Book, first: int, last: int, end: int) -> int:
-    """Time of the earliest funding event before `end` not charged yet; `end` where there is none."""
-    earliest = end
-    for i in range(first, last):
-        row = book.slots[i]["next_funding"]
-        if row < book.slots[i]["funding_end"]:
-            earliest = min(earliest, tape.funding[row]["ts"])
-    return earliest
-
-
-@kernel
-def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, last: int, ts: int) -> None:
-    """Charge every funding event at or before `ts`, in name order, on the last mark known, to what was open before."""
-    for i in range(first, last):
-        while book.slots[i]["next_funding"] < book.slots[i]["funding_end"]:
-            row = book.slots[i]["next_funding"]
-            if tape.funding[row]["ts"] > ts:
-                break
-            if book.positions[i]["entry_ts"] < tape.funding[row]["ts"]:
-                charge_funding_nb(tape, book, journal, i, row, book.points[i]["mark"])
-            book.slots[i]["next_funding"] += 1
-
-
-@kernel
-def mark_funding_price_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
-    """At a boundary the mark of a funding is the mark bar's open where there is mark history."""
-    if book.slots[i]["has_mark"] == 1 and opens_at_nb(tape, book, i, ts):
-        mark = tape.bars[book.slots[i]["next_bar"]]["mark_open"]
-        if mark == mark:
-            book.points[i]["mark"] = mark
-
-
-@kernel
-def charge_boundary_funding_nb(
-    tape: Tape, book: Book, journal: Journal, first: int, last: int, ts: int, in_bars: bool
-) -> None:
-    """Charge funding due at boundary `ts` to the open positions of symbols [first, last).
-
-    in_bars: only symbols whose bar ends now; one in a gap has no last point that funding could precede.
-    """
-    for i in range(first, last):
-        row = book.slots[i]["next_funding"]
-        if row >= book.slots[i]["funding_end"] or tape.funding[row]["ts"] > ts:
-            continue
-        if in_bars and book.slots[i]["bar"] == NO_BAR:
-            continue
-        kept = book.points[i]["mark"]
-        mark_funding_price_nb(tape, book, i, ts)
-        charge_due_funding_nb(tape, book, journal, i, i + 1, ts)
-        book.points[i]["mark"] = kept
-
-
-@kernel
 def look_at_last_close_nb(
     tape: Tape, book: Book, journal: Journal, close: int, first: int, last: int, params: Record
 ) -> None:
     """An interval cycle due at the close of a bar that no other follows at once; else the next open is looked at."""
-    for i in range(first, last):
+    i = book.awake[first]
+    while i < last:
         is_due = book.slots[i]["bar"] != NO_BAR and book.slots[i]["next_cycle"] == close
         if is_due and not opens_at_nb(tape, book, i, close):
             run_cycles_nb(tape, book, journal, i, True, params)
+        i = book.awake[i + 1]
 
 
 @kernel
@@ -443,26 +288,33 @@ def walk_segment_nb(
     params: Record,
 ) -> None:
     """Walk one segment of the bars of symbols [first, last), with the funding that falls into it."""
-    for i in range(first, last):
+    i = book.awake[first]
+    while i < last:
         book.slots[i]["share"] = 0.0
+        i = book.awake[i + 1]
     monitoring = params["exit"]["monitoring"]
     while True:
         due = next_funding_time_nb(tape, book, first, last, close)
         horizon = min(end, due)
-        if monitoring != Monitoring.POINTS and any_active_nb(book.positions, first, last):
+        if monitoring != Monitoring.POINTS and any_active_nb(book, first, last):
             while fire_next_event_nb(tape, book, journal, segment, start, end, horizon, close, first, last, params):
                 pass
+        if book.counters[ROUSES] == 1:
+            rouse_nb(tape, book, journal, params)
         share = (horizon - start) / (end - start)
-        for i in range(first, last):
+        stand_together_nb(book, float(segment), share, horizon)
+        i = book.awake[first]
+        while i < last:
             if book.slots[i]["bar"] != NO_BAR:
                 stand_at_nb(book.slots[i], book.points[i], segment, share, horizon)
+            i = book.awake[i + 1]
         if horizon == close and params["costs"]["funding_inclusive"] == FundingInclusive.BOTH:
             # both ends count: before what the last point closes
             charge_boundary_funding_nb(tape, book, journal, first, last, close, True)
         if horizon == end:
             settle_point_nb(tape, book, journal, end, first, last, monitoring != Monitoring.INTERVAL, params)
             if monitoring == Monitoring.POINTS:
-                evaluate_nb(book, journal, end, False, params)
+                evaluate_nb(tape, book, journal, end, params)
             # whether a bar follows is not known yet where the order of this one is chosen
             is_real = journal.counts[ADVANCE] == 1
             if monitoring == Monitoring.INTERVAL and end == close and is_real:
@@ -492,34 +344,30 @@ def is_quiet_bar_nb(
 
 
 @kernel
-def may_pass_nb(
-    bars: Records,
-    funding: Records,
-    slots: Records,
-    positions: Records,
-    points: Records,
-    close: int,
-    first: int,
-    last: int,
-    blind: int,
-    params: Record,
-) -> bool:
-    """May the bars of slots [first, last) be passed over: continuous, isolated, no funding due inside, all quiet?"""
+def may_pass_slot_nb(tape: Tape, book: Book, i: int, close: int, params: Record) -> bool:
+    """May the slot's bar be passed over: no funding due inside, nothing that the bar could do to it?"""
+    slot = book.slots[i]
+    row = slot["next_funding"]
+    if row < slot["funding_end"] and tape.funding[row]["ts"] <= close:
+        return False
+    if slot["bar"] == NO_BAR or not is_active_nb(book.positions[i]):
+        return True
+    bar = tape.bars[slot["bar"]]
+    if book.positions[i]["side"] == Side.NONE:
+        return not is_in_reach_nb(book.positions[i], bar) and next_arrival_nb(book.positions[i]) > close
+    return is_quiet_bar_nb(slot, book.positions[i], book.points[i], bar, close, book.governor[0]["blind"], params)
+
+
+@kernel
+def may_pass_nb(tape: Tape, book: Book, close: int, first: int, last: int, params: Record) -> bool:
+    """May the bars of slots [first, last) be passed over: watched along the path, isolated margins, all quiet?"""
     if params["exit"]["monitoring"] != Monitoring.CONTINUOUS or params["account"]["mode_margin"] == MarginMode.CROSS:
         return False
-    for i in range(first, last):
-        slot = slots[i]
-        row = slot["next_funding"]
-        if row < slot["funding_end"] and funding[row]["ts"] <= close:
+    i = book.awake[first]
+    while i < last:
+        if not may_pass_slot_nb(tape, book, i, close, params):
             return False
-        if slot["bar"] == NO_BAR or not is_active_nb(positions[i]):
-            continue
-        if positions[i]["side"] == Side.NONE:
-            if is_in_reach_nb(positions[i], bars[slot["bar"]]) or next_arrival_nb(positions[i]) <= close:
-                return False
-            continue
-        if not is_quiet_bar_nb(slot, positions[i], points[i], bars[slot["bar"]], close, blind, params):
-            return False
+        i = book.awake[i + 1]
     return True
 
 
@@ -547,16 +395,19 @@ def walk_bars_nb(
     params: Record,
 ) -> None:
     """Walk the bars of symbols [first, last) that opened at `ts_open`, to their close."""
-    blind = book.governor[0]["blind"]
-    if may_pass_nb(tape.bars, tape.funding, book.slots, book.positions, book.points, close, first, last, blind, params):
-        for i in range(first, last):
+    if may_pass_nb(tape, book, close, first, last, params):
+        i = book.awake[first]
+        while i < last:
             if book.slots[i]["bar"] != NO_BAR:
                 pass_bar_nb(book.slots[i], book.positions[i], book.points[i], close, book.counters)
+            i = book.awake[i + 1]
         return
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
-    for i in range(first, last):
+    i = book.awake[first]
+    while i < last:
         # a cycle at the close is the next open's, where there is one
         book.slots[i]["next_cycle"] = next_multiple_nb(ts_open, interval_ns)
+        i = book.awake[i + 1]
     for segment in range(SEGMENTS):
         start = segment_time_nb(ts_open, close - ts_open, segment)
         end = segment_time_nb(ts_open, close - ts_open, segment + 1)

@@ -17,8 +17,8 @@ from qtsim.sim.curve import ShortCurve
 from qtsim.sim.index import BLOCK
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import CURSOR, SymbolInput, build_market
+from qtsim.sim.quiet import MOST
 from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
-from qtsim.sim.skip_bars import MOST
 from tests.generated import (
     COARSE,
     FILLS,
@@ -47,15 +47,15 @@ CALM: dict[str, list[Any]] = {
 WATCHED = {"exit.monitoring": "continuous", "sim.fill_at": "next_open"}
 
 
-def calm_case(seed: int, *, most_bars: int = 700, **fixed: Any) -> Case:
-    """A market that moves little between rare signals, so that most of it is quiet."""
+def calm_case(seed: int, *, most_bars: int = 700, fewest: int = 1, most: int = 3, **fixed: Any) -> Case:
+    """A market that moves little between rare signals, so that most of it is quiet. fewest, most: symbols."""
     rng = np.random.default_rng([seed, 11])
     knobs = drawn(rng, CALM)
     chosen = {**drawn(rng, SETTINGS | MODES), **WATCHED, **fixed}
     fills = np.random.default_rng([seed, 13])
     if chosen["sizing.model"] != "rl" and fills.random() < 0.4:
         chosen |= {**drawn(fills, FILLS), **fixed}
-    inputs = make_inputs(seed, int(rng.integers(1, 4)), int(rng.integers(60, most_bars)), knobs)
+    inputs = make_inputs(seed, int(rng.integers(fewest, most + 1)), int(rng.integers(60, most_bars)), knobs)
     if fills.random() < 0.3:
         inputs = with_volumes(inputs, fills)
     for item in inputs:
