@@ -85,4 +85,6 @@ def test_journals_are_in_order_stops_only_tighten_and_legs_come_once(case: Case)
         stops = (rows["stop_price"] * rows["side"])[~np.isnan(rows["stop_price"])]
         assert (np.diff(stops) >= 0.0).all()
         legs = rows["leg"][rows["leg"] > 0].tolist()
-        assert legs == sorted(set(legs))
+        assert legs == sorted(legs)
+        # one that waits for volume is tried again
+        assert case.knobs["share"] == "wait" or len(legs) == len(set(legs))
