@@ -355,9 +355,15 @@ def keep_traded(inputs: RunInputs, store: Store, settings: Settings) -> None:
                 f"{symbol}: no trades on {lacking:,} of the days between its first trade and its last; nothing is "
                 "filled on them, and a signal expires"
             )
-        if settings.costs.slippage.model == "spread" and not inputs.ticks.days_between(
-            symbol, first, last + 1, "quotes"
-        ):
+    require_quotes(inputs, settings)
+
+
+def require_quotes(inputs: RunInputs, settings: Settings) -> None:
+    """Errors: DataError where slippage is the quoted spread of trades, and a symbol has no quotes."""
+    if inputs.ticks is None or settings.costs.slippage.model != "spread":
+        return
+    for symbol, (first, last) in inputs.trade_spans.items():
+        if not inputs.ticks.days_between(symbol, first, last + 1, "quotes"):
             raise DataError(
                 f"{symbol}: costs.slippage.model = spread needs quotes, and there are none in the period; import "
                 "bookTicker files or choose fixed, size or impact"

@@ -41,7 +41,6 @@ from qtsim.results.result import Result
 from qtsim.results.run_folder import check_writable
 from qtsim.signals.strategy import Strategy
 from qtsim.sim.measure import measure_dt
-from qtsim.sim.trials import TrialRunner
 
 SEARCH_BATCH = 4
 """Proposals per thread that a guided search makes at a time."""
@@ -82,7 +81,7 @@ def run_sweep(
         raise UsageError(f"--engine {options.engine}: choose {' or '.join(ENGINES)}")
     with _experiments(workspace) as experiments:
         tell("preparing the market", 0, 1)
-        plan = plan_sweep(resolved, strategy, inputs, store, options)
+        plan = plan_sweep(resolved, strategy, inputs, store, options, workspace.root)
         with _sink(keep_in or workspace.root, plan, save=save) as (sink, folder):
             plan.info = replace(plan.info, name=folder.name if folder else "")
             done = sink.rows()
@@ -346,7 +345,7 @@ def _daily_returns(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
             if not len(own):
                 continue
             market = plan.make_market(group)
-            runner = TrialRunner(market.market, market.draws)
+            runner = market.runner()
             for k, at in zip(own, plan.space.indices(cells[own]), strict=True):
                 params, balance = plan.job.params.of(at)
                 runner.run(params, balance, out)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from qtsim.app.inputs import (
     instrument_fields,
     passports,
 )
+from qtsim.app.sweep_trades import TradeFiles, refuse_values
+from qtsim.app.trades import StoredTrades
 from qtsim.config.kinds import Count, Whole
 from qtsim.config.layers import COMMAND_LINE, Resolved, read_value
 from qtsim.config.settings import NOT_IN_DIGEST, Settings, build, flatten, keys, nest, settings_digest
@@ -84,6 +87,8 @@ class Plan:
     info: SweepInfo
     base: TrialMarket  # the market of the first group, of all symbols
     base_values: dict[str, Any]
+    base_trades: StoredTrades | None
+    trade_files: TradeFiles
     refused: Mapping[tuple[int, ...], str] = field(default_factory=dict)  # places on the parameters' axes → why
 
     def groups_of(self, cells: np.ndarray) -> list[Group]:
@@ -103,12 +108,13 @@ class Plan:
         """Ask the strategy and build the market of a group."""
         values = self.market_values(group)
         if values == self.base_values and group.symbol == ALL_SYMBOLS:
-            return self.base
+            return replace(self.base, trades=self.trade_files.of(self.base_trades))
         inputs = fresh_inputs(self.inputs, None if group.symbol == ALL_SYMBOLS else group.symbol)
         settings, strategy = settings_and_strategy(self.resolved, self.strategy, values)
         add_strategy_needs(inputs, strategy, self.store, settings)
         prepared = prepare(inputs, strategy, settings, check=False)
-        return TrialMarket(prepared.market, _draws(settings, len(prepared.market.signals)))
+        draws = _draws(settings, len(prepared.market.signals))
+        return TrialMarket(prepared.market, draws, self.trade_files.of(prepared.trades))
 
 
 def search_period(timerange: str, holdout: str) -> str:
@@ -167,17 +173,25 @@ def fresh_inputs(inputs: RunInputs, symbol: int | None = None) -> RunInputs:
     if symbol is not None:
         name = list(symbols)[symbol]
         symbols = {name: symbols[name]}
-    return replace(inputs, symbols=symbols, others=dict(inputs.others), columns=dict(inputs.columns), warnings=[])
+    return replace(
+        inputs,
+        symbols=symbols,
+        others=dict(inputs.others),
+        columns=dict(inputs.columns),
+        warnings=[],
+        trade_spans={name: span for name, span in inputs.trade_spans.items() if name in symbols},
+    )
 
 
 def plan_sweep(
-    resolved: Resolved, strategy: Strategy, inputs: RunInputs, store: Store | None, options: SweepOptions
+    resolved: Resolved, strategy: Strategy, inputs: RunInputs, store: Store | None, options: SweepOptions, scratch: Path
 ) -> Plan:
-    """Everything that can be wrong about a sweep before it runs. Errors: UsageError, SettingError, StrategyError."""
+    """Everything that can be wrong about a sweep before it runs. scratch: where trades may lie while it does.
+
+    Errors: UsageError, SettingError, StrategyError.
+    """
     settings = resolved.settings
     metric = read_aim(options.metric)
-    if settings.sim.mode == "ticks":
-        raise UsageError("a sweep runs on bars or on detail bars; leave sim.mode = ticks to the run of its best trial")
     if options.each and len(inputs.symbols) < 2:
         raise UsageError("--each is for several symbols; name them with -p, or leave it out")
     space = Space(tuple(_axis(path, given, strategy) for path, given in _grids(options).items()))
@@ -191,6 +205,7 @@ def plan_sweep(
             f"{wanted * symbols:,} trials are more than {UNASKED_MOST:,}: confirm them with --yes, take fewer values, "
             "or draw some with --random 1000"
         )
+    refuse_values(resolved, space, inputs)
     cells = space.draw(min(wanted, FIRST_LOOKS) if options.optuna else wanted, settings.run.seed)
     planned = plan_params(resolved, space, inputs.timeframe_ns)
     groups, left_out = _groups(space, cells, strategy, resolved, planned.params.axes, planned.refused, symbols)
@@ -239,6 +254,7 @@ def plan_sweep(
         },
         from_store=inputs.from_store,
         data_set=data_set_of(list(inputs.symbols), inputs.timeframe, synthetic=_is_synthetic(inputs)),
+        path=prepared.detail,
         funding=prepared.funding,
         mark=prepared.mark,
         causality=prepared.causality,
@@ -251,7 +267,22 @@ def plan_sweep(
     hypotheses = _hypotheses(info, settings, cells)
     identity = hashlib.sha256(f"{hypotheses} {info.core_digest} {info.strategy_digest}".encode()).hexdigest()
     info = replace(info, identity=identity, trial_source=f"sweep {hypotheses}")
-    return Plan(resolved, strategy, inputs, store, options, space, job, groups, info, base, values, planned.refused)
+    return Plan(
+        resolved=resolved,
+        strategy=strategy,
+        inputs=inputs,
+        store=store,
+        options=options,
+        space=space,
+        job=job,
+        groups=groups,
+        info=info,
+        base=base,
+        base_values=values,
+        base_trades=prepared.trades,
+        trade_files=TradeFiles(scratch),
+        refused=planned.refused,
+    )
 
 
 def _grids(options: SweepOptions) -> Mapping[str, Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,11 +31,11 @@ from qtsim.core.records import (
 )
 from qtsim.errors import QtsimError, UsageError
 from qtsim.research.engine import FLUSH_SECONDS, Group, Job, MakeMarket, Told, TrialMarket, cores, run_cells
+from qtsim.research.trade_file import NotHere, TradeFile, open_trades, receive_trades
 from qtsim.research.trials import TrialSink, trial_dt
 from qtsim.research.warming import run_smallest_trial
 from qtsim.sim.index import Index
 from qtsim.sim.market import Market
-from qtsim.sim.trials import TrialRunner
 
 ANSWER_SECONDS = 10
 """How long a scheduler may take to answer, and a cluster to have a worker."""
@@ -61,16 +63,21 @@ Packed = dict[str, Any]
 _runners = threading.local()
 
 
-def pack_market(market: TrialMarket) -> Packed:
-    """A market as plain values."""
+def pack_market(market: TrialMarket, *, with_trades: bool = False) -> Packed:
+    """A market as plain values. Trades are named by their file; with_trades: and sent along, compressed."""
     values: Packed = market.market._asdict()
     for name in DTYPES:
         values[name] = values[name].tobytes()
-    return {"market": values, "draws": market.draws}
+    packed: Packed = {"market": values, "draws": market.draws, "trades": None}
+    if market.trades is not None:
+        file = market.trades
+        sent = file.packed() if with_trades else None
+        packed["trades"] = {"path": file.path, "token": file.token, "places": file.places, "sent": sent}
+    return packed
 
 
 def unpack_market(packed: Packed) -> TrialMarket:
-    """The inverse of `pack_market`."""
+    """The inverse of `pack_market`. Raises NotHere where trades are neither on this machine nor sent along."""
     values = dict(packed["market"])
     for name, dtype in DTYPES.items():
         values[name] = np.frombuffer(bytearray(values[name]), dtype)
@@ -79,14 +86,29 @@ def unpack_market(packed: Packed) -> TrialMarket:
     for name in ("marked", "ends"):
         values[name] = np.array(values[name], dtype=np.int64)
     values["bar_index"] = Index(*map(np.array, values["bar_index"]))  # what has arrived may be read only
-    return TrialMarket(Market(**values), packed["draws"])
+    return TrialMarket(Market(**values), packed["draws"], _unpack_trades(packed["trades"]))
+
+
+def _unpack_trades(packed: Packed | None) -> TradeFile | None:
+    """The file of the machine that sent it, or one of our own, which markets with other signals use again."""
+    if packed is None:
+        return None
+    if getattr(_runners, "trades_token", None) == packed["token"]:
+        return cast(TradeFile, _runners.trades)
+    try:
+        file = open_trades(packed["path"], packed["token"], packed["places"])
+    except NotHere:
+        if packed["sent"] is None:
+            raise
+        file = receive_trades(Path(tempfile.gettempdir()), packed["sent"], packed["places"])
+    _runners.trades, _runners.trades_token = file, packed["token"]
+    return file
 
 
 def run_task(packed: Packed, key: str, job: Job, symbol: int, cells: np.ndarray) -> tuple[bytes, float]:
     """One task of a worker: the rows of some cells, as bytes, and the seconds that they took."""
     if getattr(_runners, "key", None) != key:
-        market = unpack_market(packed)
-        _runners.runner, _runners.key = TrialRunner(market.market, market.draws), key
+        _runners.runner, _runners.key = unpack_market(packed).runner(), key
     began = time.perf_counter()
     rows = run_cells(_runners.runner, job, symbol, cells, None)
     return rows.tobytes(), time.perf_counter() - began
@@ -208,7 +230,7 @@ class _Progress:
 def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progress: _Progress) -> None:
     """All trials of one market, a bounded number of tasks at a time."""
     distributed = importlib.import_module("distributed")
-    packed, key = pack_market(market), secrets.token_hex(8)
+    packed, key, sends_trades = pack_market(market), secrets.token_hex(8), False
     sent = client.scatter(packed, broadcast=True, hash=False)
     batch = _Batches(group.cells)
     tasks: dict[Any, tuple[np.ndarray, int]] = {}
@@ -229,6 +251,13 @@ def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progres
                 data, seconds = future.result()
             except (KeyboardInterrupt, QtsimError):
                 raise
+            except NotHere:
+                # a worker on another machine: from now on the trades go along
+                if not sends_trades:
+                    packed, sends_trades = pack_market(market, with_trades=True), True
+                    sent = client.scatter(packed, broadcast=True, hash=False)
+                hand_out(cells, tries)
+                continue
             except Exception as error:
                 # a worker died with the market or the task: send the market again, hand the task out again
                 if tries >= TRIES:

@@ -19,6 +19,7 @@ import numpy as np
 from qtsim.core.records import Records
 from qtsim.research.parameters import TrialParams
 from qtsim.research.space import Space
+from qtsim.research.trade_file import TradeFile
 from qtsim.research.trials import TrialSink, sealed, trial_dt
 from qtsim.sim.market import Floats, Market
 from qtsim.sim.trials import Interrupted, TrialRunner, measure_dt
@@ -34,10 +35,15 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class TrialMarket:
-    """A prepared market, and the uniforms of an agent that learns (sizing model rl)."""
+    """A prepared market, the uniforms of an agent that learns (sizing model rl), and the trades that are its path."""
 
     market: Market
     draws: Floats | None = None
+    trades: TradeFile | None = None  # None: the market's bars are the path
+
+    def runner(self) -> TrialRunner:
+        """Runs trials of it in one thread."""
+        return TrialRunner(self.market, self.draws, self.trades)
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ class _Pool:
                     return
                 opened, cells = taken
                 if runner is None or runner.market is not opened.market.market:
-                    runner = TrialRunner(opened.market.market, opened.market.draws)
+                    runner = opened.market.runner()
                 began = time.perf_counter()
                 rows = run_cells(runner, self._job, opened.group.symbol, cells, lambda: self._is_stopped)
                 seconds = max(1e-6, (time.perf_counter() - began) / max(1, len(rows)))

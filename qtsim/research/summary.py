@@ -83,6 +83,8 @@ def heading(sweep: Sweep) -> str:
         f"{format_ts(info.end_ns)}, {bars:,} bars",
         f"profile {info.profile}",
     ]
+    if info.path:
+        parts.append(f"path: {info.path}")
     if info.holdout:
         parts.append(f"holdout {info.holdout} not looked at")
     if info.is_synthetic:

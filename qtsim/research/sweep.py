@@ -72,6 +72,7 @@ class SweepInfo:
     data_set: str = ""
     identity: str = ""
     trial_source: str = ""  # under which its trials are counted; the same for every version of the engine
+    path: str = ""  # what it is made of, in words; empty: the bars themselves
     funding: str = ""
     mark: str = ""
     causality: str = "not checked"

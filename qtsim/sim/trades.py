@@ -22,6 +22,11 @@ class TradeChunk:
     ends: Ints  # 1: the symbol has no trade in a later chunk
     is_last: bool
 
+    @property
+    def own(self) -> int:
+        """Boundaries that belong to this chunk: all but the horizon, which the next one begins with."""
+        return len(self.boundaries) - (0 if self.is_last else 1)
+
 
 def trade_rows(
     time: np.ndarray, price: np.ndarray, qty: np.ndarray, mark: np.ndarray, half_spread: np.ndarray

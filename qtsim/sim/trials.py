@@ -6,7 +6,7 @@ number. Denials are counted and not kept; the other journals are as long as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from qtsim.core.records import Records
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.sim.curve import Curve, has_curve_room_nb, longer_curve, new_curve
-from qtsim.sim.loop import DONE, JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
+from qtsim.sim.loop import JOURNAL_FULL, ROOM_PER_SYMBOL, run_nb
 from qtsim.sim.market import (
     ADVANCE,
     CURSOR,
@@ -27,6 +27,7 @@ from qtsim.sim.market import (
     Ints,
     Journal,
     Market,
+    Tape,
     grown,
     new_book,
     new_journal,
@@ -34,6 +35,7 @@ from qtsim.sim.market import (
 )
 from qtsim.sim.measure import BLOCKS, DAY_NS, MEASURES, TAIL, measure_dt, measure_run_nb, tally_denials_nb
 from qtsim.sim.quiet import MOST
+from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 STRIDE = 50_000
 """Boundaries between two looks at whether the sweep is to end."""
@@ -85,12 +87,14 @@ class _Scratch:
 class TrialRunner:
     """Runs trials of one market in one thread.
 
-    draws: uniforms for an agent that learns (sizing model rl), the same for every trial.
+    draws: uniforms for an agent that learns (sizing model rl), the same for every trial. trades: the path, in place of
+    the market's bars; gone through once per trial.
     """
 
-    def __init__(self, market: Market, draws: Floats | None = None) -> None:
+    def __init__(self, market: Market, draws: Floats | None = None, trades: Iterable[TradeChunk] | None = None) -> None:
         self.market = market
         self.draws = draws
+        self.trades = trades
         self.day_rows = day_rows_of(market)
         days = len(self.day_rows)
         self.returns = np.zeros(days)
@@ -106,9 +110,39 @@ class TrialRunner:
         """
         scratch = self._reset(int(slots_per_symbol_nb(params[0])), balance)
         out[:] = new_rows(1)
-        tape = tape_of(self.market, scratch.width)
-        stop_at, status = STRIDE, -1
-        while status != DONE:
+        if self.trades is None:
+            tape = tape_of(self.market, scratch.width)
+            self._advance(scratch, tape, len(self.market.boundaries), params, out, ends)
+        else:
+            self._follow(scratch, self.trades, params, out, ends)
+        self._measure(scratch, out)
+
+    def _follow(
+        self,
+        scratch: _Scratch,
+        trades: Iterable[TradeChunk],
+        params: Records,
+        out: Records,
+        ends: Callable[[], bool] | None,
+    ) -> None:
+        """Run along the trades, chunk by chunk. Equity is marked at the market's own boundaries all the same."""
+        for chunk in trades:
+            market = with_chunk(self.market, chunk)
+            turn_to_chunk(scratch.book, market, scratch.width)
+            scratch.book.counters[CURSOR] = 0
+            self._advance(scratch, tape_of(market, scratch.width), chunk.own, params, out, ends)
+
+    def _advance(
+        self,
+        scratch: _Scratch,
+        tape: Tape,
+        end: int,
+        params: Records,
+        out: Records,
+        ends: Callable[[], bool] | None,
+    ) -> None:
+        """Run up to boundary `end` (exclusive) of the tape."""
+        while int(scratch.book.counters[CURSOR]) < end:
             status = run_nb(
                 tape,
                 scratch.book,
@@ -119,15 +153,12 @@ class TrialRunner:
                 params,
                 False,
                 True,
-                stop_at,
+                min(int(scratch.book.counters[CURSOR]) + STRIDE, end),
             )
             if status == JOURNAL_FULL:
                 self._make_room(scratch, out)
-                continue
-            stop_at = int(scratch.book.counters[CURSOR]) + STRIDE
-            if ends is not None and ends():
+            elif ends is not None and ends():
                 raise Interrupted
-        self._measure(scratch, out)
 
     def _measure(self, scratch: _Scratch, out: Records) -> None:
         journal, counts = scratch.journal, scratch.journal.counts

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qtsim.core.records import transfer_dt
 from qtsim.research.metrics import NAMES
+from qtsim.research.trade_file import write_trades
 from qtsim.results.metrics import compute_metrics, daily_equity
 from qtsim.results.result import account_totals
 from qtsim.results.tables import build_frames
+from qtsim.sim import trials
 from qtsim.sim.journals import Journals
-from qtsim.sim.trials import TrialRunner, day_rows_of, measure_dt
+from qtsim.sim.measure import mix_words_nb
+from qtsim.sim.trials import SEEDS, TrialRunner, day_rows_of, measure_dt
 from tests.generated import Case, case_of_seed, cases
+from tests.properties.test_trades import TradeCase, trade_cases
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 NOT_OF_A_RUN = ("Skew", "Kurtosis", "Days", "Denials", "Shutdowns")
@@ -95,3 +104,30 @@ def test_returns_are_summed_up_by_block() -> None:
     assert math.isclose(
         float(row["block_squares"].sum()), float((runner.returns**2).sum()), rel_tol=1e-5, abs_tol=1e-12
     )
+
+
+def digest_of(journals: Journals) -> np.ndarray:
+    digest = np.array(SEEDS, np.uint64)
+    with np.errstate(over="ignore"):
+        for rows in (journals.fills, journals.decisions):
+            words = np.ascontiguousarray(rows).view(np.uint64)
+            mix_words_nb(words, len(words), digest)
+    return digest
+
+
+@RELAXED
+@given(trade_cases(), st.sampled_from([1, 3, 50_000]), st.booleans())
+def test_a_trial_on_trades_is_the_run_on_them(drawn: tuple[TradeCase, list[int]], stride: int, again: bool) -> None:
+    """From a file, whatever the chunks, at any stride, and when the runner has run another trial before."""
+    told, cuts = drawn
+    untouched = told.case.market._replace(transfers=np.zeros(0, transfer_dt))
+    told = TradeCase(replace(told.case, market=untouched), told.parts)
+    case = told.case
+    with tempfile.TemporaryDirectory() as folder, patch.object(trials, "STRIDE", stride):
+        runner = TrialRunner(case.market, trades=write_trades(Path(folder), told.chunks(cuts)))
+        if again:
+            runner.run(case.params, 77.0, np.zeros(1, measure_dt))
+        row = measured(runner, case)
+    run = told.compiled()
+    assert_same(row, run)
+    assert row["digest"].tobytes() == digest_of(run).tobytes()

@@ -1,0 +1,203 @@
+"""The trades of a market, ready to be run along, in one file that is mapped into memory.
+
+Reading and joining stored trades takes longer than a trial does, so it is done once. What is mapped is not copied:
+threads, and processes of this machine, look at the same pages, and the system takes back those that it needs elsewhere.
+Memory grows neither with the number of trials nor with that of workers.
+
+The file is locked by the process that wrote it, and removed when nobody needs it any more. One that a killed process
+left is removed by the next that writes one in the same folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import tempfile
+import weakref
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from qtsim.core.records import bar_dt
+from qtsim.errors import QtsimError
+from qtsim.sim.trades import TradeChunk
+
+PREFIX, SUFFIX = ".trades-", ".map"
+LINE = 64
+"""Bytes; every array begins at a multiple of it."""
+
+
+Bytes = bytes | memoryview
+
+
+class NotHere(Exception):
+    """The file is on another machine, or gone."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk lies: its first byte, and how many boundaries and trades it has."""
+
+    at: int
+    boundaries: int
+    trades: int
+    offsets: tuple[int, ...]
+    ends: tuple[int, ...]
+    is_last: bool
+
+    @property
+    def marked_at(self) -> int:
+        """First byte of `marked`."""
+        return self.at + _lines(8 * self.boundaries)
+
+    @property
+    def rows_at(self) -> int:
+        """First byte of the trades."""
+        return self.marked_at + _lines(8 * self.boundaries)
+
+    @property
+    def end(self) -> int:
+        """The byte behind the chunk."""
+        return self.rows_at + _lines(bar_dt.itemsize * self.trades)
+
+
+@dataclass(frozen=True, eq=False)
+class TradeFile:
+    """Chunks of trades on disk; gone through as often as is wanted, by several threads at a time."""
+
+    path: Path
+    token: bytes  # the file's first bytes: another file of that name is another
+    places: tuple[Place, ...]
+    data: np.ndarray  # uint8, mapped; what is written to it stays in this process
+
+    def __iter__(self) -> Iterator[TradeChunk]:
+        """The chunks in order of time, without copying a trade."""
+        for place in self.places:
+            yield TradeChunk(
+                self._array(place.at, place.boundaries, np.dtype(np.int64)),
+                self._array(place.marked_at, place.boundaries, np.dtype(np.int64)),
+                self._array(place.rows_at, place.trades, bar_dt),
+                np.array(place.offsets, dtype=np.int64),
+                np.array(place.ends, dtype=np.int64),
+                place.is_last,
+            )
+
+    def _array(self, at: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
+        return self.data[at : at + count * dtype.itemsize].view(dtype)
+
+    @property
+    def trades(self) -> int:
+        """Number of trades."""
+        return sum(place.trades for place in self.places)
+
+    def packed(self) -> list[bytes]:
+        """The chunks compressed, for a machine that cannot see the file."""
+        return [zlib.compress(self.data[place.at : place.end], 1) for place in self.places]
+
+
+def write_trades(folder: Path, chunks: Iterable[TradeChunk]) -> TradeFile:
+    """Write chunks into a new file in `folder`, one chunk in memory at a time.
+
+    Errors: QtsimError where the folder takes no more.
+    """
+    _remove_left(folder)
+    places: list[Place] = []
+
+    def pieces() -> Iterator[Bytes]:
+        at = LINE
+        for chunk in chunks:
+            place = Place(
+                at,
+                len(chunk.boundaries),
+                len(chunk.rows),
+                tuple(chunk.offsets.tolist()),
+                tuple(chunk.ends.tolist()),
+                chunk.is_last,
+            )
+            places.append(place)
+            for array in (chunk.boundaries, chunk.marked, chunk.rows):
+                yield np.ascontiguousarray(array).view(np.uint8).data
+                yield _filling(array.nbytes)
+            at = place.end
+
+    return _written(folder, pieces(), places)
+
+
+def receive_trades(folder: Path, packed: Sequence[bytes], places: Sequence[Place]) -> TradeFile:
+    """The file of another machine, written anew on this one. packed: see `TradeFile.packed`."""
+    _remove_left(folder)
+    return _written(folder, map(zlib.decompress, packed), places)
+
+
+def open_trades(path: Path, token: bytes, places: Sequence[Place]) -> TradeFile:
+    """A file of this machine that another process has written. Raises NotHere where this process cannot see it."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(token)) != token:
+                raise NotHere(str(path))
+            return TradeFile(path, token, tuple(places), _mapped(stream, path))
+    except OSError as error:
+        raise NotHere(str(path)) from error
+
+
+def _written(folder: Path, pieces: Iterable[Bytes], places: Sequence[Place]) -> TradeFile:
+    """A new file of these pieces behind its token; `places` may fill while they are taken."""
+    token = secrets.token_bytes(16)
+    descriptor, name = -1, ""
+    try:
+        descriptor, name = tempfile.mkstemp(SUFFIX, PREFIX, folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with os.fdopen(os.dup(descriptor), "r+b") as stream:
+            stream.write(token + _filling(len(token)))
+            for piece in pieces:
+                stream.write(piece)
+            stream.flush()
+            file = TradeFile(Path(name), token, tuple(places), _mapped(stream, Path(name)))
+    except BaseException as error:
+        _remove(descriptor, name)
+        if isinstance(error, OSError):
+            raise QtsimError(
+                f"cannot write the trades of a sweep to {folder}: {error.strerror or error}; they need about "
+                f"{bar_dt.itemsize + 16} bytes for each trade of the period while it runs: make room, or shorten it"
+            ) from error
+        raise
+    weakref.finalize(file, _remove, descriptor, name)
+    return file
+
+
+def _mapped(stream: IO[bytes], path: Path) -> np.ndarray:
+    """The whole file as bytes. Compiled code knows one kind of array, which may be written to."""
+    size = os.fstat(stream.fileno()).st_size
+    return np.memmap(path, np.uint8, "c", 0, (size,)).view(np.ndarray)
+
+
+def _remove(descriptor: int, name: str) -> None:
+    if name:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove files that no living process holds."""
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _filling(size: int) -> bytes:
+    """What fills the last line of so many bytes."""
+    return bytes(_lines(size) - size)
+
+
+def _lines(size: int) -> int:
+    """A size as a whole number of lines."""
+    return -(-size // LINE) * LINE
