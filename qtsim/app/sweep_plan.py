@@ -254,7 +254,7 @@ def plan_sweep(
         },
         from_store=inputs.from_store,
         data_set=data_set_of(list(inputs.symbols), inputs.timeframe, synthetic=_is_synthetic(inputs)),
-        path=prepared.detail,
+        path="trades" if inputs.ticks is not None else prepared.detail,
         funding=prepared.funding,
         mark=prepared.mark,
         causality=prepared.causality,

@@ -231,7 +231,7 @@ def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progres
     """All trials of one market, a bounded number of tasks at a time."""
     distributed = importlib.import_module("distributed")
     packed, key, sends_trades = pack_market(market), secrets.token_hex(8), False
-    sent = client.scatter(packed, broadcast=True, hash=False)
+    sent = _send(client, packed)
     batch = _Batches(group.cells)
     tasks: dict[Any, tuple[np.ndarray, int]] = {}
 
@@ -255,7 +255,7 @@ def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progres
                 # a worker on another machine: from now on the trades go along
                 if not sends_trades:
                     packed, sends_trades = pack_market(market, with_trades=True), True
-                    sent = client.scatter(packed, broadcast=True, hash=False)
+                    sent = _send(client, packed)
                 hand_out(cells, tries)
                 continue
             except Exception as error:
@@ -263,7 +263,7 @@ def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progres
                 if tries >= TRIES:
                     raise QtsimError(f"a Dask worker failed {tries} times on the same trials: {error}") from error
                 client.wait_for_workers(1)
-                sent = client.scatter(packed, broadcast=True, hash=False)
+                sent = _send(client, packed)
                 hand_out(cells, tries + 1)
                 continue
             batch.measure(progress.take(data), seconds)
@@ -272,6 +272,12 @@ def _run_group(client: Any, group: Group, market: TrialMarket, job: Job, progres
                 hand_out(cells_next, 1)
     finally:
         client.cancel(list(tasks))
+
+
+def _send(client: Any, packed: Packed) -> Any:
+    """The future of a market on every worker, under a name of its own: parts of a bare dict would be named by its keys,
+    as those of the market before it were."""
+    return client.scatter([packed], broadcast=True, hash=False)[0]
 
 
 class _Batches:

@@ -98,7 +98,7 @@ class TradeFile:
 
     def packed(self) -> list[bytes]:
         """The chunks compressed, for a machine that cannot see the file."""
-        return [zlib.compress(self.data[place.at : place.end], 1) for place in self.places]
+        return [zlib.compress(self.data[place.at : place.end].data, 1) for place in self.places]
 
 
 def write_trades(folder: Path, chunks: Iterable[TradeChunk]) -> TradeFile:

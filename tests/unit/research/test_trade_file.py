@@ -134,7 +134,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        with pytest.raises(QtsimError, match="cannot write the trades of a sweep.*File too large.*112 bytes") as told:
+        with pytest.raises(QtsimError, match=r"cannot write the trades of a sweep.*File too large.*112 bytes") as told:
             write_trades(tmp_path, chunks(trades=500))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
