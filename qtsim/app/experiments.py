@@ -11,8 +11,17 @@ import numpy as np
 
 from qtsim.app.workspace import Workspace
 from qtsim.errors import QtsimError
-from qtsim.research.experiments import RUN, Entry, Experiments, count_of, data_set_of, open_experiments
+from qtsim.research.experiments import (
+    RUN,
+    Entry,
+    Experiments,
+    TrialCount,
+    count_of,
+    data_set_of,
+    open_experiments,
+)
 from qtsim.research.statistics import deflated_sharpe
+from qtsim.research.sweep import SweepInfo
 from qtsim.results.result import Result, RunInfo
 
 
@@ -70,6 +79,15 @@ def tried_of(workspace: Workspace, result: Result) -> Tried | str:
             return _tried(experiments, result, _data_set(result.info))
     except QtsimError as error:
         return str(error)
+
+
+def others_of(experiments: Experiments, info: SweepInfo) -> TrialCount:
+    """Trials of a sweep's family on its data sets that it has not made itself."""
+    total = TrialCount()
+    for data_set in info.data_sets:
+        every = experiments.trials(data_set, info.strategy)
+        total = total.beside(every.without(experiments.trials(data_set, info.strategy, info.source_of(data_set))))
+    return total
 
 
 def entry_of(name: str, info: RunInfo, digest: str, metrics: Mapping[str, float]) -> Entry:

@@ -14,15 +14,10 @@ from typing import Any
 import numpy as np
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
+from qtsim.app.experiments import others_of
 from qtsim.app.inputs import RunInputs
-from qtsim.app.sweep_plan import (
-    Plan,
-    SweepOptions,
-    fresh_inputs,
-    plan_sweep,
-    settings_and_strategy,
-    with_values,
-)
+from qtsim.app.sweep_plan import Plan, SweepOptions, plan_sweep, settings_and_strategy
+from qtsim.app.sweep_subjects import Gather, rules_of
 from qtsim.app.workspace import Workspace
 from qtsim.config.layers import Resolved
 from qtsim.core._jit import is_warm
@@ -34,13 +29,15 @@ from qtsim.research.experiments import SWEEP, Entry, Experiments, TrialCount, op
 from qtsim.research.folder import find_identical, new_folder, read_conclusion, save_conclusion, trials_file
 from qtsim.research.guided import JOURNAL, CellStudy
 from qtsim.research.metrics import FIELDS, sign_of
+from qtsim.research.parameters import with_values
+from qtsim.research.statistics import on_common_days
 from qtsim.research.sweep import Sweep
 from qtsim.research.trials import TrialSink, TrialsInMemory, done_of, open_trials
 from qtsim.research.warming import run_smallest_trial
 from qtsim.results.result import Result
 from qtsim.results.run_folder import check_writable
 from qtsim.signals.strategy import Strategy
-from qtsim.sim.measure import measure_dt
+from qtsim.sim.measure import DAY_NS, measure_dt
 
 SEARCH_BATCH = 4
 """Proposals per thread that a guided search makes at a time."""
@@ -60,7 +57,7 @@ class Outcome:
 def run_sweep(
     resolved: Resolved,
     strategy: Strategy,
-    inputs: RunInputs,
+    gather: Gather,
     workspace: Workspace,
     *,
     store: Store | None,
@@ -70,7 +67,7 @@ def run_sweep(
     keep_in: Path | None = None,
     judged: bool = True,
 ) -> Outcome:
-    """Make the trials of a sweep that have not been made, and judge them all.
+    """Make the trials of a sweep that have not been made, and judge them all. gather: reads the data of some settings.
 
     With `save` they are kept in the workspace (or in `keep_in`), and the same sweep goes on where it was left. judged:
     False leaves verdict and report out. After a KeyboardInterrupt
@@ -81,7 +78,7 @@ def run_sweep(
         raise UsageError(f"--engine {options.engine}: choose {' or '.join(ENGINES)}")
     with _experiments(workspace) as experiments:
         tell("preparing the market", 0, 1)
-        plan = plan_sweep(resolved, strategy, inputs, store, options, workspace.root)
+        plan = plan_sweep(resolved, strategy, gather, store, options, workspace.root)
         with _sink(keep_in or workspace.root, plan, save=save) as (sink, folder):
             plan.info = replace(plan.info, name=folder.name if folder else "")
             done = sink.rows()
@@ -94,8 +91,8 @@ def run_sweep(
         sweep = Sweep(
             plan.info,
             rows,
-            others=_others(experiments, plan),
-            run_cell=cell_runner(plan.resolved, plan.strategy, plan.inputs, store, options),
+            others=TrialCount() if experiments is None else others_of(experiments, plan.info),
+            run_cell=cell_runner(plan.resolved, plan.strategy, plan.inputs_of, store, options),
             daily_returns=_daily_returns(plan),
             path=folder,
             verdict=read_conclusion(folder) if folder and len(done) == len(rows) else None,
@@ -221,9 +218,8 @@ class _Counting:
     """A sink that tells the experiment store, now and then, how many trials have been made."""
 
     def __init__(self, sink: TrialSink, plan: Plan, experiments: Experiments | None, done: Records) -> None:
-        self._sink, self._info, self._experiments = sink, plan.info, experiments
-        self._seen: set[bytes] = set()
-        self._made, self._sum, self._squares = 0, 0.0, 0.0
+        self._sink, self._info, self._space, self._experiments = sink, plan.info, plan.space, experiments
+        self._tallies = [_Tally() for _ in plan.info.data_sets]
         self._told = time.monotonic()
         self._values: dict[int, list[float]] = {}  # of a guided search: cell → the metric, for each symbol
         self._note(done)
@@ -246,10 +242,8 @@ class _Counting:
 
     def settle(self, sweep: Sweep) -> None:
         """Count the finished sweep as it is judged."""
-        if self._experiments is not None:
-            self._experiments.count(
-                self._info.trial_source, self._info.data_set, self._info.strategy, sweep.trial_count
-            )
+        for data_set, count in sweep.trial_counts.items():
+            self._count(data_set, count)
 
     def value_of(self, cell: int) -> float | None:
         """How good a cell is, larger being better; over symbols the median; None where it has no trial or value."""
@@ -261,29 +255,34 @@ class _Counting:
             values = rows["measures"][FIELDS[self._info.metric]].tolist()
             for cell, value in zip(rows["cell"].tolist(), values, strict=True):
                 self._values.setdefault(cell, []).append(value)
-        for digest, sharpe in zip(rows["measures"]["digest"], rows["measures"]["sharpe"].tolist(), strict=True):
-            self._made += 1
-            key = digest.tobytes()
-            if key not in self._seen:
-                self._seen.add(key)
-                known = 0.0 if sharpe != sharpe else sharpe
-                self._sum += known
-                self._squares += known * known
+        owners = self._info.data_sets_of(rows["cell"], self._space).tolist()
+        sharpes = rows["measures"]["sharpe"].tolist()
+        for owner, digest, sharpe in zip(owners, rows["measures"]["digest"], sharpes, strict=True):
+            self._tallies[owner].add(digest.tobytes(), sharpe)
 
     def _tell(self) -> None:
         self._told = time.monotonic()
-        if self._experiments is not None and self._made:
-            count = TrialCount(self._made, len(self._seen), self._sum, self._squares)
-            self._experiments.count(self._info.trial_source, self._info.data_set, self._info.strategy, count)
+        for data_set, tally in zip(self._info.data_sets, self._tallies, strict=True):
+            self._count(data_set, tally.count)
+
+    def _count(self, data_set: str, count: TrialCount) -> None:
+        if self._experiments is not None and count.made:
+            self._experiments.count(self._info.source_of(data_set), data_set, self._info.strategy, count)
 
 
-def _others(experiments: Experiments | None, plan: Plan) -> TrialCount:
-    """Trials of the family on the data set that this sweep has not made."""
-    if experiments is None:
-        return TrialCount()
-    info = plan.info
-    every = experiments.trials(info.data_set, info.strategy)
-    return every.without(experiments.trials(info.data_set, info.strategy, info.trial_source))
+class _Tally:
+    """Trials on one data set, and how many of them differ."""
+
+    def __init__(self) -> None:
+        self.count = TrialCount()
+        self._seen: set[bytes] = set()
+
+    def add(self, digest: bytes, sharpe: float) -> None:
+        """Count one more."""
+        first = digest not in self._seen
+        self._seen.add(digest)
+        known = sharpe if first and sharpe == sharpe else 0.0
+        self.count = self.count.beside(TrialCount(1, int(first), known, known * known))
 
 
 @contextlib.contextmanager
@@ -335,10 +334,10 @@ def _keep(sweep: Sweep, experiments: Experiments | None, folder: Path | None) ->
 
 
 def _daily_returns(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
-    """Makes trials again for their daily returns."""
+    """Makes trials again for their daily returns; with each symbol alone, those of all symbols at equal stakes."""
 
     def of(cells: np.ndarray) -> np.ndarray:
-        found: list[np.ndarray | None] = [None] * len(cells)
+        found: list[tuple[int, int, np.ndarray]] = []
         out = np.zeros(1, measure_dt)
         for group in plan.groups:
             own = np.flatnonzero(np.isin(cells, group.cells))
@@ -347,27 +346,33 @@ def _daily_returns(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
             market = plan.make_market(group)
             runner = market.runner()
             for k, at in zip(own, plan.space.indices(cells[own]), strict=True):
-                params, balance = plan.job.params.of(at)
+                params, balance = plan.job.params[market.market.timeframe_ns].of(at)
                 runner.run(params, balance, out)
-                found[k] = runner.returns.copy()
-        return np.column_stack([one for one in found if one is not None])
+                first_day = int(market.market.boundaries[0] // DAY_NS)
+                found.append((int(k), first_day, runner.returns.copy()))
+        return on_common_days(found, len(cells))
 
     return of
 
 
 def cell_runner(
-    resolved: Resolved, strategy: Strategy, inputs: RunInputs, store: Store | None, options: SweepOptions
+    resolved: Resolved,
+    strategy: Strategy,
+    inputs_of: Callable[[Mapping[str, Any]], RunInputs],
+    store: Store | None,
+    options: SweepOptions,
 ) -> Callable[[Mapping[str, Any]], Result]:
-    """Backtests one cell in full, on the search's data."""
+    """Backtests one cell in full, on the search's data. inputs_of: these data, by the cell's values."""
 
     def run(values: Mapping[str, Any]) -> Result:
         _, own_strategy = settings_and_strategy(resolved, strategy, values)
+        inputs = inputs_of(values)
         return run_backtest(
             with_values(resolved, values),
             own_strategy,
-            fresh_inputs(inputs),
+            inputs,
             store=store,
-            options=BacktestOptions(check=False, instruments=options.instruments),
+            options=BacktestOptions(check=False, instruments=rules_of(options.instruments, inputs)),
         )
 
     return run

@@ -9,12 +9,18 @@ from typing import Any
 import pandas as pd
 
 from qtsim.app.api import Asked, OneOrMore, gather_asked, gather_inputs
+from qtsim.app.inputs import RunInputs
 from qtsim.app.sweep import run_sweep
 from qtsim.app.sweep_plan import SweepOptions, search_period
 from qtsim.app.sweep_results import open_sweep
+from qtsim.app.sweep_subjects import Gather, first_values
 from qtsim.app.walkforward import run_walkforward
-from qtsim.app.workspace import find_workspace, settings_of
+from qtsim.app.workspace import Workspace, find_workspace, settings_of
+from qtsim.config.layers import Resolved
+from qtsim.data.store import Store
+from qtsim.data.symbols import normalize_symbol
 from qtsim.errors import UsageError
+from qtsim.research.space import SYMBOLS, TIMEFRAME
 from qtsim.research.space import grid as spaced
 from qtsim.research.sweep import Sweep
 from qtsim.research.walkforward import WalkForward
@@ -65,11 +71,11 @@ def sweep(
             resolved = settings_of(find_workspace(), profile=profile, overrides=settings)
             whole = str(resolved.settings.run.timerange)
         asked = replace(asked, timerange=search_period(whole, holdout))
-    workspace, resolved, store, inputs = gather_asked(asked)
+    workspace, resolved, store, gather = _open_asked(asked, grid)
     outcome = run_sweep(
         resolved,
         load_strategy(strategy, resolved.settings.strategy, [workspace.strategies]),
-        inputs,
+        gather,
         workspace,
         store=store,
         options=SweepOptions(
@@ -125,11 +131,11 @@ def walkforward(
     """
     _require_grid(grid)
     asked = Asked(data, symbols, timeframe, timerange, detail, funding, mark, profile, settings, instruments)
-    workspace, resolved, store, _ = gather_asked(asked)
+    workspace, resolved, store, gather = _open_asked(asked, grid)
     return run_walkforward(
         resolved,
         load_strategy(strategy, resolved.settings.strategy, [workspace.strategies]),
-        lambda period: gather_inputs(asked, period, store)[1],
+        gather,
         workspace,
         store=store,
         options=SweepOptions(
@@ -146,6 +152,64 @@ def walkforward(
         test=test,
         anchored=anchored,
         save=save,
+    )
+
+
+def _open_asked(asked: Asked, grid: Mapping[str, Any]) -> tuple[Workspace, Resolved, Store, Gather]:
+    """Workspace, settings and store of what was asked, and what reads its data in a period, of symbols, of a timeframe.
+
+    Errors: UsageError, SettingError, DataError.
+    """
+    first = first_values(grid)
+    if asked.data is not None and TIMEFRAME in first:
+        raise UsageError(f"{TIMEFRAME} does not vary over frames, which have one; leave data out to read the store's")
+    settings = asked.settings
+    if first and isinstance(settings, Mapping | None):
+        # the axes take the place of what is said once
+        settings = {**(settings or {}), **first}
+        asked = replace(
+            asked,
+            settings=settings,
+            timeframe=None if TIMEFRAME in first else asked.timeframe,
+            symbols=None if SYMBOLS in first else asked.symbols,
+        )
+
+    def part(own: Resolved) -> Asked:
+        return _of_symbols(asked, own.settings.run.symbols) if SYMBOLS in first else asked
+
+    workspace = find_workspace()
+    base = settings_of(workspace, profile=asked.profile, overrides=first)
+    workspace, resolved, store, inputs = gather_asked(part(base))
+
+    def gather(own: Resolved) -> RunInputs:
+        return inputs if own.settings == resolved.settings else gather_inputs(part(own), own, store)[1]
+
+    return workspace, resolved, store, gather
+
+
+def _of_symbols(asked: Asked, symbols: Sequence[str]) -> Asked:
+    """What was asked, of some of its frames. Errors: UsageError for a symbol that has none."""
+    if asked.data is None:
+        return asked
+    if not isinstance(asked.data, Mapping):
+        raise UsageError(f"{SYMBOLS} varies over a dict of frames by symbol; this is one frame")
+    there = {normalize_symbol(name): name for name in asked.data}
+    wanted = list(there) if list(symbols) == ["all"] else list(symbols)
+    lacking = next((symbol for symbol in wanted if symbol not in there), None)
+    if lacking is not None:
+        raise UsageError(f"{SYMBOLS}: there is no frame of {lacking}; there are {', '.join(sorted(there))}")
+
+    def some(given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: frame for name, frame in given.items() if normalize_symbol(name) in wanted}
+
+    return replace(
+        asked,
+        data=some(asked.data),
+        funding=some(asked.funding),
+        mark=some(asked.mark),
+        detail=some(asked.detail),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,29 +14,30 @@ from typing import Any
 import numpy as np
 
 from qtsim.app.backtest import prepare, qtsim_version
-from qtsim.app.inputs import (
-    RunInputs,
-    add_instruments,
-    add_strategy_needs,
-    fingerprints,
-    instrument_fields,
-    passports,
+from qtsim.app.inputs import RunInputs, add_strategy_needs, passports
+from qtsim.app.sweep_subjects import (
+    Gather,
+    Places,
+    Subject,
+    describe,
+    gather_subjects,
+    merged,
+    read_subject_axis,
+    subject_axes,
 )
 from qtsim.app.sweep_trades import TradeFiles, refuse_values
 from qtsim.app.trades import StoredTrades
 from qtsim.config.kinds import Count, Whole
 from qtsim.config.layers import COMMAND_LINE, Resolved, read_value
-from qtsim.config.settings import NOT_IN_DIGEST, Settings, build, flatten, keys, nest, settings_digest
+from qtsim.config.settings import NOT_IN_DIGEST, Settings, flatten, keys, settings_digest
 from qtsim.core._jit import DIGEST
-from qtsim.data.frames import times_of
 from qtsim.data.store import Store
 from qtsim.data.timeframes import parse_timerange
-from qtsim.errors import UsageError
+from qtsim.errors import SettingError, UsageError
 from qtsim.research.engine import Group, Job, TrialMarket
-from qtsim.research.experiments import data_set_of
 from qtsim.research.metrics import read_aim
-from qtsim.research.parameters import is_parameter, plan_params, settings_of_trial
-from qtsim.research.space import Axis, Space, read_axis
+from qtsim.research.parameters import TrialParams, is_parameter, plan_params, settings_of_trial
+from qtsim.research.space import SUBJECT_AXES, SYMBOLS, Axis, Space, read_axis
 from qtsim.research.sweep import SweepInfo
 from qtsim.research.trials import ALL_SYMBOLS
 from qtsim.results.agents import training_draws
@@ -49,8 +51,21 @@ UNASKED_MOST = 20_000
 FIRST_LOOKS = 100
 """Cells of a guided search that are looked at for whether any is allowed."""
 STRATEGY = "strategy."
-NOT_SWEPT = ("run.", "data.", "live.", "bus.", "sim.diagnostics.", "sim.mode", "account.max_capital")
-"""What a sweep is about, or nothing that a backtest reads."""
+NOT_SWEPT = {
+    "run.strategy": "parameters, copies and the count of trials are those of one strategy; make a sweep for each one",
+    "run.profile": "it is what all other settings start from; vary the settings in which profiles differ",
+    "run.timerange": "nobody who trades can choose it, and the best of several periods proves nothing; --holdout keeps "
+    "one from the search, qtsim walkforward tests on one after the other",
+    "run.seed": "nobody who trades can choose a draw, and the best of several is luck",
+    "sim.mode": "how well the path is known is no choice of who trades, and the most flattering would win; compare "
+    "single runs",
+    "sim.diagnostics.": "trials have none",
+    "data.": "it says where data are and how they are read, for all trials alike",
+    "account.max_capital": "no backtest reads it",
+    "live.": "no backtest reads it",
+    "bus.": "no backtest reads it",
+}
+"""Settings, or the beginnings of some, that are no axis, and why."""
 SWEPT_ALL_THE_SAME = ("data.mark_price",)
 
 
@@ -78,7 +93,7 @@ class Plan:
 
     resolved: Resolved
     strategy: Strategy
-    inputs: RunInputs
+    subjects: dict[Places, Subject]
     store: Store | None
     options: SweepOptions
     space: Space
@@ -89,12 +104,11 @@ class Plan:
     base_values: dict[str, Any]
     base_trades: StoredTrades | None
     trade_files: TradeFiles
-    refused: Mapping[tuple[int, ...], str] = field(default_factory=dict)  # places on the parameters' axes → why
+    allowed: dict[Places, Allowed]
 
     def groups_of(self, cells: np.ndarray) -> list[Group]:
         """Some cells by market, without those that the strategy or the settings refuse."""
-        symbols = len(self.inputs.symbols) if self.options.each else 1
-        return _groups(self.space, cells, self.strategy, self.resolved, self.job.params.axes, self.refused, symbols)[0]
+        return _groups(self.space, cells, self.strategy, self.subjects, self.allowed, each=self.options.each)[0]
 
     def market_values(self, group: Group) -> dict[str, Any]:
         """The values of a group that make its market."""
@@ -104,17 +118,39 @@ class Plan:
             if not is_parameter(axis.path)
         }
 
+    def subject_of(self, places: Sequence[int]) -> Subject:
+        """The data of a cell, or of a group, by the places of its values."""
+        return self.subjects[_subject_places(self.space, places)]
+
+    def inputs_of(self, values: Mapping[str, Any]) -> RunInputs:
+        """The data of a cell by its values, for another run."""
+        axes = [self.space.axes[k] for k in subject_axes(self.space)]
+        return fresh_inputs(self.subjects[tuple(axis.values.index(values[axis.path]) for axis in axes)].inputs)
+
     def make_market(self, group: Group) -> TrialMarket:
         """Ask the strategy and build the market of a group."""
         values = self.market_values(group)
         if values == self.base_values and group.symbol == ALL_SYMBOLS:
             return replace(self.base, trades=self.trade_files.of(self.base_trades))
-        inputs = fresh_inputs(self.inputs, None if group.symbol == ALL_SYMBOLS else group.symbol)
+        inputs = fresh_inputs(self.subject_of(group.at).inputs, None if group.symbol == ALL_SYMBOLS else group.symbol)
         settings, strategy = settings_and_strategy(self.resolved, self.strategy, values)
         add_strategy_needs(inputs, strategy, self.store, settings)
         prepared = prepare(inputs, strategy, settings, check=False)
         draws = _draws(settings, len(prepared.market.signals))
         return TrialMarket(prepared.market, draws, self.trade_files.of(prepared.trades))
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The parameters of a subject's trials, and those of its combinations of values that the settings refuse."""
+
+    params: TrialParams | None  # None: all of them
+    refused: Mapping[tuple[int, ...], str] = field(default_factory=dict)  # places on the parameters' axes → why
+    reason: str = ""  # why all of them are
+
+    def refusal(self, places: tuple[int, ...]) -> str:
+        """Why a combination is left out; empty where it is not."""
+        return self.reason or self.refused.get(places, "")
 
 
 def search_period(timerange: str, holdout: str) -> str:
@@ -145,18 +181,6 @@ def _moment(ts: int | None) -> str:
     return "" if ts is None else datetime.fromtimestamp(ts // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M")
 
 
-def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Resolved:
-    """The same settings with some values changed on the command line."""
-    flat = flatten(resolved.settings) | dict(values)
-    changed = sum(not path.startswith(("run.", STRATEGY)) for path in values)
-    return replace(
-        resolved,
-        settings=build(nest(flat)),
-        sources=resolved.sources | dict.fromkeys(values, COMMAND_LINE),
-        n_overrides=resolved.n_overrides + changed,
-    )
-
-
 def settings_and_strategy(
     resolved: Resolved, strategy: Strategy, values: Mapping[str, Any]
 ) -> tuple[Settings, Strategy]:
@@ -184,55 +208,59 @@ def fresh_inputs(inputs: RunInputs, symbol: int | None = None) -> RunInputs:
 
 
 def plan_sweep(
-    resolved: Resolved, strategy: Strategy, inputs: RunInputs, store: Store | None, options: SweepOptions, scratch: Path
+    resolved: Resolved, strategy: Strategy, gather: Gather, store: Store | None, options: SweepOptions, scratch: Path
 ) -> Plan:
     """Everything that can be wrong about a sweep before it runs. scratch: where trades may lie while it does.
 
-    Errors: UsageError, SettingError, StrategyError.
+    Errors: UsageError, SettingError, StrategyError, DataError.
     """
     settings = resolved.settings
     metric = read_aim(options.metric)
-    if options.each and len(inputs.symbols) < 2:
-        raise UsageError("--each is for several symbols; name them with -p, or leave it out")
     space = Space(tuple(_axis(path, given, strategy) for path, given in _grids(options).items()))
     for name, count in (("random", options.random), ("optuna", options.optuna)):
         if count is not None and count < 1:
             raise UsageError(f"--{name} {count}: 1 trial or more")
     wanted = min(options.random or options.optuna or space.size, space.size)
-    symbols = len(inputs.symbols) if options.each else 1
-    if wanted * symbols > UNASKED_MOST and not options.many:
-        raise UsageError(
-            f"{wanted * symbols:,} trials are more than {UNASKED_MOST:,}: confirm them with --yes, take fewer values, "
-            "or draw some with --random 1000"
-        )
-    refuse_values(resolved, space, inputs)
+    _refuse_many(wanted, options)
+    if options.each and SYMBOLS in space.paths:
+        raise UsageError(f"--each takes every symbol of -p alone already; leave it out, or {SYMBOLS}")
     cells = space.draw(min(wanted, FIRST_LOOKS) if options.optuna else wanted, settings.run.seed)
-    planned = plan_params(resolved, space, inputs.timeframe_ns)
-    groups, left_out = _groups(space, cells, strategy, resolved, planned.params.axes, planned.refused, symbols)
+    of_subjects = _one_of_each_subject(space) if options.optuna else cells
+    subjects = gather_subjects(
+        resolved, strategy, gather, store, space, of_subjects, options.instruments, each=options.each
+    )
+    several = next(iter(subjects.values())).inputs.symbols
+    if options.each and len(several) < 2:
+        raise UsageError("--each is for several symbols; name them with -p, or leave it out")
+    symbols = len(several) if options.each else 1
+    _refuse_many(wanted * symbols, options)
+    for subject in subjects.values():
+        refuse_values(subject.resolved, space, subject.inputs)
+    allowed = _allowed(subjects, space)
+    groups, left_out = _groups(space, cells, strategy, subjects, allowed, each=options.each)
     if not groups:
         raise UsageError(f"no combination is allowed: {next(iter(left_out))}")
-    add_strategy_needs(inputs, strategy, store, settings)
-    add_instruments(inputs, settings, options.instruments, store, plain=resolved.profile == "plain")
     first = groups[0]
     values = {path: value for path, value in space.values(int(first.cells[0])).items() if not is_parameter(path)}
     base_settings, base_strategy = settings_and_strategy(resolved, strategy, values)
-    own = fresh_inputs(inputs)
+    own = fresh_inputs(subjects[_subject_places(space, first.at)].inputs)
     add_strategy_needs(own, base_strategy, store, base_settings)
     prepared = prepare(own, base_strategy, base_settings, check=options.check)
     base = TrialMarket(prepared.market, _draws(base_settings, len(prepared.market.signals)))
-    job = Job(space, planned.params)
+    params = {one.inputs.timeframe_ns: allowed[places].params for places, one in subjects.items()}
+    about = describe(list(subjects.values()))
     info = SweepInfo(
         name="",
         version=qtsim_version(),
         strategy=strategy.name,
-        symbols=list(inputs.symbols),
-        timeframe=inputs.timeframe,
-        timeframe_ns=inputs.timeframe_ns,
-        start_ns=inputs.start_ns,
-        end_ns=inputs.end_ns - inputs.timeframe_ns,
-        bars={symbol: len(item.traded) for symbol, item in inputs.symbols.items()},
-        gaps={symbol: _gaps(times_of(item.traded), inputs.timeframe_ns) for symbol, item in inputs.symbols.items()},
-        axes=[{"path": axis.path, "values": list(axis.values)} for axis in space.axes],
+        symbols=about.symbols,
+        timeframe=about.timeframe,
+        timeframe_ns=own.timeframe_ns,
+        start_ns=about.start_ns,
+        end_ns=about.end_ns,
+        bars=about.bars,
+        gaps=about.gaps,
+        axes=[{"path": axis.path, "values": _lists(axis.values)} for axis in space.axes],
         planned=wanted * symbols if options.optuna else sum(len(group.cells) for group in groups),
         metric=metric,
         strategy_file=_file_of(strategy),
@@ -245,20 +273,22 @@ def plan_sweep(
         setting_sources=dict(resolved.sources),
         params=dict(strategy.params()),
         headlines=list(resolved.headlines),
-        fingerprints=fingerprints(inputs),
-        passport=passports(inputs, prepared.covers),
-        instruments={
-            symbol: instrument_fields(item.instrument)
-            for symbol, item in inputs.symbols.items()
-            if item.instrument is not None
-        },
-        from_store=inputs.from_store,
-        data_set=data_set_of(list(inputs.symbols), inputs.timeframe, synthetic=_is_synthetic(inputs)),
-        path="trades" if inputs.ticks is not None else prepared.detail,
+        fingerprints=about.fingerprints,
+        passport=merged(
+            [
+                (one, passports(one.inputs, prepared.covers if _is_of(own, one.inputs) else {}))
+                for one in subjects.values()
+            ]
+        ),
+        instruments=about.instruments,
+        from_store=own.from_store,
+        data_set=about.data_set,
+        subjects=[one.to_dict() for one in subjects.values()] if subject_axes(space) else [],
+        path="trades" if own.ticks is not None else prepared.detail,
         funding=prepared.funding,
         mark=prepared.mark,
         causality=prepared.causality,
-        warnings=list(dict.fromkeys([*inputs.warnings, *own.warnings])),
+        warnings=list(dict.fromkeys([*about.warnings, *own.warnings])),
         core_digest=DIGEST,
         strategy_digest=strategy_fingerprint(strategy),
         seed=settings.run.seed,
@@ -270,19 +300,64 @@ def plan_sweep(
     return Plan(
         resolved=resolved,
         strategy=strategy,
-        inputs=inputs,
+        subjects=subjects,
         store=store,
         options=options,
         space=space,
-        job=job,
+        job=Job(space, {length: own for length, own in params.items() if own is not None}),
         groups=groups,
         info=info,
         base=base,
         base_values=values,
         base_trades=prepared.trades,
         trade_files=TradeFiles(scratch),
-        refused=planned.refused,
+        allowed=allowed,
     )
+
+
+def _refuse_many(trials: int, options: SweepOptions) -> None:
+    if trials > UNASKED_MOST and not options.many:
+        raise UsageError(
+            f"{trials:,} trials are more than {UNASKED_MOST:,}: confirm them with --yes, take fewer values, "
+            "or draw some with --random 1000"
+        )
+
+
+def _one_of_each_subject(space: Space) -> np.ndarray:
+    """A cell of every combination of the axes that have other data at each value."""
+    axes = subject_axes(space)
+    places = np.array(list(itertools.product(*(range(space.shape[k]) for k in axes))), dtype=np.int64)
+    at = np.zeros((len(places), len(space.axes)), dtype=np.int64)
+    at[:, axes] = places
+    return space.cells(at)
+
+
+def _subject_places(space: Space, places: Sequence[int]) -> Places:
+    """A cell's places on the axes that have other data at each value."""
+    return tuple(int(places[k]) for k in subject_axes(space))
+
+
+def _allowed(subjects: Mapping[Places, Subject], space: Space) -> dict[Places, Allowed]:
+    """The parameters of each subject. Errors: SettingError where there is one, and all its values are refused."""
+    found: dict[Places, Allowed] = {}
+    by_length: dict[int, Allowed] = {}
+    for places, subject in subjects.items():
+        length = subject.inputs.timeframe_ns
+        if length not in by_length:
+            try:
+                planned = plan_params(subject.resolved, space, length)
+                by_length[length] = Allowed(planned.params, planned.refused)
+            except SettingError as error:
+                if len(subjects) == 1:
+                    raise
+                by_length[length] = Allowed(None, reason=" ".join(str(error).split()))
+        found[places] = by_length[length]
+    return found
+
+
+def _is_of(own: RunInputs, inputs: RunInputs) -> bool:
+    """Whether inputs are a copy of others."""
+    return own.timeframe == inputs.timeframe and list(own.symbols) == list(inputs.symbols)
 
 
 def _grids(options: SweepOptions) -> Mapping[str, Any]:
@@ -308,8 +383,11 @@ def _axis(path: str, given: Any, strategy: Strategy) -> Axis:
 
         read_params(type(strategy), {name: default})  # an unknown name names the nearest
         return read_axis(path, given, read_parameter, whole=isinstance(default, int) and not isinstance(default, bool))
-    if path in keys() and path.startswith(NOT_SWEPT) and path not in SWEPT_ALL_THE_SAME:
-        raise UsageError(f"{path} is not varied in a sweep; set it for the whole sweep: --set {path}=VALUE")
+    if path in SUBJECT_AXES:
+        return read_subject_axis(path, given)
+    why = next((reason for start, reason in NOT_SWEPT.items() if path in keys() and path.startswith(start)), "")
+    if why and path not in SWEPT_ALL_THE_SAME:
+        raise UsageError(f"{path} is no axis of a sweep: {why}. One value for all trials: --set {path}=VALUE")
 
     def read_setting(_: str, value: Any) -> Any:
         return read_value(path, value, COMMAND_LINE, from_text=True)
@@ -323,34 +401,45 @@ def _groups(
     space: Space,
     cells: np.ndarray,
     strategy: Strategy,
-    resolved: Resolved,
-    parameter_axes: list[int],
-    refused: Mapping[tuple[int, ...], str],
-    symbols: int,
+    subjects: Mapping[Places, Subject],
+    allowed: Mapping[Places, Allowed],
+    *,
+    each: bool,
 ) -> tuple[list[Group], dict[str, int]]:
     """The cells by market, those left out that the strategy or the settings refuse, with the reasons."""
     left_out: dict[str, int] = {}
-    at = space.indices(cells)
-    if refused:
-        allowed = np.array([tuple(row) not in refused for row in at[:, parameter_axes].tolist()])
-        for row in at[~allowed][:, parameter_axes].tolist():
-            left_out[refused[tuple(row)]] = left_out.get(refused[tuple(row)], 0) + 1
-        cells, at = cells[allowed], at[allowed]
+    parameter_axes = [k for k, axis in enumerate(space.axes) if is_parameter(axis.path)]
     market_axes = [k for k in range(len(space.axes)) if k not in parameter_axes]
+    at = space.indices(cells)
     kinds, owner = np.unique(at[:, market_axes], axis=0, return_inverse=True)
     groups: list[Group] = []
     for k, places in enumerate(kinds):
-        own = cells[owner.reshape(-1) == k]
+        mine = owner.reshape(-1) == k
         whole = np.zeros(len(space.axes), dtype=np.int64)
         whole[market_axes] = places
+        key = _subject_places(space, whole.tolist())
+        own = _without_refused(cells[mine], at[mine][:, parameter_axes], allowed[key], left_out)
+        if not len(own):
+            continue
         values = {space.axes[j].path: space.axes[j].values[whole[j]] for j in market_axes}
-        reason = _misfit(resolved, strategy, values)
+        reason = _misfit(subjects[key].resolved, strategy, values)
         if reason:
             left_out[reason] = left_out.get(reason, 0) + len(own)
             continue
-        names = range(symbols) if symbols > 1 else (ALL_SYMBOLS,)
+        names = range(len(subjects[key].inputs.symbols)) if each else (ALL_SYMBOLS,)
         groups += [Group(tuple(int(x) for x in whole), symbol, own) for symbol in names]
     return groups, left_out
+
+
+def _without_refused(cells: np.ndarray, places: np.ndarray, allowed: Allowed, left_out: dict[str, int]) -> np.ndarray:
+    """The cells that the settings allow; the reasons why others are not are counted. places: of their parameters."""
+    if not allowed.reason and not allowed.refused:
+        return cells
+    reasons = [allowed.refusal(tuple(row)) for row in places.tolist()]
+    for reason in filter(None, reasons):
+        left_out[reason] = left_out.get(reason, 0) + 1
+    kept: np.ndarray = cells[np.array([not reason for reason in reasons])]
+    return kept
 
 
 def _misfit(resolved: Resolved, strategy: Strategy, values: Mapping[str, Any]) -> str:
@@ -397,14 +486,6 @@ def _file_of(strategy: Strategy) -> str:
     if strategy.source is None:
         return ""
     return str(strategy.source) if isinstance(strategy, SignalTable) else f"{strategy.source}:{type(strategy).__name__}"
-
-
-def _gaps(times: np.ndarray, timeframe: int) -> int:
-    return int((times[-1] - times[0]) // timeframe + 1 - len(times))
-
-
-def _is_synthetic(inputs: RunInputs) -> bool:
-    return any(item.source.startswith("SYNTHETIC") for item in inputs.symbols.values())
 
 
 def _lists(value: Any) -> Any:

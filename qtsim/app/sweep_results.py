@@ -7,13 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from qtsim.app.command import Opened, gather_opened, open_run
+from qtsim.app.experiments import others_of
 from qtsim.app.inputs import instrument_from_fields
 from qtsim.app.sweep import cell_runner
 from qtsim.app.sweep_plan import SweepOptions
 from qtsim.app.workspace import Workspace
 from qtsim.errors import QtsimError, UsageError
-from qtsim.research.experiments import TrialCount, open_experiments
+from qtsim.research.experiments import open_experiments
 from qtsim.research.folder import find_sweep, list_sweeps, load_rows, read_conclusion, read_info
+from qtsim.research.space import SUBJECT_AXES
 from qtsim.research.sweep import Sweep, SweepInfo
 from qtsim.results.result import Result
 
@@ -33,15 +35,15 @@ def open_sweep(workspace: Workspace, reference: str) -> Sweep:
     def run(values: Mapping[str, Any]) -> Result:
         return run_again(workspace, info, values)
 
-    others = TrialCount()
     with open_experiments(workspace.root) as experiments:
-        every = experiments.trials(info.data_set, info.strategy)
-        others = every.without(experiments.trials(info.data_set, info.strategy, info.trial_source))
+        others = others_of(experiments, info)
     return Sweep(info, load_rows(folder), others=others, run_cell=run, path=folder, verdict=read_conclusion(folder))
 
 
-def open_again(workspace: Workspace, info: SweepInfo, timerange: str | None = None) -> Opened:
-    """What a sweep was about, opened again, on another period where one is named.
+def open_again(
+    workspace: Workspace, info: SweepInfo, values: Mapping[str, Any], timerange: str | None = None
+) -> Opened:
+    """What a cell of a sweep was about, opened again, on another period where one is named.
 
     Errors: UsageError where its market was given as frames, which nobody keeps.
     """
@@ -58,6 +60,7 @@ def open_again(workspace: Workspace, info: SweepInfo, timerange: str | None = No
     overrides["run.strategy"] = info.strategy_file
     overrides["run.symbols"] = list(info.symbols)
     overrides["run.timeframe"] = info.timeframe
+    overrides |= {path: values[path] for path in SUBJECT_AXES if path in values}
     overrides |= {f"strategy.{name}": value for name, value in info.params.items()}
     if timerange is not None:
         overrides["run.timerange"] = timerange
@@ -66,14 +69,14 @@ def open_again(workspace: Workspace, info: SweepInfo, timerange: str | None = No
 
 def run_again(workspace: Workspace, info: SweepInfo, values: Mapping[str, Any], timerange: str | None = None) -> Result:
     """Backtest one cell of a kept sweep in full, on its own period or another. Errors: UsageError, DataError."""
-    opened = open_again(workspace, info, timerange)
+    opened = open_again(workspace, info, values, timerange)
     try:
         rules = {symbol: instrument_from_fields(fields) for symbol, fields in info.instruments.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise QtsimError(f"the instruments of sweep {info.name} cannot be understood ({error})") from None
     options = SweepOptions(grids={}, instruments=rules)
-    run = cell_runner(opened.resolved, opened.strategy, gather_opened(opened), opened.store, options)
-    return run(values)
+    inputs = gather_opened(opened)
+    return cell_runner(opened.resolved, opened.strategy, lambda _: inputs, opened.store, options)(values)
 
 
 def sweep_as_dict(sweep: Sweep, workspace: Workspace) -> dict[str, Any]:

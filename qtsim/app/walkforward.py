@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from qtsim.app.backtest import BacktestOptions, Stage, run_backtest
-from qtsim.app.inputs import RunInputs
 from qtsim.app.sweep import run_sweep
-from qtsim.app.sweep_plan import SweepOptions, settings_and_strategy, with_values
+from qtsim.app.sweep_plan import SweepOptions, settings_and_strategy
+from qtsim.app.sweep_subjects import Gather, rules_of
 from qtsim.app.workspace import Workspace
 from qtsim.config.layers import Resolved
 from qtsim.config.settings import NOT_IN_DIGEST, settings_digest
@@ -22,11 +21,10 @@ from qtsim.data.store import Store
 from qtsim.data.timeframes import timeframe_ns
 from qtsim.errors import UsageError
 from qtsim.research.metrics import read_aim
+from qtsim.research.parameters import with_values
+from qtsim.research.space import SYMBOLS, TIMEFRAME
 from qtsim.research.walkforward import Step, WalkForward, windows_of
 from qtsim.signals.strategy import Strategy
-
-Gather = Callable[[Resolved], RunInputs]
-"""Reads the data of a period."""
 
 
 def run_walkforward(
@@ -63,7 +61,7 @@ def run_walkforward(
         outcome = run_sweep(
             searching,
             strategy,
-            gather(searching),
+            gather,
             workspace,
             store=store,
             options=replace(options, check=options.check and number == 1),
@@ -84,18 +82,21 @@ def run_walkforward(
         period = {"run.timerange": _range(window.train_end, window.test_end), "account.balance": balance}
         testing = with_values(resolved, {**chosen, **period})
         _, own = settings_and_strategy(resolved, strategy, chosen)
+        tested = gather(testing)
         result = run_backtest(
             testing,
             own,
-            gather(testing),
+            tested,
             store=store,
-            options=BacktestOptions(check=False, fast=True, instruments=options.instruments),
+            options=BacktestOptions(check=False, fast=True, instruments=rules_of(options.instruments, tested)),
         )
         balance = result.totals.equity
         steps.append(Step(window, chosen, best.metrics, result.metrics, result.daily_returns))
         if balance <= 0.0:
             break
-    title = f"{strategy.name} on {', '.join(whole.symbols)} {whole.timeframe}"
+    symbols = "the chosen symbols" if SYMBOLS in options.grids else ", ".join(whole.symbols)
+    timeframe = "in the chosen timeframe" if TIMEFRAME in options.grids else whole.timeframe
+    title = f"{strategy.name} on {symbols} {timeframe}"
     return WalkForward(title, metric, steps, trials, planned=len(windows))
 
 

@@ -84,6 +84,7 @@ def sweep(
     from qtsim.app.sweep import run_sweep
     from qtsim.app.sweep_plan import SweepOptions, search_period
     from qtsim.app.sweep_results import sweep_as_dict
+    from qtsim.app.sweep_subjects import first_values
     from qtsim.app.workspace import find_workspace
     from qtsim.research.space import split_grid
 
@@ -100,6 +101,7 @@ def sweep(
         if path in varied:
             raise UsageError(f"{path} is given twice")
         varied[path] = given
+    overrides |= first_values(varied)
     with progress_or_lines() as stage:
         opened = open_run(workspace, profile=profile, files=config or (), overrides=overrides, sample=sample)
         if holdout:
@@ -109,7 +111,7 @@ def sweep(
         outcome = run_sweep(
             opened.resolved,
             opened.strategy,
-            gather_opened(opened),
+            lambda resolved: gather_opened(opened.with_resolved(resolved)),
             workspace,
             store=opened.store,
             options=SweepOptions(
@@ -157,11 +159,14 @@ def _next_steps(found: Any, *, interrupted: bool) -> list[str]:
 def backtest_command(found: Any) -> str:
     """The command that backtests what a sweep recommends."""
     from qtsim.config.kinds import show
+    from qtsim.research.space import SUBJECT_AXES
 
     info = found.info
-    words = ["qtsim backtest", f"-s {info.strategy_file or info.strategy}", f"-p {','.join(info.symbols)}"]
+    best = found.recommended
+    symbols, timeframe = found.symbols_of(best.cell), found.timeframe_of(best.cell)
+    words = ["qtsim backtest", f"-s {info.strategy_file or info.strategy}", f"-p {','.join(symbols)}"]
     words[1] = f"-s {info.settings['run.strategy']}" if _is_named(info) else words[1]
-    words.append(f"-i {info.timeframe}")
+    words.append(f"-i {timeframe}")
     if info.settings.get("run.timerange"):
         words.append(f"--timerange {info.settings['run.timerange']}")
     if info.setting_sources.get("run.profile") != "default":
@@ -171,7 +176,8 @@ def backtest_command(found: Any) -> str:
         for path, value in info.settings.items()
         if info.setting_sources.get(path) == "command line" and not path.startswith("run.")
     }
-    for path, value in {**said, **found.recommended.values}.items():
+    varied = {path: value for path, value in best.values.items() if path not in SUBJECT_AXES}
+    for path, value in {**said, **varied}.items():
         text = f"{path}={value if isinstance(value, str) else show(value)}"
         words.append(f"--set '{text}'" if any(character in text for character in ' "[') else f"--set {text}")
     return " ".join(words)

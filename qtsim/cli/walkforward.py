@@ -52,6 +52,7 @@ def walkforward(
     """
     from qtsim.app.command import gather_opened, open_run
     from qtsim.app.sweep_plan import SweepOptions
+    from qtsim.app.sweep_subjects import first_values
     from qtsim.app.walkforward import run_walkforward
     from qtsim.app.workspace import find_workspace
     from qtsim.research.space import split_grid
@@ -66,6 +67,7 @@ def walkforward(
         if path in varied:
             raise UsageError(f"{path} is given twice")
         varied[path] = given
+    overrides |= first_values(varied)
     with progress_or_lines() as stage:
         opened = open_run(workspace, profile=profile, files=config or (), overrides=overrides, sample=sample)
         note(f"data {opened.store.folder}")

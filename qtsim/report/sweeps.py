@@ -404,7 +404,7 @@ def sweep_html(sweep: Sweep) -> str:
     """The whole page: markup, style, script, plotly.js and the figures' values."""
     content = {**_figures(sweep), "metrics": list(_metrics_shown(sweep))}
     parts = {
-        "title": html.escape(f"Sweep of {sweep.info.strategy} on {sweep.info.data_set}"),
+        "title": html.escape(f"Sweep of {sweep.info.strategy} on {sweep.info.data_set_text}"),
         "kind": "sweep",
         "nav": NAVIGATION,
         "css": _asset("report.css"),

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ class Job:
     """Everything that the trials of a sweep share."""
 
     space: Space
-    params: TrialParams
+    params: Mapping[int, TrialParams]  # by the length of the signals' bars, ns
 
 
 MakeMarket = Callable[[Group], TrialMarket]
@@ -76,9 +76,10 @@ def run_cells(
     rows = np.zeros(len(cells), trial_dt)
     out = np.zeros(1, measure_dt)
     places = job.space.indices(cells)
+    records = job.params[runner.market.timeframe_ns]
     done = 0
     for k, cell in enumerate(cells):
-        params, balance = job.params.of(places[k])
+        params, balance = records.of(places[k])
         try:
             runner.run(params, balance, out, ends)
         except Interrupted:

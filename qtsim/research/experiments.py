@@ -86,6 +86,15 @@ class TrialCount:
         mean = self.sharpe_sum / self.different
         return max(0.0, (self.sharpe_squares - self.different * mean * mean) / (self.different - 1))
 
+    def beside(self, other: TrialCount) -> TrialCount:
+        """Both together."""
+        return TrialCount(
+            self.made + other.made,
+            self.different + other.different,
+            self.sharpe_sum + other.sharpe_sum,
+            self.sharpe_squares + other.sharpe_squares,
+        )
+
     def without(self, other: TrialCount) -> TrialCount:
         """What is left without the trials of one source."""
         return TrialCount(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,18 @@ def settings_of_trial(resolved: Resolved, values: Mapping[str, Any]) -> Settings
     refuse_unavailable(known, sources, resolved.profile)
     refuse_contradictions(flat, sources)
     return settings
+
+
+def with_values(resolved: Resolved, values: Mapping[str, Any]) -> Resolved:
+    """The same settings with some values changed on the command line."""
+    flat = flatten(resolved.settings) | dict(values)
+    changed = sum(not path.startswith(("run.", "strategy.")) for path in values)
+    return replace(
+        resolved,
+        settings=build(nest(flat)),
+        sources=resolved.sources | dict.fromkeys(values, COMMAND_LINE),
+        n_overrides=resolved.n_overrides + changed,
+    )
 
 
 @dataclass

@@ -16,9 +16,13 @@ from typing import Any
 import numpy as np
 
 from qtsim.config.kinds import show
+from qtsim.data.timeframes import timeframe_ns
 from qtsim.errors import UsageError
 
-LINEAR, LOG, CHOICE = "linear", "log", "choice"
+LINEAR, LOG, STEPS, CHOICE = "linear", "log", "steps", "choice"
+TIMEFRAME, SYMBOLS = "run.timeframe", "run.symbols"
+SUBJECT_AXES = (TIMEFRAME, SYMBOLS)
+"""Axes whose values are other data."""
 DIGITS = 12
 """Significant digits of a computed value."""
 FORMS = "write KEY=a,b,c or KEY=lo:hi:step or KEY=lo:hi:x20 or KEY=lo:hi:log20"
@@ -32,15 +36,17 @@ ReadValue = Callable[[str, Any], Any]
 
 @dataclass(frozen=True)
 class Axis:
-    """One parameter and its values, ascending where they are numbers."""
+    """One parameter and its values, ascending where they are numbers or timeframes."""
 
     path: str
     values: tuple[Any, ...]
 
     @property
     def scale(self) -> str:
-        """linear or log for numbers, by how they are spaced; choice for anything else."""
+        """linear or log for numbers, by how they are spaced; steps for timeframes; choice for what has no order."""
         numbers = self.values
+        if _are_timeframes(numbers):
+            return STEPS
         if not all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in numbers):
             return CHOICE
         if len(numbers) > 2 and numbers[0] > 0.0:
@@ -51,9 +57,9 @@ class Axis:
         return LINEAR
 
     def places(self) -> np.ndarray:
-        """Where the values lie between 0 (the first) and 1 (the last), shape (values,); choices count."""
+        """Where the values lie between 0 (the first) and 1 (the last), shape (values,); steps and choices count."""
         count = len(self.values)
-        if self.scale == CHOICE or count < 2:
+        if self.scale in (STEPS, CHOICE) or count < 2:
             return np.arange(count) / max(count - 1, 1)
         numbers = np.asarray(self.values, dtype=np.float64)
         if self.scale == LOG:
@@ -153,7 +159,17 @@ def read_axis(path: str, given: Any, read: ReadValue, *, whole: bool = False) ->
             raise UsageError(f"{path}: {show(value)} is given twice")
         first[_key(value)] = value
     axis = Axis(path, tuple(first.values()))
-    return axis if axis.scale == CHOICE else Axis(path, tuple(sorted(axis.values)))
+    if axis.scale == CHOICE:
+        return axis
+    return Axis(path, tuple(sorted(axis.values, key=timeframe_ns if axis.scale == STEPS else None)))
+
+
+def _are_timeframes(values: Sequence[Any]) -> bool:
+    """Whether all values are lengths of bars, which have an order though they are no numbers."""
+    try:
+        return all(isinstance(value, str) and timeframe_ns(value) > 0 for value in values)
+    except UsageError:
+        return False
 
 
 def split_grid(text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -122,6 +123,23 @@ def _sharpes(chosen: np.ndarray, sums: np.ndarray, squares: np.ndarray, days: np
     deviation = np.sqrt(variance)
     alive = deviation > 1e-12
     return np.where(alive, mean / np.where(alive, deviation, 1.0), 0.0)
+
+
+def on_common_days(parts: Sequence[tuple[int, int, np.ndarray]], trials: int) -> np.ndarray:
+    """Daily returns of trials on the days that any of them has, shape (days, trials).
+
+    parts: (trial, its first UTC day counted from 1970, returns by day). On a day that a trial lacks its account holds
+    cash, which returns 0. Several parts of one trial are accounts of equal size: their mean, over those that have the
+    day.
+    """
+    begin = min(first for _, first, _ in parts)
+    end = max(first + len(returns) for _, first, returns in parts)
+    total, accounts = np.zeros((end - begin, trials)), np.zeros((end - begin, trials))
+    for trial, first, returns in parts:
+        own = slice(first - begin, first - begin + len(returns))
+        total[own, trial] += returns
+        accounts[own, trial] += 1.0
+    return total / np.maximum(accounts, 1.0)
 
 
 @dataclass(frozen=True)

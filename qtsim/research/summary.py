@@ -172,7 +172,7 @@ def tried_text(sweep: Sweep) -> str:
     evidence = sweep.verdict.evidence
     return (
         f"{evidence.trials:,} trials here, {evidence.different:,} different, as many as {evidence.independent:,.1f} "
-        f"independent ones; {evidence.ever:,} of {sweep.info.strategy} on {sweep.info.data_set} so far"
+        f"independent ones; {evidence.ever:,} of {sweep.info.strategy} on {sweep.info.data_set_text} so far"
     )
 
 

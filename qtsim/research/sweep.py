@@ -16,10 +16,10 @@ import pandas as pd
 from qtsim.core.records import Records
 from qtsim.errors import QtsimError, UsageError
 from qtsim.research.copies import CopyRange, digest_keys, explain_copies, groups_of, originals
-from qtsim.research.experiments import TrialCount
+from qtsim.research.experiments import TrialCount, count_of
 from qtsim.research.metrics import FIELDS, NAMES, read_metric, sign_of
 from qtsim.research.plateau import Plateau, find_plateau
-from qtsim.research.space import Axis, Space
+from qtsim.research.space import SUBJECT_AXES, Axis, Space
 from qtsim.research.statistics import (
     PBO_MOST,
     SPA_MOST,
@@ -33,8 +33,10 @@ from qtsim.research.statistics import (
 from qtsim.research.verdict import FOLDS, NOTHING, Evidence, Verdict, judge
 from qtsim.results.result import Result
 from qtsim.results.summary import Summary
-from qtsim.sim.measure import BLOCKS
+from qtsim.sim.measure import BLOCKS, DAY_NS
 
+NAMED = 3
+"""Data sets that are named; more are counted."""
 NOT_TRADED = Evidence(0, 0, 0.0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, 0, math.nan, (), 0)
 
 
@@ -70,6 +72,7 @@ class SweepInfo:
     instruments: dict[str, dict[str, Any]] = field(default_factory=dict)
     from_store: bool = False
     data_set: str = ""
+    subjects: list[dict[str, Any]] = field(default_factory=list)  # of each timeframe and symbols, where they vary
     identity: str = ""
     trial_source: str = ""  # under which its trials are counted; the same for every version of the engine
     path: str = ""  # what it is made of, in words; empty: the bars themselves
@@ -92,6 +95,37 @@ class SweepInfo:
     def space(self) -> Space:
         """The grid of the sweep."""
         return Space(tuple(Axis(axis["path"], tuple(map(_as_value, axis["values"]))) for axis in self.axes))
+
+    @property
+    def data_sets(self) -> list[str]:
+        """What trials are counted under, each once."""
+        return list(dict.fromkeys(str(one["data_set"]) for one in self.subjects)) or [self.data_set]
+
+    @property
+    def data_set_text(self) -> str:
+        """The same for people: a few by name."""
+        names = self.data_sets
+        return ", ".join(names) if len(names) <= NAMED else f"{names[0]} and {len(names) - 1} more data sets"
+
+    def source_of(self, data_set: str) -> str:
+        """Under which name the trials on one data set are counted."""
+        return f"{self.trial_source} {data_set}" if self.subjects else self.trial_source
+
+    def subjects_of(self, cells: np.ndarray, space: Space) -> np.ndarray:
+        """Place in `subjects` of each cell's, int64; 0 where there is one. space: that of the sweep."""
+        axes = [k for k, axis in enumerate(space.axes) if axis.path in SUBJECT_AXES]
+        if not axes:
+            return np.zeros(len(cells), dtype=np.int64)
+        place = {tuple(one["places"]): k for k, one in enumerate(self.subjects)}
+        at = space.indices(cells)[:, axes].tolist()
+        return np.array([place[tuple(row)] for row in at], dtype=np.int64)
+
+    def data_sets_of(self, cells: np.ndarray, space: Space) -> np.ndarray:
+        """Place in `data_sets` of each cell's, int64. space: that of the sweep."""
+        names = self.data_sets
+        own = np.array([names.index(one["data_set"]) for one in self.subjects] or [0], dtype=np.int64)
+        found: np.ndarray = own[self.subjects_of(cells, space)]
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -120,7 +154,7 @@ class Recommended:
 RunCell = Callable[[Mapping[str, Any]], Result]
 """Backtests one cell in full."""
 DailyReturns = Callable[[np.ndarray], np.ndarray]
-"""Cells → their daily returns, shape (days, cells)."""
+"""Cells → their daily returns, shape (days, cells); with each symbol alone the mean over symbols."""
 
 
 class Sweep:
@@ -184,9 +218,22 @@ class Sweep:
     def by_symbol(self, cell: int) -> pd.DataFrame:
         """One cell's metrics, a row per symbol; of one account, one row."""
         row = self._row_of(cell)
-        names = self.info.symbols if self.info.each else [",".join(self.info.symbols)]
+        names = self.info.symbols if self.info.each else [",".join(self.symbols_of(cell))]
         values = {name: self._table["measures"][field][row] for field, name in NAMES.items()}
         return pd.DataFrame(values, index=pd.Index(names, name="symbol"))
+
+    def symbols_of(self, cell: int) -> list[str]:
+        """The symbols that a cell trades."""
+        info = self.info
+        return info.subjects[self._subject(cell)]["symbols"] if info.subjects else info.symbols
+
+    def timeframe_of(self, cell: int) -> str:
+        """The bars that a cell's strategy sees."""
+        info = self.info
+        return info.subjects[self._subject(cell)]["timeframe"] if info.subjects else info.timeframe
+
+    def _subject(self, cell: int) -> int:
+        return int(self.info.subjects_of(np.array([cell], dtype=np.int64), self.space)[0])
 
     def to_frame(self) -> pd.DataFrame:
         """One row per trial: the axes' values, metrics, `copy_of` (the cell that it equals, -1 where it is the first).
@@ -287,6 +334,27 @@ class Sweep:
         sharpes = np.nan_to_num(self.values_of("Sharpe")[self.original])
         return TrialCount(self.trials, len(sharpes), float(sharpes.sum()), float((sharpes * sharpes).sum()))
 
+    @property
+    def trial_counts(self) -> dict[str, TrialCount]:
+        """The same by data set; trials that are equal on one of them count there once."""
+        names, owner = self.info.data_sets, self.info.data_sets_of(self.cells, self.space)
+        sharpes = np.nan_to_num(self.values_of("Sharpe"))
+        found: dict[str, TrialCount] = {}
+        for k, name in enumerate(names):
+            mine = np.flatnonzero(owner == k)
+            first = mine[np.unique(self.group[mine], return_index=True)[1]] if len(mine) else mine
+            found[name] = count_of(len(mine) * self._table.shape[1], sharpes[first].tolist())
+        return found
+
+    @cached_property
+    def is_aligned(self) -> bool:
+        """Whether all trials cover the same days, as those of one market do; then stretches of them can be compared."""
+        if not self.info.subjects:
+            return True
+        begins = {int(one["start_ns"]) // DAY_NS for one in self.info.subjects}
+        days = self.values_of("Days")
+        return len(begins) == 1 and len(np.unique(days[np.isfinite(days)])) == 1
+
     def _judge(self) -> Verdict:
         plateau = self.plateau
         returned = self.values_of("Total Return")
@@ -295,18 +363,17 @@ class Sweep:
         sums, squares, days = self._blocks()
         counted = np.flatnonzero(self.original)
         not_computed: dict[str, str] = {}
-        independent = effective_trials(sums[counted])
+        independent = effective_trials(sums[counted]) if self.is_aligned else float(len(counted))
         own, ever = self.trial_count, self._others
-        total = TrialCount(
-            own.made + ever.made,
-            own.different + ever.different,
-            own.sharpe_sum + ever.sharpe_sum,
-            own.sharpe_squares + ever.sharpe_squares,
-        )
+        total = own.beside(ever)
         hurdle = independent + ever.different
         chosen = _spread_out(counted, plateau.peak, PBO_MOST)
-        overfitting = overfitting_probability(sums[chosen], squares[chosen], days)
-        if math.isnan(overfitting):
+        overfitting = math.nan
+        if self.is_aligned:
+            overfitting = overfitting_probability(sums[chosen], squares[chosen], days)
+        else:
+            not_computed["probability of overfitting"] = "the trials cover different days"
+        if math.isnan(overfitting) and self.is_aligned:
             not_computed["probability of overfitting"] = "it needs two different trials and four stretches of days"
         superiority = self._superiority(counted, not_computed)
         worst = find_plateau(self.space, self.cells, returned, self.original)
@@ -349,7 +416,11 @@ class Sweep:
         return sums, self._table["measures"]["block_squares"][:, 0].astype(np.float64), days
 
     def _superiority(self, counted: np.ndarray, not_computed: dict[str, str]) -> Superiority:
-        """The test over the best trials, which are made again for their daily returns."""
+        """The test over the best trials, which are made again for their daily returns.
+
+        With `--each` a trial is an account of equal size for each symbol: all of a day's returns are drawn together, so
+        that what symbols have in common stays.
+        """
         none = Superiority(math.nan, math.nan, math.nan, 0)
         name = "test for superior ability"
         if self._daily_returns is None or self.info.each:

@@ -10,13 +10,16 @@ from qtsim.config.kinds import Ratio, percent, plain_number, show
 from qtsim.config.settings import build, keys, nest
 from qtsim.errors import SettingError
 from qtsim.research.copies import CopyRange
+from qtsim.research.space import SYMBOLS
 
 BISECTIONS = 40
 STOP_AXIS = "exit.base_sl"
 
 
 def value_text(path: str, value: Any) -> str:
-    """A value of an axis: 1.25 % for ratios, plain numbers and words else."""
+    """A value of an axis: 1.25 % for ratios, BTCUSDT+ETHUSDT for symbols, plain numbers and words else."""
+    if path == SYMBOLS:
+        return "+".join(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return show(value).strip('"')
     key = keys().get(path)

@@ -319,7 +319,21 @@ def test_a_kept_sweep_of_the_store_is_run_again() -> None:
         pytest.param({"strategy.fsat": [1]}, {}, ["fsat", "fast"], id="unknown_parameter"),
         pytest.param({"strategy.fast": [100_000]}, {}, ["fast = 100000"], id="parameter_out_of_bounds"),
         pytest.param({"exit.base_tp": [2]}, {}, ["exit.base_tp", "0.02"], id="value_out_of_range"),
-        pytest.param({"run.timeframe": ["1h", "4h"]}, {}, ["run.timeframe", "--set"], id="what_a_sweep_is_about"),
+        pytest.param({"run.timeframe": ["1h", "4h"]}, {}, ["run.timeframe", "leave data out"], id="bars_of_frames"),
+        pytest.param(
+            {"run.timerange": ["2023", "2024"]},
+            {},
+            ["run.timerange is no axis", "--holdout", "walkforward", "--set run.timerange=VALUE"],
+            id="periods",
+        ),
+        pytest.param({"run.strategy": ["a", "b"]}, {}, ["run.strategy is no axis", "each one"], id="strategies"),
+        pytest.param({"run.profile": ["plain"]}, {}, ["run.profile is no axis", "start from"], id="profiles"),
+        pytest.param({"run.seed": [1, 2]}, {}, ["run.seed is no axis", "luck"], id="draws"),
+        pytest.param({"sim.mode": ["bars", "ticks"]}, {}, ["sim.mode is no axis", "most flattering"], id="fidelity"),
+        pytest.param({"data.dir": ["a", "b"]}, {}, ["data.dir is no axis", "all trials alike"], id="where_data_are"),
+        pytest.param(
+            {"live.session": ["a"]}, {}, ["live.session is no axis", "no backtest reads it"], id="of_a_live_session"
+        ),
         pytest.param({"exit.base_tp": [0.01]}, {"metric": "Shrape"}, ["Shrape", "Sharpe"], id="unknown_metric"),
         pytest.param({"exit.base_tp": [0.01]}, {"metric": "trades"}, ["neither better"], id="metric_without_aim"),
         pytest.param({"exit.base_tp": [0.01]}, {"each": True}, ["--each", "several"], id="each_of_one"),

@@ -90,7 +90,7 @@ def test_rows_are_those_of_the_stored_trades_to_the_byte(monkeypatch: pytest.Mon
     out = np.zeros(1, measure_dt)
     for k, cell in enumerate(group.cells):
         runner = TrialRunner(plan.base.market, trades=plan.base_trades.chunks())
-        params, balance = plan.job.params.of(plan.space.indices([cell])[0])
+        params, balance = plan.job.params[plan.base.market.timeframe_ns].of(plan.space.indices([cell])[0])
         runner.run(params, balance, out)
         assert out[0].tobytes() == sweep._table["measures"][k, 0].tobytes()
 

@@ -24,6 +24,7 @@ from qtsim.research.trials import HEADER, read_trials, trial_dt
 from tests.unit.cli.made_workspace import Answer, Run, assert_refused
 
 SWEEP = "sweep -s sma_cross -p BTCUSDT -i 1h --set leverage.model=fixed --set costs.funding.source=off --no-check"
+ALONE = ("--fast", "--no-check", "--no-save", "--json")
 GRIDS = "exit.base_tp=1%,2%,3% exit.base_sl=0.5%,1%"
 Spawn = Callable[..., "subprocess.Popen[str]"]
 
@@ -140,6 +141,42 @@ def test_a_holdout_of_a_sweep_without_one_is_refused(walking: Run) -> None:
     assert_refused(walking("sweep", "--open-holdout", "nope"), 2, "no sweep 'nope'", "the latest are")
 
 
+def test_timeframes_and_symbols_are_swept(walking: Run, tmp_path: Path) -> None:
+    """The next step and the holdout are those of the timeframe and symbols that are recommended."""
+    words = "sweep -s sma_cross --set leverage.model=fixed --set costs.funding.source=off --no-check"
+    grids = "run.timeframe=4h,1h run.symbols=ETHUSDT,BTCUSDT+ETHUSDT exit.base_tp=1%,3%"
+    answer = walking(*words.split(), *grids.split(), "--holdout", "20240120-")
+    assert answer.code == 0, answer.said
+    assert "2 timeframe 1h to 4h × 2 symbols ETHUSDT to BTCUSDT+ETHUSDT × 2 base_tp 1 % to 3 %" in answer.out
+    (entry,) = list_sweeps(tmp_path)
+    assert entry.info is not None
+    assert entry.info.data_sets == [
+        "ETHUSDT 1h", "BTCUSDT,ETHUSDT 1h", "ETHUSDT 4h", "BTCUSDT,ETHUSDT 4h"
+    ]  # fmt: skip
+    best = json.loads(walking(*words.split(), *grids.split(), "--holdout", "20240120-", "--json").out)["recommended"]
+    symbols, timeframe = ",".join(best["values"]["run.symbols"]), best["values"]["run.timeframe"]
+    (step,) = [line for line in answer.out.splitlines() if line.startswith(" next: ")]
+    assert f"-p {symbols} -i {timeframe} --timerange" in step
+    assert "run." not in step
+    alone = json.loads(walking(*shlex.split(step.removeprefix(" next: qtsim ")), *ALONE).out)
+    assert alone["metrics"]["Final Equity"] == best["metrics"]["Final Equity"]
+    opened = json.loads(walking("sweep", "--open-holdout", "last", "--json").out)
+    held = f"backtest -s sma_cross -p {symbols} -i {timeframe} --timerange 20240120- --set leverage.model=fixed"
+    tp = f"--set costs.funding.source=off --set exit.base_tp={best['values']['exit.base_tp']}"
+    assert json.loads(walking(*held.split(), *tp.split(), *ALONE).out)["digest"] == opened["digest"]
+    listed = json.loads(walking("runs", "list", "-p", "BTCUSDT", "--json").out)["sweeps"]
+    assert [(one["timeframe"], one["symbols"]) for one in listed] == [("1h, 4h", ["BTCUSDT", "ETHUSDT"])]
+
+
+def test_a_varied_timeframe_takes_the_place_of_the_usual_one(empty: Run, tmp_path: Path) -> None:
+    """There are no bars of an hour, which is what a run without -i asks for."""
+    Store(tmp_path / "data").write_bars("BTCUSDT", "4h", random_walk().iloc[::4], source="made for the test")
+    words = "sweep -s sma_cross -p BTCUSDT --set costs.funding.source=off --no-check --no-save"
+    answer = empty(*words.split(), "run.timeframe=4h,8h", "exit.base_tp=1%", "--json")
+    assert answer.code == 0, answer.said
+    assert json.loads(answer.out)["trials"] == 2
+
+
 BAD: list[tuple[str, str, int, list[str]]] = [
     ("unknown_setting", "exit.base_tpp=1%,2%", 2, ["exit.base_tpp", "did you mean exit.base_tp"]),
     ("unknown_parameter", "strategy.fsat=1,2", 2, ["fsat", "did you mean fast"]),
@@ -155,6 +192,8 @@ BAD: list[tuple[str, str, int, list[str]]] = [
         2,
         ["tcp://127.0.0.1:9", "dask scheduler"],
     ),
+    ("period", "run.timerange=2023,2024", 2, ["run.timerange is no axis", "--holdout", "qtsim walkforward"]),
+    ("no_such_bars", "run.timeframe=1m,1h exit.base_tp=1%", 2, ["BTCUSDT", "1m"]),
     ("ticks", "--set sim.mode=ticks exit.base_tp=1%,2%", 1, ["no trades"]),
 ]
 

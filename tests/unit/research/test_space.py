@@ -9,7 +9,7 @@ import pytest
 
 from qtsim.config.layers import COMMAND_LINE, read_value
 from qtsim.errors import UsageError
-from qtsim.research.space import Axis, Space, grid, read_axis, split_grid
+from qtsim.research.space import CHOICE, STEPS, Axis, Space, grid, read_axis, split_grid
 
 PATH = "exit.base_tp"
 
@@ -128,3 +128,11 @@ def test_more_than_all_cells_are_all_cells() -> None:
 def test_cells_of_a_huge_grid_are_drawn_without_listing_it() -> None:
     space = Space(tuple(Axis(name, tuple(range(1000))) for name in "abc"))
     assert len(space.draw(100, 1)) == 100
+
+
+def test_timeframes_are_steps_by_their_length() -> None:
+    axis = read_axis("run.timeframe", "1d,15m,4h", lambda _, value: value)
+    assert (axis.values, axis.scale) == (("15m", "4h", "1d"), STEPS)
+    assert axis.places().tolist() == [0.0, 0.5, 1.0]
+    assert Axis("run.symbols", (("BTCUSDT",), ("ETHUSDT",))).scale == CHOICE
+    assert Axis("entry.order.type", ("limit", "1h")).scale == CHOICE

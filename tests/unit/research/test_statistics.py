@@ -12,6 +12,7 @@ from qtsim.research.statistics import (
     deflated_sharpe,
     effective_trials,
     expected_best_sharpe,
+    on_common_days,
     overfitting_probability,
     superior_ability,
 )
@@ -112,3 +113,21 @@ def test_superior_ability_tells_skill_from_noise() -> None:
 def test_trials_that_never_move_are_not_tested() -> None:
     pytest.importorskip("arch")
     assert superior_ability(np.zeros((600, 3)), 1).trials == 0
+
+
+def test_returns_stand_on_their_days() -> None:
+    """Trial 0 has one account; trial 1 two, of which the second begins a day later and ends two days later."""
+    parts = [
+        (0, 10, np.array([0.1, 0.2])),
+        (1, 9, np.array([0.4, 0.2])),
+        (1, 10, np.array([0.6, -0.2, 0.3])),
+    ]
+    found = on_common_days(parts, 2)
+    np.testing.assert_allclose(found[:, 0], [0.0, 0.1, 0.2, 0.0])
+    np.testing.assert_allclose(found[:, 1], [0.4, 0.4, -0.2, 0.3])
+
+
+def test_returns_of_one_account_are_left_as_they_are() -> None:
+    returns = np.random.default_rng(1).normal(0.0, 0.01, (50, 3))
+    found = on_common_days([(k, 100, returns[:, k]) for k in range(3)], 3)
+    assert found.tobytes() == returns.tobytes()
