@@ -423,8 +423,8 @@ class Sweep:
         """
         none = Superiority(math.nan, math.nan, math.nan, 0)
         name = "test for superior ability"
-        if self._daily_returns is None or self.info.each:
-            not_computed[name] = "it is about one account" if self.info.each else "the market is not at hand"
+        if self._daily_returns is None:
+            not_computed[name] = "the market is not at hand"
             return none
         if not has_arch():
             not_computed[name] = 'it needs arch: pip install "qtsim[sweep]"'

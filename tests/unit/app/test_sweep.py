@@ -23,6 +23,7 @@ from qtsim.research import engine
 from qtsim.research import sweep as research_sweep
 from qtsim.research.experiments import open_experiments
 from qtsim.research.folder import list_sweeps
+from qtsim.research.statistics import superior_ability
 from qtsim.research.sweep import Sweep
 from qtsim.research.trials import read_trials
 
@@ -168,6 +169,29 @@ def test_each_symbol_alone_is_the_median_over_symbols() -> None:
     )
     assert list(sweep.by_symbol(0).index) == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     assert "made money" in str(sweep.summary())
+
+
+def test_superior_ability_of_each_symbol_alone_is_that_of_equal_stakes_in_all() -> None:
+    """Day by day, over the symbols that have the day: the second begins three days later."""
+    pytest.importorskip("arch")
+    data = {"BTCUSDT": market(1), "ETHUSDT": market(2).iloc[72:]}
+    settings = {"costs.funding.source": "off", "leverage.model": "fixed"}
+    tps = [0.01, 0.02, 0.03]
+    sweep = qt.sweep("sma_cross", data, grid={"exit.base_tp": tps}, settings=settings, mark="off", each=True)
+
+    def returns(symbol: str, tp: float) -> pd.Series:
+        own = {**settings, "exit.base_tp": tp}
+        alone = qt.backtest("sma_cross", {symbol: data[symbol]}, settings=own, mark="off", fast=True)
+        return alone.daily_returns
+
+    means = [pd.concat([returns(symbol, tp) for symbol in data], axis=1).mean(axis=1) for tp in tps]
+    stakes = pd.concat(means, axis=1).to_numpy()
+    evidence = sweep.verdict.evidence
+    assert len(stakes) == 21
+    assert evidence.superiority_trials == 3
+    assert evidence.superiority == superior_ability(stakes, sweep.info.seed).consistent
+    assert "test for superior ability" not in evidence.not_computed
+    assert "superior ability p = " in str(sweep.summary())
 
 
 def test_the_holdout_is_never_looked_at() -> None:
