@@ -116,24 +116,33 @@ def _make_trials(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: 
     total = sum(len(group.cells) for group in groups)
     if not total:
         return False
-    told = _progress(tell, len(done), plan.info.planned)
-    told(0)
     engine = _engine(plan)
     try:
+        _join_trades(plan, tell)
+        told = _progress(tell, len(done), plan.info.planned)
+        told(0)
         engine(groups, plan.make_market, told, sink)
     except KeyboardInterrupt:
         return True
     return False
 
 
+def _join_trades(plan: Plan, tell: Stage) -> None:
+    """Join the trades of the first market while nothing else runs, where that can be watched and interrupted."""
+    if not plan.options.each:
+        plan.trade_files.of(plan.base_trades, lambda done, days: tell("joining the trades", done, days))
+
+
 def _search(plan: Plan, sink: _Counting, done: set[tuple[int, int]], tell: Stage, folder: Path | None) -> bool:
     """Let Optuna propose cells until it has had as many as were asked for. Returns whether a person interrupted it."""
     study = CellStudy(plan.space, plan.info.seed, None if folder is None else folder / JOURNAL)
     wanted = plan.options.optuna or 0
-    told = _progress(tell, study.finished, wanted)
     engine, answered = _engine(plan), 0
     waiting = study.unanswered()
     try:
+        if waiting or study.finished < wanted:
+            _join_trades(plan, tell)
+        told = _progress(tell, study.finished, wanted)
         while waiting or study.finished < wanted:
             asked = waiting or study.ask(min(SEARCH_BATCH * (plan.options.jobs or cores()), wanted - study.finished))
             waiting = []

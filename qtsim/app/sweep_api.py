@@ -56,7 +56,8 @@ def sweep(
     """Run many trials over a grid and return a Sweep.
 
     strategy, data, symbols to instruments: as for `backtest`. grid: path of a setting, or `strategy.NAME`, → its
-    values: a list, `grid(lo, hi, count)`, or text as on the command line. random: draw so many cells of the grid.
+    values: a list, `grid(lo, hi, count)`, or text as on the command line; a value of `run.symbols` is a symbol, several
+    with + between, or a list. random: draw so many cells of the grid.
     optuna: let Optuna propose so many. each: each symbol alone. holdout: a period that the search does not see,
     "20250101-". metric: what to look for. many: more than 20,000 trials are meant. engine: "local" or "dask", with
     `scheduler` the address of one. jobs: threads, or processes of a local cluster. save: keep the trials in the

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qtsim.app.inputs import RunInputs, require_quotes
-from qtsim.app.trades import StoredTrades, refuse_with_trades, refuse_without_quotes
+from qtsim.app.trades import DAY, StoredTrades, refuse_with_trades, refuse_without_quotes
 from qtsim.config.layers import Resolved
 from qtsim.errors import SettingError
 from qtsim.research.parameters import settings_of_trial
 from qtsim.research.space import Space
 from qtsim.research.trade_file import TradeFile, write_trades
-from qtsim.sim.trades import signal_times
+from qtsim.sim.trades import TradeChunk, signal_times
 
 JUDGED = ("sim.fill_at", "sim.path", "sizing.model", "costs.slippage.model")
 """Settings of which some values have no meaning on trades, or only there."""
+
+
+Told = Callable[[int, int], None]
+"""Called with (days joined, days in all)."""
 
 
 class TradeFiles:
@@ -26,14 +31,25 @@ class TradeFiles:
         self._folder = folder
         self._files: dict[str, TradeFile] = {}
 
-    def of(self, trades: StoredTrades | None) -> TradeFile | None:
-        """The file of a market's trades; None where bars are its path. Errors: QtsimError, DataError."""
+    def of(self, trades: StoredTrades | None, told: Told | None = None) -> TradeFile | None:
+        """The file of a market's trades; None where bars are its path. told: called with each day that is joined.
+
+        Errors: QtsimError, DataError.
+        """
         if trades is None:
             return None
         key = _key_of(trades)
         if key not in self._files:
-            self._files[key] = write_trades(self._folder, trades.chunks())
+            self._files[key] = write_trades(self._folder, _telling(trades, told))
         return self._files[key]
+
+
+def _telling(trades: StoredTrades, told: Told | None) -> Iterator[TradeChunk]:
+    days = (trades.end - 1) // DAY - trades.start // DAY + 1
+    for done, chunk in enumerate(trades.chunks(), start=1):
+        yield chunk
+        if told is not None:
+            told(min(done, days), days)
 
 
 def _key_of(trades: StoredTrades) -> str:

@@ -77,6 +77,8 @@ def sweep(
 
       qtsim sweep -p BTCUSDT -i 1h strategy.fast=8:20:2 strategy.slow=20:60:x9 --holdout 20250101-
 
+      qtsim sweep -s ema_cross run.timeframe=15m,1h,4h run.symbols=BTCUSDT,BTCUSDT+ETHUSDT exit.base_tp=1%:3%:x5
+
       qtsim sweep -p all -i 1h --each --random 200 exit.base_tp=0.5%:5%:x40 exit.base_sl=0.3%:1.2%:x40
     """
     from qtsim.app.command import gather_opened, open_run

@@ -259,8 +259,9 @@ class Sweep:
     @cached_property
     def group(self) -> np.ndarray:
         """Number of the group of equal trials that each cell belongs to."""
-        lanes = self._table["measures"]["digest"].reshape(len(self.cells), -1)
-        return groups_of(digest_keys(lanes)) if len(lanes) else np.zeros(0, np.int64)
+        if not len(self.cells):
+            return np.zeros(0, np.int64)
+        return groups_of(digest_keys(self._table["measures"]["digest"].reshape(len(self.cells), -1)))
 
     @cached_property
     def original(self) -> np.ndarray:

@@ -161,6 +161,19 @@ def test_the_holdout_is_never_looked_at(store: Store) -> None:
     assert whole.equals(swept(timerange="20240807-20240809").to_frame())
 
 
+def test_a_walkforward_searches_and_tests_on_trades() -> None:
+    settings = {**TICKS, **QUIET, "leverage.model": "fixed"}
+    asked: dict[str, Any] = {"symbols": "BTCUSDT", "timeframe": "1h", "check": False}
+    windows = {"train": "1d", "test": "1d", "metric": "Total Return"}
+    found = qt.walkforward(EachHour, grid=GRID, settings=settings, **windows, **asked)
+    assert found.is_complete
+    step = found.steps[0]
+    assert step.chosen is not None
+    single = qt.backtest(EachHour, timerange="20240808-20240809", settings={**settings, **step.chosen}, **asked)
+    assert step.tested["Trades"] > 5
+    assert step.tested["Total Return"] == single.metrics["Total Return"]
+
+
 def test_equal_trials_are_recognised() -> None:
     sweep = swept({"exit.base_tp": [0.004, 0.01], "exit.base_sl": [0.0125, 0.02, 0.03]}, settings=NO_FEEDBACK)
     assert sweep.copy_of.tolist() == [-1, 0, 0, -1, 3, 3]

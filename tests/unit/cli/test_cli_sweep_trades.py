@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qtsim.data.store import Store
-from qtsim.data.ticks import TickStore
+from qtsim.data.ticks import DayTicks, TickStore
 from qtsim.research.trade_file import PREFIX
 from qtsim.research.trials import HEADER, read_trials, trial_dt
 from tests.unit.app.test_trades import DAY, START, made_trades
@@ -39,6 +39,7 @@ def test_the_next_step_is_the_backtest_of_the_recommended_trial(trading: Run) ->
     said = trading(*SWEEP.split(), *GRIDS.split())
     assert said.code == 0, said.said
     assert " · path: trades\n" in said.out
+    assert "joining the trades" in said.err
     (step,) = [line for line in said.out.splitlines() if line.startswith(" next: ")]
     alone = json.loads(trading(*shlex.split(step.removeprefix(" next: qtsim ")), *ALONE).out)
     best = json.loads(trading(*SWEEP.split(), *GRIDS.split(), "--json").out)["recommended"]["metrics"]
@@ -75,3 +76,24 @@ def test_a_killed_sweep_goes_on_and_its_trades_are_removed(
     assert after[np.isin(after["cell"], before["cell"])].tobytes() == before.tobytes()
     assert file.stat().st_size == HEADER + 400 * trial_dt.itemsize
     assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
+def test_ctrl_c_while_trades_are_joined_leaves_nothing(
+    trading: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_day = TickStore.read_day
+
+    def interrupted(self: TickStore, symbol: str, day: int, **more: bool) -> DayTicks:
+        if day == START + 4 * DAY and more.get("quotes", True):
+            raise KeyboardInterrupt
+        return read_day(self, symbol, day, **more)
+
+    monkeypatch.setattr(TickStore, "read_day", interrupted)
+    answer = trading(*SWEEP.split(), *GRIDS.split())
+    assert answer.code == 1
+    assert "interrupted after 0 of 6 trials" in answer.err
+    assert "Traceback" not in answer.said
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(trading(*SWEEP.split(), *GRIDS.split(), "--json").out)["made_now"] == 6

@@ -61,6 +61,7 @@ def left(folder: Path) -> list[str]:
 def test_chunks_come_back_as_they_were_as_often_as_is_wanted(tmp_path: Path) -> None:
     file = write_trades(tmp_path, chunks())
     assert file.trades == 114
+    assert [chunk.own for chunk in file] == [len(chunk.boundaries) - (not chunk.is_last) for chunk in chunks()]
     assert_chunks(file)
     assert_chunks(file)
 
