@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qtsim.app.backtest import prepare, qtsim_version
+from qtsim.app.backtest import Prepared, prepare, qtsim_version
 from qtsim.app.inputs import RunInputs, add_strategy_needs, passports
 from qtsim.app.sweep_subjects import (
     Gather,
@@ -242,61 +242,19 @@ def plan_sweep(
         raise UsageError(f"no combination is allowed: {next(iter(left_out))}")
     first = groups[0]
     values = {path: value for path, value in space.values(int(first.cells[0])).items() if not is_parameter(path)}
-    base_settings, base_strategy = settings_and_strategy(resolved, strategy, values)
-    own = fresh_inputs(subjects[_subject_places(space, first.at)].inputs)
-    add_strategy_needs(own, base_strategy, store, base_settings)
-    prepared = prepare(own, base_strategy, base_settings, check=options.check)
-    base = TrialMarket(prepared.market, _draws(base_settings, len(prepared.market.signals)))
-    params = {one.inputs.timeframe_ns: allowed[places].params for places, one in subjects.items()}
-    about = describe(list(subjects.values()))
-    info = SweepInfo(
-        name="",
-        version=qtsim_version(),
-        strategy=strategy.name,
-        symbols=about.symbols,
-        timeframe=about.timeframe,
-        timeframe_ns=own.timeframe_ns,
-        start_ns=about.start_ns,
-        end_ns=about.end_ns,
-        bars=about.bars,
-        gaps=about.gaps,
-        axes=[{"path": axis.path, "values": _lists(axis.values)} for axis in space.axes],
-        planned=wanted * symbols if options.optuna else sum(len(group.cells) for group in groups),
+    first_subject = subjects[_subject_places(space, first.at)]
+    prepared, draws, warnings = _prepare_first(first_subject, resolved, strategy, store, values, check=options.check)
+    info = _info(resolved, strategy, options, space, list(subjects.values()), first_subject, prepared)
+    info = replace(
+        info,
         metric=metric,
-        strategy_file=_file_of(strategy),
-        search=_search_words(options, space),
-        each=options.each,
-        holdout=options.holdout,
+        warnings=list(dict.fromkeys([*info.warnings, *warnings])),
+        planned=wanted * symbols if options.optuna else sum(len(group.cells) for group in groups),
         left_out={} if options.optuna else left_out,
-        profile=resolved.profile,
-        settings={path: _lists(value) for path, value in flatten(settings).items()},
-        setting_sources=dict(resolved.sources),
-        params=dict(strategy.params()),
-        headlines=list(resolved.headlines),
-        fingerprints=about.fingerprints,
-        passport=merged(
-            [
-                (one, passports(one.inputs, prepared.covers if _is_of(own, one.inputs) else {}))
-                for one in subjects.values()
-            ]
-        ),
-        instruments=about.instruments,
-        from_store=own.from_store,
-        data_set=about.data_set,
-        subjects=[one.to_dict() for one in subjects.values()] if subject_axes(space) else [],
-        path="trades" if own.ticks is not None else prepared.detail,
-        funding=prepared.funding,
-        mark=prepared.mark,
-        causality=prepared.causality,
-        warnings=list(dict.fromkeys([*about.warnings, *own.warnings])),
-        core_digest=DIGEST,
-        strategy_digest=strategy_fingerprint(strategy),
-        seed=settings.run.seed,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     hypotheses = _hypotheses(info, settings, cells)
     identity = hashlib.sha256(f"{hypotheses} {info.core_digest} {info.strategy_digest}".encode()).hexdigest()
-    info = replace(info, identity=identity, trial_source=f"sweep {hypotheses}")
+    params = {one.inputs.timeframe_ns: allowed[places].params for places, one in subjects.items()}
     return Plan(
         resolved=resolved,
         strategy=strategy,
@@ -306,12 +264,82 @@ def plan_sweep(
         space=space,
         job=Job(space, {length: own for length, own in params.items() if own is not None}),
         groups=groups,
-        info=info,
-        base=base,
+        info=replace(info, identity=identity, trial_source=f"sweep {hypotheses}"),
+        base=TrialMarket(prepared.market, draws),
         base_values=values,
         base_trades=prepared.trades,
         trade_files=TradeFiles(scratch),
         allowed=allowed,
+    )
+
+
+def _prepare_first(
+    subject: Subject,
+    resolved: Resolved,
+    strategy: Strategy,
+    store: Store | None,
+    values: Mapping[str, Any],
+    *,
+    check: bool,
+) -> tuple[Prepared, Any, list[str]]:
+    """The market of the first group, of all its symbols, its uniforms, and what it warns of."""
+    settings, own = settings_and_strategy(resolved, strategy, values)
+    inputs = fresh_inputs(subject.inputs)
+    add_strategy_needs(inputs, own, store, settings)
+    prepared = prepare(inputs, own, settings, check=check)
+    return prepared, _draws(settings, len(prepared.market.signals)), inputs.warnings
+
+
+def _info(
+    resolved: Resolved,
+    strategy: Strategy,
+    options: SweepOptions,
+    space: Space,
+    subjects: Sequence[Subject],
+    first: Subject,
+    prepared: Prepared,
+) -> SweepInfo:
+    """What was asked for, on what, under which assumptions. prepared: the first subject's market."""
+    about = describe(subjects)
+    settings = resolved.settings
+    return SweepInfo(
+        name="",
+        version=qtsim_version(),
+        strategy=strategy.name,
+        symbols=about.symbols,
+        timeframe=about.timeframe,
+        timeframe_ns=first.inputs.timeframe_ns,
+        start_ns=about.start_ns,
+        end_ns=about.end_ns,
+        bars=about.bars,
+        gaps=about.gaps,
+        axes=[{"path": axis.path, "values": _lists(axis.values)} for axis in space.axes],
+        planned=0,
+        metric="",
+        strategy_file=_file_of(strategy),
+        search=_search_words(options, space),
+        each=options.each,
+        holdout=options.holdout,
+        profile=resolved.profile,
+        settings={path: _lists(value) for path, value in flatten(settings).items()},
+        setting_sources=dict(resolved.sources),
+        params=dict(strategy.params()),
+        headlines=list(resolved.headlines),
+        fingerprints=about.fingerprints,
+        passport=merged([(one, passports(one.inputs, prepared.covers if one is first else {})) for one in subjects]),
+        instruments=about.instruments,
+        from_store=first.inputs.from_store,
+        data_set=about.data_set,
+        subjects=[one.to_dict() for one in subjects] if subject_axes(space) else [],
+        path="trades" if first.inputs.ticks is not None else prepared.detail,
+        funding=prepared.funding,
+        mark=prepared.mark,
+        causality=prepared.causality,
+        warnings=about.warnings,
+        core_digest=DIGEST,
+        strategy_digest=strategy_fingerprint(strategy),
+        seed=settings.run.seed,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -353,11 +381,6 @@ def _allowed(subjects: Mapping[Places, Subject], space: Space) -> dict[Places, A
                 by_length[length] = Allowed(None, reason=" ".join(str(error).split()))
         found[places] = by_length[length]
     return found
-
-
-def _is_of(own: RunInputs, inputs: RunInputs) -> bool:
-    """Whether inputs are a copy of others."""
-    return own.timeframe == inputs.timeframe and list(own.symbols) == list(inputs.symbols)
 
 
 def _grids(options: SweepOptions) -> Mapping[str, Any]:
