@@ -19,7 +19,7 @@ BLOCK = 16
 """Rows per block."""
 LOW, HIGH, MARK_LOW, MARK_HIGH, LOWEST_CLOSE, HIGHEST_CLOSE = range(6)
 VOLATILITY, LEADER_24H, TURNS_CHOPPY = range(3)
-ENTRY, EXIT_LONG, EXIT_SHORT = range(3)
+ENTRY, EXIT_LONG, EXIT_SHORT, TWIN = range(4)
 BLOCK_WIDTH = 8
 """Numbers per block of bars: one line of a processor's cache."""
 NO_ASK = 2**62
@@ -46,7 +46,8 @@ class Index(NamedTuple):
     ]  # (blocks, 3): highest volatility, lowest leader_24h, 1: turns from TRENDING to CHOPPY
     requests: npt.NDArray[
         np.int32
-    ]  # (signals, 3): from this row on the first of `asks`; the first row that asks for an exit, or the end
+    ]  # (signals, 4): from this row on the first of `asks`; the first row that asks for an exit, or the end; the first
+    # that becomes known together with the next one, or the end
     asks: Records  # ask_dt: every row that asks for a side, ascending, then one of NO_ASK
     calls: Records  # call_dt: the same by boundary, then by symbol; then one of NO_ASK
     even_bars: npt.NDArray[np.int32]  # (bars,): how many from this one on are followed after as long as the first
@@ -59,7 +60,7 @@ def no_index() -> Index:
     asks = np.zeros(0, ask_dt)
     calls = np.zeros(1, call_dt)
     calls["boundary"] = NO_ASK
-    return Index(np.zeros((0, BLOCK_WIDTH)), np.zeros(0), np.zeros((0, 3)), none.reshape(0, 3), asks, calls, none, none)
+    return Index(np.zeros((0, BLOCK_WIDTH)), np.zeros(0), np.zeros((0, 3)), none.reshape(0, 4), asks, calls, none, none)
 
 
 def build_index(
@@ -81,7 +82,7 @@ def build_index(
         _blocks(bars, marks),
         marks,
         _weather(signals),
-        _requests(signals, signal_offsets),
+        _requests(signals, boundaries, signal_offsets),
         asks,
         _calls(asks[:-1], signals, boundaries, signal_offsets),
         _even_bars(bars, bar_offsets),
@@ -121,12 +122,16 @@ def _weather(signals: Records) -> npt.NDArray[np.float64]:
     return weather
 
 
-def _requests(signals: Records, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    requests = np.zeros((len(signals), 3), dtype=np.int32)
+def _requests(
+    signals: Records, boundaries: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    requests = np.zeros((len(signals), 4), dtype=np.int32)
     asks = _asks_for_side(signals)
     requests[:, ENTRY] = np.cumsum(asks) - asks
-    exits = {EXIT_LONG: signals["exit_long"] == 1, EXIT_SHORT: signals["exit_short"] == 1}
-    for column, rows in exits.items():
+    heard = np.searchsorted(boundaries, signals["ts_close"], side="left")
+    twins = np.append(heard[1:] == heard[:-1], False) if len(heard) else np.zeros(0, dtype=np.bool_)
+    found = {EXIT_LONG: signals["exit_long"] == 1, EXIT_SHORT: signals["exit_short"] == 1, TWIN: twins}
+    for column, rows in found.items():
         for first, end in itertools.pairwise(offsets):
             own = np.where(rows[first:end], np.arange(first, end, dtype=np.int32), np.int32(end))
             requests[first:end, column] = np.minimum.accumulate(own[::-1])[::-1]

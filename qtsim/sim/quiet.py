@@ -38,6 +38,7 @@ from qtsim.sim.index import (
     MARK_HIGH,
     MARK_LOW,
     TURNS_CHOPPY,
+    TWIN,
     VOLATILITY,
 )
 from qtsim.sim.market import NO_BAR, Book, Floats, Tape
@@ -255,10 +256,15 @@ def even_rows_nb(tape: Tape, slot: Record, ts: int, step: int) -> int:
 
 
 @kernel
-def knows_two_signals_nb(signals: Records, slot: Record, ts: int) -> bool:
-    """Do two signals become known at `ts`, as after a gap?"""
+def bound_by_twins_nb(signals: Records, requests: np.ndarray, slot: Record, ts: int, step: int, m: int) -> int:
+    """Boundaries before two signals become known at once, as after a gap: the earlier one then expires."""
     row = slot["next_signal"]
-    return row + 1 < slot["signals_end"] and signals[row + 1]["ts_close"] <= ts
+    if row >= slot["signals_end"]:
+        return m
+    twin = requests[row, TWIN]
+    if twin >= slot["signals_end"]:
+        return m
+    return min(m, count_before_nb(ts, step, signals[twin]["ts_close"]))
 
 
 @kernel
@@ -415,9 +421,12 @@ def quiet_boundaries_nb(tape: Tape, book: Book, i: int, b: int, params: Record) 
     m = bound_by_funding_nb(tape, book, i, ts, step, tape.even_boundaries[b], params)
     if not is_walking_nb(tape.bars, slot, ts):
         return bound_in_gap_nb(tape, slot, ts, step, m, params)
-    if m == 0 or slot["pending"] != NO_BAR or knows_two_signals_nb(tape.signals, slot, ts):
+    if m == 0 or slot["pending"] != NO_BAR:
         return 0
     m = min(m, even_rows_nb(tape, slot, ts, step))
+    m = bound_by_twins_nb(tape.signals, tape.requests, slot, ts, step, m)
+    if m == 0:
+        return 0
     if book.positions[i]["side"] == Side.NONE:
         return bound_flat_nb(tape, book, i, ts, step, m, params)
     return bound_open_nb(tape, book, i, ts, step, m, params)

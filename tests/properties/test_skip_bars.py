@@ -223,3 +223,19 @@ def test_bars_from_the_first_second_that_there_is() -> None:
         item.bars["ts_open"] -= START
     case = case_of(inputs, {**REFUSING, "gates.enabled": False})
     assert first_difference(run_of(case, skips=True), run_of(case, skips=False)) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_signals_that_become_known_at_once_in_the_middle_of_a_stretch(seed: int) -> None:
+    """Some closes come half an hour late, at the next boundary but together with another's: the earlier one expires."""
+    case = with_coarse_signals(case_of(asking_inputs(seed, 400), REFUSING))
+    signals = case.inputs[0].signals.copy()
+    late = np.flatnonzero(np.random.default_rng(seed).random(len(signals) - 1) < 0.2)
+    signals["ts_close"][late] = signals["ts_close"][late + 1] - HOUR // 2
+    inputs = [replace(case.inputs[0], signals=signals)]
+    case = replace(case, market=build_market(inputs, COARSE, path_ns=HOUR), inputs=inputs)
+    skipped, plain = run_of(case, skips=True), run_of(case, skips=False)
+    assert first_difference(skipped, plain) is None
+    assert passed_over(skipped) > 100
+    expired = skipped.denials["ts"][skipped.denials["rule"] == Rule.EXPIRED.value]
+    assert len(expired) > 3
