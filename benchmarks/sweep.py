@@ -59,9 +59,10 @@ def vectorbt(name: str, file: Path, shape: tuple[int, int], opposite: str, colum
     python = peer("vectorbt")
     if python is None:
         return []
-    tps, sls = np.meshgrid(np.linspace(*TPS, shape[0]), np.linspace(*SLS, shape[1]), indexing="ij")
     given = {"engine": "rust", "opposite": opposite, "columns": columns, "jobs": cores() if columns == CHUNK else 1}
-    text = json.dumps(given | {"tps": tps.ravel().tolist(), "sls": sls.ravel().tolist()})
+    # a command line has no room for ten thousand trials; the runner pairs every target with every stop
+    tps, sls = np.linspace(*TPS, shape[0]).tolist(), np.linspace(*SLS, shape[1]).tolist()
+    text = json.dumps(given | {"tps": tps, "sls": sls})
     return [Program(name, python, "vectorbt_sweep.py", str(file), text, **more)]
 
 

@@ -1,6 +1,7 @@
 """vectorbt: `Portfolio.from_signals` of many targets and stops, in chunks of columns on processes of their own.
 
-Arguments: market file, options as JSON: engine, opposite, tps and sls (of each trial), columns (of a chunk), jobs.
+Arguments: market file, options as JSON: engine, opposite, tps and sls (every one with every other), columns (of a
+chunk), jobs.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ market: dict[str, np.ndarray] = {}
 given: dict[str, Any] = {}
 
 
+def trials_of(options: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Target and stop of each trial."""
+    tps, sls = np.meshgrid(options["tps"], options["sls"], indexing="ij")
+    return tps.ravel().tolist(), sls.ravel().tolist()
+
+
 def prepare(file: str, options: dict[str, Any]) -> None:
     """Load the market in a process of the pool, and warm up."""
     with np.load(file) as found:
         market.update({name: found[name].reshape(-1, 1) for name in found.files})  # a column; trials are the others
-    given.update(options)
+    given.update(options | dict(zip(("tps", "sls"), trials_of(options), strict=True)))
     portfolio({name: values[:1000] for name, values in market.items()}, slice(0, 2))
 
 
@@ -66,7 +73,7 @@ def chunk(first: int) -> tuple[int, float, float]:
 def main() -> None:
     """Start the processes, serve."""
     file, options = sys.argv[1], json.loads(sys.argv[2])
-    firsts = range(0, len(options["tps"]), options["columns"])
+    firsts = range(0, len(options["tps"]) * len(options["sls"]), options["columns"])
     jobs = options["jobs"]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn, prepare, (file, options)) as pool:
