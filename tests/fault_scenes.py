@@ -88,12 +88,12 @@ CONVERGED_S = 60.0
 PROTECTED_MS = 10_000
 CRASHED_MS = 30_000
 """From a crash on; nothing but the restarted program looks after positions."""
-STUCK_MS = 40_000
-"""A stuck trigger is found by the second comparison after it, or by the one after five seconds."""
+STUCK_MS = 5_000
+"""For so long a stop may be triggering before it counts as none; a look finds it."""
 LEVERAGE_MAX = 10
 """limits.per_trade.leverage"""
 UNTOLD_MS = 33_000
-"""What no stream tells is found by a comparison, of which there is one every 30 s; so is a late frame's."""
+"""What no stream tells is booked by a comparison, of which there is one every 30 s. It is protected within the 10 s."""
 REJECTS = (-1111, -2010, -2018, -2019, -2021, -2022, -4047, -4118, -4120, -4130, -4164, -4509)
 SETTINGS: dict[str, Any] = {
     "strategy.fast": 2,
@@ -299,7 +299,7 @@ class Saboteur:
         if strike is not None:
             rng = random.Random(strike.seed)
             self._frames_left[strike.kind] = rng.randint(1, 6)
-            self.passes(UNTOLD_MS, blinds=True)
+            self.passes(UNTOLD_MS)
         for kind, left in list(self._frames_left.items()):
             if left <= 0:
                 continue
@@ -402,7 +402,7 @@ class Saboteur:
     def _silence(self, part: str, rng: random.Random) -> None:
         ms = rng.randint(5_000, 60_000)
         self.stage.control.silence(part=part)
-        self.passes(ms + UNTOLD_MS, blinds=True)
+        self.passes(ms + UNTOLD_MS)
         self._later(ms, lambda: self.stage.control.silence(False, part))
 
     def _listen_key_expired(self, rng: random.Random) -> None:
@@ -431,6 +431,7 @@ class Saboteur:
         self.stage.control.stick_next_trigger()
         self._jump(rng)
         self.passes(STUCK_MS, blinds=True)
+        self.passes(UNTOLD_MS)
 
     def _jump(self, rng: random.Random) -> None:
         """The price jumps through the hard stop of a position, and comes back with the next point."""
@@ -837,8 +838,6 @@ def beyond_limits(stage: Stage, most: int) -> list[str]:
 
 def journal_faults(play: Play, folder: Path) -> list[str]:
     """I5: every trade of the account is booked once, and nothing is booked that nobody paid."""
-    if play.lost:
-        return []  # a journal that is gone cannot be asked
     journal = open_journal(folder / JOURNAL, read_only=True)
     fills, ledger = journal.fills(), journal.ledger()
     journal.close()
@@ -854,7 +853,7 @@ def journal_faults(play: Play, folder: Path) -> list[str]:
         if trade is None or Decimal(row["qty"]) != trade.qty or Decimal(row["price"]) != trade.price:
             found.append(f"I5: {row['symbol']} {row['exchange_id']} is not as it was traded")
     adjusted = [row for row in ledger if row["kind"] == "ADJUST"]
-    if adjusted and not play.saboteur.is_amid:
+    if adjusted and not (play.saboteur.is_amid or play.lost):
         found.append(f"I5: the wallet was adjusted by {[row['amount'] for row in adjusted]}")
     return found
 

@@ -50,7 +50,8 @@ from qtsim.live.binance.exchange import BannedError, BinanceExchange, QuestionRe
 from qtsim.live.binance.hosts import Hosts, hosts_of
 from qtsim.live.binance.streams import Connect, Streams, connect_aiohttp, stream_names
 from qtsim.live.commands import take_commands
-from qtsim.live.dealer import Dealer
+from qtsim.live.cursors import read_cursors, write_cursors
+from qtsim.live.dealer import TOLD_EVENT, Dealer, row_of
 from qtsim.live.desk import Desk
 from qtsim.live.gateway import Gateway
 from qtsim.live.guardian import write_triggers
@@ -918,8 +919,8 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
             dealer.book[key] = dealer.book.get(key, 0) + _signed(runner, execution)
     runner.is_open = True
     known = {i for i in range(len(session.positions)) if session.is_open(i)}
-    for _ in range(RECONCILE_TRIES):
-        if not await runner.reconcile():
+    for tried in range(RECONCILE_TRIES):
+        if not await runner.reconcile(whole=tried == 0):
             raise QtsimError(f"the account cannot be read: {runner.gateway.why}")
         runner.pump()
         await _settle(runner)
@@ -948,16 +949,33 @@ async def _settle(runner: Runner, seconds: float = 20.0) -> None:
 
 
 async def _set_cursors(runner: Runner, journal: Journal) -> None:
-    """From which trade on the account's trades are read: at the first start the newest there is."""
+    """From which trade on the account's trades are read: at the first start the newest there is.
+
+    Where the journal is another than at the first start, the trades since then are read back into it. They are
+    history: what they came to is in the wallet and the positions that the exchange tells.
+    """
     known = {ref: int(body["id"]) for _, _, ref, body in journal.events("cursor")}
+    kept = read_cursors(runner.folder)
+    first = dict(kept)
     for symbol in runner.trader.symbols:
         if symbol not in known:
             known[symbol] = await runner.exchange.last_trade_id(symbol)
+            if first.setdefault(symbol, known[symbol]) < known[symbol]:
+                await _read_history(runner, journal, symbol, first[symbol], known[symbol])
             journal.event(runner.exchange.now_ms() * MS, "cursor", symbol, {"id": known[symbol]})
         booked = journal.known_trades(symbol)
         # reading from the cursor on finds what was missed between two that are booked, too
         runner.cursors[symbol] = known[symbol] if not booked else min(known[symbol], max(booked))
+    if first != kept:
+        write_cursors(runner.folder, first)
     journal.commit()
+
+
+async def _read_history(runner: Runner, journal: Journal, symbol: str, after: int, until: int) -> None:
+    """Book a symbol's trades with ids in (after, until], of which the session is told nothing any more."""
+    for execution in await runner.exchange.trades_after(symbol, after):
+        if execution.exchange_id <= until and journal.fill(row_of(execution)):
+            journal.event(execution.ts, TOLD_EVENT, f"{symbol}/{execution.exchange_id}", {})
 
 
 # what the operator sees ----------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from qtsim.live.orders import (
     OrderRequest,
     OrderState,
     OrderUpdate,
+    PositionTold,
     QueryFailedError,
     Reply,
     Tracked,
@@ -56,6 +57,8 @@ RETRY_S = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Pauses before a protective order is sent again that the exchange was too busy for."""
 TRADES_WAIT_S = 1.0
 """How long the stream may take to tell the executions of an order that has ended, before they are asked for."""
+UNTOLD_S = 0.25
+"""How long an execution may be told after the position that it has made."""
 CLOSING_S = 0.25
 ENTRY_AGE_MS = 3_000
 """Older than this an entry is not sent once more: the price that it was decided at has gone."""
@@ -117,6 +120,8 @@ class Dealer:
         self.by_order_id: dict[tuple[str, int], str] = {}
         self.book: dict[Key, int] = {}  # signed lots that the executions add up to
         self.trades: set[tuple[str, int]] = set()
+        self.executed_at: dict[Key, int] = {}  # ns: of the newest execution that is booked
+        self.told_at: dict[Key, int] = {}  # ns: of the newest update of the account that shows the position
         self.leverages: dict[str, int] = {}
         self.stops: dict[int, str] = {}  # slot → client id of its hard stop
         self.stops_asked: set[Key] = set()
@@ -577,25 +582,10 @@ class Dealer:
         self.trades.add(place)
         order = self._tracked(execution.symbol, execution.client_id, execution.order_id)
         client_id = order.client_id if order else execution.client_id
-        self.journal.fill(
-            {
-                "symbol": execution.symbol,
-                "exchange_id": execution.exchange_id,
-                "ts": execution.ts,
-                "client_id": client_id,
-                "order_id": execution.order_id,
-                "side": execution.side,
-                "position_side": execution.position_side,
-                "qty": execution.qty,
-                "price": execution.price,
-                "fee": execution.fee,
-                "fee_asset": execution.fee_asset,
-                "realized": execution.realized,
-                "maker": int(execution.is_maker),
-            }
-        )
+        self.journal.fill(row_of(replace(execution, client_id=client_id)))
         key = (execution.symbol, execution.position_side)
         self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
+        self.executed_at[key] = max(self.executed_at.get(key, 0), execution.ts)
         if order is None:
             self._foreign(execution)
             return
@@ -718,7 +708,7 @@ class Dealer:
             cost = -float(execution.fee)
             charge = Charge(execution.ts, execution.symbol, told[1], cost, execution.fee_asset)
             self._give(charge, told)
-            self._protect_foreign(execution, slot)
+            self.cover(self._held_now(slot, float(execution.price)))
             self._resize_backup(slot)
             self.wants_reconcile = True  # it opens or adds: the exchange's quantity is adopted
             return
@@ -731,17 +721,49 @@ class Dealer:
         self._give(fill, told)
         self._resize_backup(slot)
         if by_exchange or lots > closing:
-            self._protect_foreign(execution, slot)
+            self.cover(self._held_now(slot, float(execution.price)))
             self.wants_reconcile = True
 
-    def _protect_foreign(self, execution: Execution, slot: int) -> None:
-        """What somebody else has opened, or turned round, gets its stop at once: the account may not be readable."""
+    def _held_now(self, slot: int, price: float) -> Held:
+        """What the executions of a slot add up to, as a position at this price."""
         key = self.key_of(slot)
-        lots, stop = self.book.get(key, 0), self.orders.get(self.stops.get(slot, ""))
-        if not lots or (stop is not None and stop.side * lots > 0) or not self.gateway.sends:
+        return Held(*key, self.book.get(key, 0), price)
+
+    def cover(self, held: Held) -> None:
+        """A position whose side no stop of ours covers gets one at once: the account may not be readable.
+
+        Of one that an entry of ours has opened, which nobody has told yet, it is the entry's own.
+        """
+        slot = self.slot_of(held.key)
+        if slot is None or not held.lots or slot in self.emergencies or not self.gateway.sends:
             return
-        held = Held(*key, lots, float(execution.price))
+        stop = self.orders.get(self.stops.get(slot, ""))
+        if stop is not None and stop.side * held.lots > 0:
+            return
+        entry = next((o for o in self.live_orders() if o.is_entry and o.slot == slot and o.side * held.lots > 0), None)
+        if entry is not None:
+            self._protect(entry, held.entry_price)
+            return
         self.protect_held(held, default_trigger(self.session, slot, held))
+
+    def on_position(self, told: PositionTold, ts: int) -> None:
+        """The account's update shows a position; where it is not what our executions add up to, one is missing."""
+        key = (told.symbol, told.position_side)
+        if told.symbol not in self.symbols or ts < max(self.told_at.get(key, 0), self.executed_at.get(key, 0)):
+            return
+        self.told_at[key] = ts
+        held = Held(*key, int((Decimal(told.qty) / self.lots[told.symbol]).to_integral_value()), told.entry_price)
+        if held.lots != self.book.get(key, 0):
+            self._spawn(self._await_execution(held, ts))
+
+    async def _await_execution(self, held: Held, ts: int) -> None:
+        """The execution behind a position may be told after it. What stays untold is covered and asked for."""
+        await self.sleep(UNTOLD_S)
+        if self.told_at[held.key] != ts or held.lots == self.book.get(held.key, 0):
+            return
+        self.note("UNTOLD", held.symbol, {"lots": held.lots, "booked": self.book.get(held.key, 0)})
+        self.cover(held)
+        self.wants_reconcile = True
 
     def external_fill(
         self, slot: int, lots: int, price: float, ts: int, reason: Reason = Reason.EXTERNAL, fee: float = 0.0
@@ -784,8 +806,10 @@ class Dealer:
             self._spawn(self._cancel_tracked(held))
             held = None
         if held is not None and not held.has_ended:
-            if held.status == LIVE and not math.isnan(held.trigger_price) and held.trigger_price != trigger:
-                self._give((slot, held.trigger_price))
+            if held.status == LIVE:
+                self.unprotected_since.pop(slot, None)
+                if not math.isnan(held.trigger_price) and held.trigger_price != trigger:
+                    self._give((slot, held.trigger_price))
             return
         self._place_stop(OrderKind.HARD_SL, slot, trade_id, direction, trigger)
         if backup_limit is not None:
@@ -1016,6 +1040,13 @@ class Dealer:
             key = (execution.symbol, execution.position_side)
             self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
             self._foreign(execution)
+
+
+def row_of(execution: Execution) -> dict[str, Any]:
+    """An execution as the journal keeps it."""
+    row = dict(vars(execution))
+    row["maker"] = int(row.pop("is_maker"))
+    return row
 
 
 def execution_of(row: dict[str, Any]) -> Execution:

@@ -101,8 +101,18 @@ class AlgoUpdate:
 
 
 @dataclass(frozen=True)
+class PositionTold:
+    """A position as an account's update tells it: quantity below 0 is a short."""
+
+    symbol: str
+    position_side: str
+    qty: str
+    entry_price: float
+
+
+@dataclass(frozen=True)
 class WalletUpdate:
-    """Money moved. reason: ORDER, FUNDING_FEE, DEPOSIT, WITHDRAW, …; change: of the wallet but by trading."""
+    """Money or positions moved. reason: ORDER, FUNDING_FEE, DEPOSIT, …; change: of the wallet but by trading."""
 
     reason: str
     ts: int
@@ -110,6 +120,7 @@ class WalletUpdate:
     change: float
     symbol: str = ""
     position_side: str = ""  # of the one position that it is about; empty where it is not told
+    positions: tuple[PositionTold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,7 @@ class Exchange(Protocol):
     async def set_leverage(self, symbol: str, leverage: int) -> Reply:
         """Set a symbol's leverage."""
 
-    async def snapshot(self, symbols: list[str], since: dict[str, int]) -> Snapshot:
+    async def snapshot(self, symbols: list[str], since: dict[str, int], *, whole: bool = True) -> Snapshot:
         """Positions, open orders of both worlds, balance, and the trades after the ids in `since`."""
 
     def now_ms(self) -> int:

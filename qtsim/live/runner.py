@@ -58,11 +58,12 @@ from qtsim.live.reconcile import (
     Settled,
     StopMissing,
     Stray,
+    covers,
     diff,
 )
 from qtsim.live.recorder import Recorder
 from qtsim.live.recovery import default_trigger, rebuilt, recovered_text
-from qtsim.live.snapshot import Key, Local, Snapshot
+from qtsim.live.snapshot import Held, Key, Local, Resting, Snapshot
 from qtsim.live.tasks import end_tasks
 from qtsim.live.trader import Trader
 from qtsim.trading.messages import Fill, FundingPayment, OrderEnd
@@ -79,6 +80,8 @@ HEALTH_EVERY_S = 30.0
 TICK_S = 1.0
 STALL_S = 5.0
 """A tick so late means that this program, or its machine, stood still."""
+LOOK_EVERY_S = 5.0
+"""Between two looks at positions and their stops, which cost 5 of the weight and 1 per symbol held."""
 RULES_EVERY_S = 3600.0
 ENDING_S = 10.0
 MOVED = frozenset(("DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"))
@@ -168,6 +171,7 @@ class Runner:
         self._commit_timer: asyncio.TimerHandle | None = None
         self._wallet_gap = 0.0
         self._unread = 0  # comparisons in a row that the exchange did not answer
+        self._amiss: set[tuple[Key, int]] = set()  # what the last look at positions and stops has found
         self._rereads = False  # is one of them about to be tried again?
 
     # time ------------------------------------------------------------------------------------------------------------
@@ -331,6 +335,8 @@ class Runner:
     def _wallet_moved(self, event: WalletUpdate) -> None:
         if not math.isnan(event.wallet):
             self.account.wallet = event.wallet
+        for told in event.positions:
+            self.dealer.on_position(told, event.ts)
         if event.reason == "FUNDING_FEE":
             self.spawn(self._book_funding(event))
         elif event.reason in MOVED and event.change:
@@ -438,11 +444,11 @@ class Runner:
 
     # comparing with the exchange --------------------------------------------------------------------------------------
 
-    async def look(self) -> Snapshot:
-        """The exchange's truth, read until two rounds agree. Raises QueryFailedError."""
-        found = await self.exchange.snapshot(self.trader.symbols, self.cursors)
+    async def look(self, *, whole: bool = False) -> Snapshot:
+        """The exchange's truth, read until two rounds agree. whole: orders of all symbols. Raises QueryFailedError."""
+        found = await self.exchange.snapshot(self.trader.symbols, self.cursors, whole=whole)
         for _ in range(STABLE_TRIES):
-            again = await self.exchange.snapshot(self.trader.symbols, self.cursors)
+            again = await self.exchange.snapshot(self.trader.symbols, self.cursors, whole=whole)
             if again.is_like(found):
                 return again
             found = again
@@ -463,13 +469,16 @@ class Runner:
             dict(self.disputed),
         )
 
-    async def reconcile(self) -> bool:
-        """One comparison, and what follows from it. False where the exchange did not answer."""
+    async def reconcile(self, *, whole: bool = False) -> bool:
+        """One comparison, and what follows from it. False where the exchange did not answer.
+
+        whole: with the orders of symbols that are not traded here, among which another program's may be.
+        """
         if not self.rule.reads_account:
             return True
         async with self._reconciling:
             try:
-                snapshot = await self.look()
+                snapshot = await self.look(whole=whole)
                 events = diff(self.local(), snapshot, self.rules)
                 owners = await self._owners(events)
             except QueryFailedError as error:
@@ -661,7 +670,10 @@ class Runner:
     async def run(self) -> None:
         """Trade until something ends it."""
         self.is_trading = True
-        loops = (self._pump_always(), self._tick(), self._compare(), self._watch(), self._look_at_rules())
+        loops = (
+            *(self._pump_always(), self._tick(), self._compare(), self._look_at_protection()),
+            *(self._watch(), self._look_at_rules()),
+        )
         tasks = [asyncio.ensure_future(work) for work in loops]
         try:
             await self.stopping.wait()
@@ -746,7 +758,44 @@ class Runner:
         while True:
             await asyncio.sleep(self.rule.reconcile_s)
             if not self.rule.by_steps:
-                await self.reconcile()
+                await self.reconcile(whole=True)
+
+    async def _look_at_protection(self) -> None:
+        """What no stream tells is seen by these looks: something held that has no stop, or that is not booked."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self.rule.reads_account or self.rule.by_steps:
+                continue
+            booked = len(self.dealer.trades)
+            try:
+                positions, stops = await self.exchange.protection(self.trader.symbols)
+            except QueryFailedError:
+                continue  # what stands in the way is found, and told, by the comparison
+            self.later(lambda found=(booked, positions, stops): self._judge_protection(*found))  # type: ignore[misc]
+
+    def _judge_protection(self, booked: int, positions: Mapping[Key, Held], stops: tuple[Resting, ...]) -> None:
+        """Cover what is bare, and compare everything where something is amiss that was not so at the last look.
+
+        booked: executions at the time of the question; where more have come the answer is old.
+        """
+        if booked != len(self.dealer.trades):
+            return
+        amiss: set[tuple[Key, int]] = set()
+        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.kind.rests}
+        for key in sorted(set(positions) | set(self.dealer.book)):
+            held = positions.get(key)
+            lots, is_bare = 0, False
+            if held is not None and held.lots:
+                lots = held.lots
+                is_bare = not any(covers(stop, held, self.exchange.now_ms()) for stop in stops)
+                if is_bare:
+                    self.dealer.cover(held)
+            if key not in under_way | self.dealer.stops_asked and (is_bare or lots != self.dealer.book.get(key, 0)):
+                amiss.add((key, lots))
+        if amiss - self._amiss:
+            self.log.write("AMISS", "", {"positions": [f"{key[0]} {lots}" for key, lots in sorted(amiss)]})
+            self.spawn(self.reconcile())
+        self._amiss = amiss
 
     async def _watch(self) -> None:
         before, failed = self.exchange.requests, self.exchange.failures

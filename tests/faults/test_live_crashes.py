@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'qtsim[live]'")
 
-from qtsim.app.live import close_session
+from qtsim.app.live import JOURNAL, close_session
 from qtsim.errors import QtsimError
+from qtsim.live.journal import open_journal
 from qtsim.live.runner import Runner
 from tests.live_virtual import (
     Crash,
@@ -155,6 +157,12 @@ def test_positions_are_recovered_with_the_exchanges_entry_price_where_the_journa
     assert any("rebuilt from the exchange" in line for line in stage.told)
     assert lost
     stage.check(runner, lost_intents=lost)
+    journal = open_journal(runner.folder / JOURNAL, read_only=True)
+    booked = [(row["symbol"], row["exchange_id"], row["qty"], row["price"]) for row in journal.fills()]
+    journal.close()
+    trades = [(one.order.symbol, one.id, one.qty, one.price) for one in stage.exchange.state.trades]
+    found = sorted((symbol, number, Decimal(qty), Decimal(price)) for symbol, number, qty, price in booked)
+    assert found == sorted(trades)
 
 
 def test_the_governors_base_survives_a_crash(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from qtsim.app.live import JOURNAL, close_session
 from qtsim.emulator import FaultPlan, Point, Points, Scripted
 from qtsim.emulator.faults import ForeignAction
 from qtsim.emulator.inprocess import Transport
+from qtsim.emulator.streams import Delivery
 from qtsim.emulator.virtual import VirtualClock
 from qtsim.live.gateway import State
 from qtsim.live.journal import Intent, open_journal
@@ -240,8 +241,66 @@ def test_a_stop_cancelled_by_hand_is_noticed_without_the_stream(tmp_path: Path) 
         stage.control.silence(part="private")
         stage.control.cancel_algos(position.symbol)
 
+    stage.check(told(stage, story))
+
+
+async def flat_and_in_sight(stage: Stage, opened: Any) -> None:
+    """Wait until the session trades and nothing is held or on its way."""
+    await asyncio.sleep(2.0)
+    while list(stage.exchange.state.account.open_positions()) or not opened.runner.is_quiet:
+        await asyncio.sleep(0.5)
+
+
+def test_what_a_hand_opens_or_turns_round_unheard_gets_its_stop_within_the_bound(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+
+    async def story(opened: Any, running: Any) -> None:
+        await flat_and_in_sight(stage, opened)
+        stage.control.silence(part="private")
+        stage.control.trade(SYMBOLS[1], "1")
+        await asyncio.sleep(20.0)
+        stage.control.trade(SYMBOLS[1], "-2")
+        await asyncio.sleep(20.0)
+        stage.control.silence(False, part="private")
+
+    stage.check(told(stage, story))
+
+
+def test_the_accounts_update_alone_tells_that_a_trade_is_missing(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+    names: list[str] = []
+
+    async def story(opened: Any, running: Any) -> None:
+        await flat_and_in_sight(stage, opened)
+        note = opened.runner.dealer.note
+        opened.runner.dealer.note = lambda name, symbol, fields: names.append(name) or note(name, symbol, fields)
+        deliver = stage.exchange.streams.deliver
+
+        def without_trades(base: str, kind: str) -> Delivery:
+            delivery = deliver(base, kind)
+            return delivery._replace(copies=0) if kind == "ORDER_TRADE_UPDATE" else delivery
+
+        stage.exchange.streams.deliver = without_trades
+        stage.control.trade(SYMBOLS[1], "1")
+        await asyncio.sleep(1.0)
+        stage.exchange.streams.deliver = deliver
+
+    stage.check(told(stage, story), longest_ms=1_000)
+    assert names.count("UNTOLD") == 1
+
+
+def test_an_update_of_the_account_that_comes_late_changes_nothing(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path, plan=FaultPlan(seed=5, rates={"event_delay": 0.5, "event_reorder": 0.3}))
+    names: list[str] = []
+
+    async def story(opened: Any, running: Any) -> None:
+        note = opened.runner.dealer.note
+        opened.runner.dealer.note = lambda name, symbol, fields: names.append(name) or note(name, symbol, fields)
+
     runner = told(stage, story)
-    stage.check(runner, longest_ms=32_000)
+    stage.check(runner)
+    assert adjustments(runner) == []
+    assert "EXTERNAL" not in names
 
 
 def test_orders_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ TAG = session_tag("main")
 # scenes: what a test checks ------------------------------------------------------------------------------------------
 
 
-def checked(plan: FaultPlan | None, **more: Any) -> Scene:
+def checked(plan: FaultPlan | None, longest_ms: int = 10_000, **more: Any) -> Scene:
     """A whole session under a plan, and all invariants."""
 
     def scene(tmp_path: Path) -> None:
         stage, runner = run(tmp_path, plan, **more)
-        stage.check(runner)
+        stage.check(runner, longest_ms=longest_ms)
         assert adjustments(runner) == [], "the books were wrong for a while"
 
     return scene
@@ -237,9 +237,9 @@ def executions_are_known_by_their_order(patch: pytest.MonkeyPatch) -> None:
 def a_failed_question_means_flat(patch: pytest.MonkeyPatch) -> None:
     whole = exchange.BinanceExchange.snapshot
 
-    async def hopeful(self: Any, symbols: list[str], since: dict[str, int]) -> Snapshot:
+    async def hopeful(self: Any, symbols: list[str], since: dict[str, int], **more: Any) -> Snapshot:
         try:
-            return await whole(self, symbols, since)
+            return await whole(self, symbols, since, **more)
         except QueryFailedError:
             return Snapshot(self.now_ms() * 1_000_000, {}, ())
 
@@ -262,6 +262,7 @@ def the_hard_stop_goes_before_the_position(patch: pytest.MonkeyPatch) -> None:
 def conditional_orders_are_not_listened_to(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dealer, "on_algo", lambda self, update: None)
     patch.setattr(reconcile, "missing_stops", lambda local, snapshot, rules: [])
+    nobody_looks_between_comparisons(patch)
 
 
 def missing_stops_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
@@ -270,6 +271,7 @@ def missing_stops_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
         "qtsim.live.runner.diff",
         lambda local, snapshot, rules: [e for e in apply(local, snapshot, rules) if not isinstance(e, StopMissing)],
     )
+    nobody_looks_between_comparisons(patch)
 
 
 def missed_trades_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
@@ -304,7 +306,12 @@ def a_newer_program_is_overlooked(patch: pytest.MonkeyPatch) -> None:
 
 def a_refused_stop_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dealer, "_stop_refused", lambda self, order, reply: self._end(order, reply.text))
+    patch.setattr(Dealer, "cover", lambda self, held: None)
     patch.setattr("qtsim.live.runner.Runner._protect", lambda self, event: None)
+
+
+def nobody_looks_between_comparisons(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("qtsim.live.runner.LOOK_EVERY_S", 10_000.0)
 
 
 def a_refusal_for_load_is_final(patch: pytest.MonkeyPatch) -> None:
@@ -316,6 +323,7 @@ def a_refusal_for_load_is_final(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(exchange.BinanceExchange, "place", resigned)
     patch.setattr(Dealer, "close_at_market", lambda self, *args, **more: None)
+    patch.setattr(Dealer, "cover", lambda self, held: None)
     patch.setattr("qtsim.live.runner.Runner._protect", lambda self, event: None)
 
 
@@ -332,6 +340,13 @@ def shadow_sends_nothing(tmp_path: Path) -> None:
 
     told(stage, story)
     assert not list(stage.exchange.log.of("order", "algo"))
+
+
+def adds_unheard(stage: Any, position: Any) -> None:
+    """A hand opens the other symbol while the account's stream is silent."""
+    stage.control.silence(part="private")
+    other = next(symbol for symbol in SYMBOLS if symbol != position.symbol)
+    stage.control.trade(other, "1")
 
 
 async def go_down(stage: Any, position: Any) -> None:
@@ -357,15 +372,16 @@ MUTANTS: list[tuple[Patch, Scene]] = [
     (executions_are_booked_twice, checked(FaultPlan(seed=1, rates={"event_duplicate": 0.5}))),
     (executions_are_known_by_their_order, checked(None, seed=23)),
     (a_failed_question_means_flat, by_hand(go_down)),
-    (the_hard_stop_goes_before_the_position, checked(None)),
+    (the_hard_stop_goes_before_the_position, checked(None, longest_ms=1_000)),
     (
         conditional_orders_are_not_listened_to,
         by_hand(lambda stage, position: stage.control.cancel_algos(position.symbol)),
     ),
     (
         missing_stops_are_not_looked_for,
-        by_hand(cancels_the_stop_unheard, longest_ms=32_000),
+        by_hand(cancels_the_stop_unheard),
     ),
+    (nobody_looks_between_comparisons, by_hand(adds_unheard)),
     (missed_trades_are_not_asked_for, checked(LOST_ANSWERS)),
     (a_ban_is_ignored, checked(script(EXIT, "http_418"))),
     (orders_of_others_are_taken_for_ours, foreign_order_stays),

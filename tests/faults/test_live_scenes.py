@@ -78,6 +78,15 @@ FOUND = {
     "what a hand had turned round waited for its stop until the account could be read": Scene(
         390, 1, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 509608), Strike("http_429", OPEN, 2, 81613))
     ),
+    "what a hand opened unheard was without a stop until the next comparison": Scene(
+        1141, 21, SLOW, 15, (Strike("hand_opens", FLAT, 0, 920139), Strike("event_drop", FLAT, 0, 207996))
+    ),
+    "what a hand turned round unheard was without a stop until the next comparison": Scene(
+        1379, 28, QUICK, 15, (Strike("hand_reverses", OPEN, 0, 507126), Strike("event_drop", OPEN, 0, 9))
+    ),
+    "trades from before a journal that was torn were never booked again": Scene(
+        1395, 34, SLOW, 15, (Strike("hand_opens", FLAT, 0, 883490), Strike("crash_journal_torn", ENTERING, 0, 190564))
+    ),
 }
 """Scenes that showed a fault of the program, by what it was."""
 

@@ -32,6 +32,8 @@ UNCHANGED = (-4046, -4059, -4171)
 BARS_PER_PAGE = 1500
 TRADES_PER_PAGE = 1000
 ORDER_WEIGHTS = 1
+ALL_OPEN_WEIGHT = 40
+"""Of a question for the open orders of the whole account; for those of one symbol it is 1."""
 
 
 @dataclass(frozen=True)
@@ -231,14 +233,18 @@ class BinanceExchange:
         rows = await self.ask("fapiPrivateGetUserTrades", {"symbol": symbol, "limit": 1}, weight=5)
         return max((int(row["id"]) for row in rows), default=0)
 
-    async def snapshot(self, symbols: list[str], since: dict[str, int]) -> Snapshot:
-        """One round of questions: both worlds of orders, positions, balance, and trades after the ids in `since`."""
+    async def snapshot(self, symbols: list[str], since: dict[str, int], *, whole: bool = True) -> Snapshot:
+        """One round of questions: both worlds of orders, positions, balance, and trades after the ids in `since`.
+
+        whole: the orders of the whole account, else those of `symbols` alone, which for a few of them costs far less.
+        """
         ts = self.now_ms() * MS
         try:
             rows = await self.ask("fapiPrivateV3GetPositionRisk", weight=5)
             account = await self.ask("fapiPrivateV3GetAccount", weight=5)
-            orders = [resting_order(row) for row in await self.ask("fapiPrivateGetOpenOrders", weight=40)]
-            algos = [resting_algo(row) for row in await self.ask("fapiPrivateGetOpenAlgoOrders", weight=40)]
+            among = None if whole else symbols
+            orders = [resting_order(row) for row in await self._open("fapiPrivateGetOpenOrders", among)]
+            algos = [resting_algo(row) for row in await self._open("fapiPrivateGetOpenAlgoOrders", among)]
             executions: list[Execution] = []
             for symbol in symbols:
                 executions += await self.trades_after(symbol, since.get(symbol, 0))
@@ -260,14 +266,20 @@ class BinanceExchange:
             raise QueryFailedError(f"the exchange's answer cannot be read: {error!r}") from None
 
     async def protection(self, symbols: list[str]) -> tuple[dict[Key, Held], tuple[Resting, ...]]:
-        """Positions and conditional orders, and nothing else."""
+        """Positions, and the conditional orders of the symbols that are held; nothing else."""
         try:
             rows = await self.ask("fapiPrivateV3GetPositionRisk", weight=5)
-            algos = [resting_algo(row) for row in await self.ask("fapiPrivateGetOpenAlgoOrders", weight=40)]
             held = [held_position(row, self.lots[str(row["symbol"])]) for row in rows if str(row["symbol"]) in symbols]
-            return {one.key: one for one in held}, tuple(algos)
+            stops = await self._open("fapiPrivateGetOpenAlgoOrders", sorted({one.symbol for one in held if one.lots}))
+            return {one.key: one for one in held}, tuple(resting_algo(row) for row in stops)
         except (KeyError, TypeError, ValueError) as error:
             raise QueryFailedError(f"the exchange's answer cannot be read: {error!r}") from None
+
+    async def _open(self, method: str, symbols: list[str] | None) -> list[Mapping[str, Any]]:
+        """Open orders of some symbols, one question each as long as that weighs less than one of all; None: of all."""
+        if symbols is None or len(symbols) >= ALL_OPEN_WEIGHT:
+            return list(await self.ask(method, weight=ALL_OPEN_WEIGHT))
+        return [row for symbol in symbols for row in await self.ask(method, {"symbol": symbol})]
 
     async def exchange_info(self) -> dict[str, Mapping[str, Any]]:
         """The exchange's entry of every symbol."""

@@ -17,6 +17,7 @@ from qtsim.live.orders import (
     MarkPrice,
     OrderState,
     OrderUpdate,
+    PositionTold,
     UserEvent,
     WalletUpdate,
 )
@@ -59,7 +60,13 @@ def user_event(message: Json) -> UserEvent | None:
         wallet, change = (float(balance["wb"]), float(balance.get("bc", 0))) if balance else (float("nan"), 0.0)
         symbol, position_side = _only_position(a)
         return WalletUpdate(
-            str(a["m"]), int(body["T"]) * MS, wallet, change, str(a.get("S", "") or symbol), position_side
+            str(a["m"]),
+            int(body["T"]) * MS,
+            wallet,
+            change,
+            str(a.get("S", "") or symbol),
+            position_side,
+            tuple(position_told(row) for row in a.get("P", [])),
         )
     if kind == "listenKeyExpired":
         return KeyExpired()
@@ -67,6 +74,11 @@ def user_event(message: Json) -> UserEvent | None:
         own = body.get("ac") or {}
         return ConfigChanged(str(own or body.get("ai") or ""), str(own.get("s", "")), int(own.get("l", 0)))
     return None
+
+
+def position_told(row: Json) -> PositionTold:
+    """A position of an ACCOUNT_UPDATE."""
+    return PositionTold(str(row["s"]), str(row.get("ps", "BOTH")), str(row["pa"]), float(row.get("ep") or "nan"))
 
 
 def _only_position(account: Json) -> tuple[str, str]:
