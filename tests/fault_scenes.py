@@ -23,6 +23,7 @@ from unittest import mock
 from qtsim.app import live
 from qtsim.app.live import JOURNAL, Opened, close_session
 from qtsim.core.enums import TrailMode
+from qtsim.core.orders import has_entry_order_nb
 from qtsim.emulator import FaultPlan, Point, Points
 from qtsim.emulator.errors import ApiError
 from qtsim.emulator.faults import FRAME_KINDS, REQUEST_KINDS, WRITES, Faults, RequestFault, made_fault
@@ -47,9 +48,11 @@ from tests.live_virtual import (
 )
 
 FLAT, ENTERING, OPEN, TRAILING, EXITING, RECOVERING = "flat", "entering", "open", "trailing", "exiting", "recovering"
+STANDING = "standing"
+"""A limit entry stands in the book, or is being called back."""
 STARTING = "starting"
 """For the first time: nothing strikes yet."""
-PHASES = (FLAT, ENTERING, OPEN, TRAILING, EXITING, RECOVERING)
+PHASES = (FLAT, ENTERING, STANDING, OPEN, TRAILING, EXITING, RECOVERING)
 FRAMES = tuple(kind for kind in FRAME_KINDS if kind != "disconnect")
 HANDS = (
     "hand_closes",
@@ -64,16 +67,19 @@ WORLD = (
     *("disconnect", "silence_account", "silence_market", "listen_key_expired", "outage", "clock_skew"),
     *("stuck_trigger", "jump"),
 )
+BOOK = ("limit_part", "limit_whole", "hand_cancels_entry")
+"""What can befall an order in the book: it is filled in part or whole between two prices, or cancelled by a hand."""
 CRASHES = ("crash", "crash_journal_torn", "crash_journal_older")
-KINDS = (*REQUEST_KINDS, *FRAMES, *WORLD, *HANDS, *CRASHES)
+KINDS = (*REQUEST_KINDS, *FRAMES, *WORLD, *HANDS, *BOOK, *CRASHES)
+HELD = ("hand_closes", "hand_halves", "hand_adds", "hand_reverses", "hand_cancels_stops", "stuck_trigger", "jump")
+"""A hand can only close or change what is there; a stop is triggered where there is one."""
 NEVER_THERE = frozenset(
-    # a hand can only close or change what is there
-    [(kind, FLAT) for kind in ("hand_closes", "hand_halves", "hand_adds", "hand_reverses", "hand_cancels_stops")]
+    [(kind, FLAT) for kind in HELD]
     # an order is refused where one is sent, and that is an entry, the stop of one, or an exit
     + [("reject", phase) for phase in (FLAT, OPEN, TRAILING)]
-    # a market order fills in part while it enters or leaves; a stop is triggered where there is one
-    + [("partial", phase) for phase in (FLAT, OPEN, TRAILING, RECOVERING)]
-    + [(kind, FLAT) for kind in ("stuck_trigger", "jump")]
+    # a market order fills in part while it enters or leaves
+    + [("partial", phase) for phase in (FLAT, STANDING, OPEN, TRAILING, RECOVERING)]
+    + [(kind, phase) for kind in BOOK for phase in PHASES if phase != STANDING]
 )
 """Kinds that cannot strike in a phase."""
 
@@ -103,6 +109,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+LIMITS: dict[str, Any] = {
+    "entry.order.type": "limit",
+    "entry.order.limit_offset_bps": 6.0,
+    "entry.order.timeout_bars": 2,
+}
+
+
 @dataclass(frozen=True)
 class Strike:
     """One disturbance: its kind, the phase that it waits for, how many chances it lets pass, and its own seed."""
@@ -126,10 +139,13 @@ class Scene:
     positions: int
     """Most that may be open at one time."""
     strikes: tuple[Strike, ...]
+    limits: bool = False
+    """Are entries limit orders?"""
 
     def __str__(self) -> str:
         strikes = "; ".join(map(str, self.strikes))
-        return f"seed {self.seed} (market {self.market}, latency {self.latency_ms}): {strikes}"
+        kind = "limits" if self.limits else "market"
+        return f"seed {self.seed} ({kind} {self.market}, latency {self.latency_ms}): {strikes}"
 
 
 def scene_of(seed: int) -> Scene:
@@ -141,7 +157,9 @@ def scene_of(seed: int) -> Scene:
     strikes = [Strike(kind, phase, rng.choice((0, 0, 1, 2)), rng.randrange(10**6)) for kind, phase in chosen]
     companions = [strike for cell in chosen for strike in companions_of(*cell, rng)]
     latency = rng.choice(((0, 0), (10, 80), (20, 400)))
-    return Scene(seed, rng.randrange(40), latency, rng.choice((1, 15, 15)), (*companions, *strikes))
+    positions, market = rng.choice((1, 15, 15)), rng.randrange(40)
+    limits = rng.random() < 0.5 or any(strike.phase == STANDING for strike in strikes)
+    return Scene(seed, market, latency, positions, (*companions, *strikes), limits)
 
 
 def companions_of(kind: str, phase: str, rng: random.Random) -> list[Strike]:
@@ -149,8 +167,12 @@ def companions_of(kind: str, phase: str, rng: random.Random) -> list[Strike]:
     found = []
     if phase == RECOVERING:
         found.append(Strike("crash", rng.choice((OPEN, TRAILING, ENTERING, EXITING)), rng.choice((0, 1, 2))))
+    if kind in HELD and phase == STANDING:
+        found.append(Strike("limit_part", phase, 0, rng.randrange(10**6)))
     if kind in FRAMES and phase not in (ENTERING, EXITING):
-        hands = ("hand_leverage", "hand_opens") if phase == FLAT else HANDS
+        hands = {FLAT: ("hand_leverage", "hand_opens"), STANDING: ("hand_leverage", "hand_opens", *BOOK)}.get(
+            phase, HANDS
+        )
         found.append(Strike(rng.choice(hands), phase, 0, rng.randrange(10**6)))
     if kind == "reject" and phase == RECOVERING:
         found.append(Strike("hand_cancels_stops", phase))
@@ -229,8 +251,12 @@ class Saboteur:
         orders = runner.dealer.live_orders()
         if any(order.kind.is_exit and not order.kind.rests for order in orders):
             return EXITING
-        if any(order.is_entry or (order.kind.rests and order.status == "sent") for order in orders):
+        if any(
+            (order.is_entry and not order.stood) or (order.kind.rests and order.status == "sent") for order in orders
+        ):
             return ENTERING
+        if any(order.stood for order in orders):
+            return STANDING
         positions = [p for p in runner.trader.session.positions if p["side"] != 0]
         if any(p["trail_active"] and p["trail_mode"] != TrailMode.OFF for p in positions):
             return TRAILING
@@ -268,7 +294,7 @@ class Saboteur:
         def may(strike: Strike) -> bool:
             if strike.kind == "partial":
                 return method == "POST" and endpoint == "order"
-            if strike.phase in (ENTERING, EXITING) or strike.kind == "reject":
+            if strike.phase in (ENTERING, STANDING, EXITING) or strike.kind == "reject":
                 return places
             return True
 
@@ -333,23 +359,15 @@ class Saboteur:
 
     def strike_now(self) -> None:
         """Do what a hand or the world does in this phase."""
-        strike = self._take((*HANDS, *WORLD), self._is_possible)
+        strike = self._take((*HANDS, *WORLD, *BOOK), self._is_possible)
         if strike is not None:
             self.passes(10_000)
             getattr(self, f"_{strike.kind}")(random.Random(strike.seed))
 
     def _is_possible(self, strike: Strike) -> bool:
         held = any(True for _ in self.stage.exchange.state.account.open_positions())
-        needs = (
-            "hand_closes",
-            "hand_halves",
-            "hand_adds",
-            "hand_reverses",
-            "hand_cancels_stops",
-            "stuck_trigger",
-            "jump",
-        )
-        return held or strike.kind not in needs
+        stands = bool(self.stage.exchange.state.open_orders)
+        return (held or strike.kind not in HELD) and (stands or strike.kind not in BOOK)
 
     def _trade(self, rng: random.Random, share: str) -> None:
         held = list(self.stage.exchange.state.account.open_positions())
@@ -361,7 +379,7 @@ class Saboteur:
             self.stage.control.trade(position.symbol, str(qty))
 
     def _note_hand(self) -> None:
-        self.is_amid = self.is_amid or self.phase() in (ENTERING, EXITING, RECOVERING)
+        self.is_amid = self.is_amid or self.phase() in (ENTERING, STANDING, EXITING, RECOVERING)
 
     def _hand_closes(self, rng: random.Random) -> None:
         self._trade(rng, "-1")
@@ -389,6 +407,21 @@ class Saboteur:
         for symbol in SYMBOLS:
             with contextlib.suppress(ApiError):
                 exchange.account.set_leverage({"symbol": symbol, "leverage": str(rng.choice((2, 5, 10)))})
+
+    def _limit_part(self, rng: random.Random) -> None:
+        self._fill_resting(rng, rng.choice((Decimal("0.2"), Decimal("0.5"))))
+
+    def _limit_whole(self, rng: random.Random) -> None:
+        self._fill_resting(rng, Decimal(1))
+
+    def _fill_resting(self, rng: random.Random, share: Decimal) -> None:
+        order = rng.choice(list(self.stage.exchange.state.open_orders.values()))
+        step = Decimal("0.001")
+        qty = max(step, (order.rest * share // step) * step)
+        self.stage.control.fill_resting(order.id, str(qty))
+
+    def _hand_cancels_entry(self, rng: random.Random) -> None:
+        self.stage.control.cancel_orders(rng.choice(list(self.stage.exchange.state.open_orders.values())).symbol)
 
     def _disconnect(self, rng: random.Random) -> None:
         self.stage.control.disconnect(rng.choice(("private", "market", "")))
@@ -753,6 +786,10 @@ def differences(stage: Stage, runner: Any) -> str:
     stops = sorted(algo.symbol for algo in stage.exchange.state.open_algos.values() if algo.status == "NEW")
     if stops != sorted(symbol for symbol, _ in held):
         return f"stops of {stops} for positions of {sorted(held)}"
+    standing = sorted(order.symbol for order in stage.exchange.state.open_orders.values())
+    entries = [k for k, position in enumerate(session.positions) if has_entry_order_nb(position)]
+    if standing != sorted(runner.dealer.key_of(slot)[0] for slot in entries):
+        return f"entries stand in {standing}, and {entries} here"
     gap = float(stage.exchange.state.account.wallet) - float(session.account["wallet"][0])
     if abs(gap) > 1e-6:
         return f"the wallets differ by {gap}"
@@ -785,6 +822,8 @@ def trespasses(play: Play, runner: Any) -> list[str]:
     found += journal_faults(play, runner.folder)
     found += beyond_limits(stage, play.scene.positions)
     limiter = stage.exchange.limiter
+    if stage.exchange.state.open_orders:
+        found.append(f"entries stand after the end: {sorted(stage.exchange.state.open_orders)}")
     if limiter._refused:
         found.append(f"I11: {limiter._refused} requests beyond the weight per minute")
     return found
@@ -861,7 +900,7 @@ def journal_faults(play: Play, folder: Path) -> list[str]:
 def play_scene(scene: Scene, root: Path) -> Outcome:
     """Play a scene in an empty folder."""
     plan = FaultPlan(seed=scene.seed, latency_ms=scene.latency_ms)
-    settings = {**SETTINGS, "limits.positions.total": scene.positions}
+    settings = {**SETTINGS, "limits.positions.total": scene.positions, **(LIMITS if scene.limits else {})}
     stage = make_stage(root, bars=BARS, warm_up=WARM_UP, seed=scene.market, plan=plan, marks_ns=MARKS_NS, **settings)
     exchange = stage.exchange
     exchange.limiter.weight_limit = 2400

@@ -21,7 +21,7 @@ from qtsim.live.binance.client import open_client
 from qtsim.live.binance.exchange import BinanceExchange
 from qtsim.live.binance.hosts import Hosts, hosts_of
 from qtsim.live.commands import Command, leave_command
-from qtsim.live.ids import ClientId, is_ours, session_tag
+from qtsim.live.ids import ClientId, is_ours, parse_client_id, session_tag
 from qtsim.live.journal import Intent, open_journal
 from qtsim.live.kinds import Module, OrderKind
 from qtsim.live.lock import is_locked, take_lock
@@ -195,6 +195,11 @@ async def cancel_orders(
     return await with_exchange(access, work)
 
 
+def _is_entry(order: Resting) -> bool:
+    parsed = parse_client_id(order.client_id)
+    return parsed is not None and parsed.kind is OrderKind.ENTRY
+
+
 async def _held(exchange: BinanceExchange) -> list[Held]:
     positions, _ = await exchange.protection(list(exchange.lots))
     return [one for one in positions.values() if one.lots]
@@ -208,6 +213,7 @@ def _order_row(order: Resting, tag: str, held: list[Held], snapshot: Snapshot) -
         "kind": "conditional" if order.is_algo else "regular",
         "status": order.status,
         "trigger": order.trigger,
+        "price": order.price,
         "id": order.client_id,
         "order_id": order.order_id,
         "ours": is_ours(order.client_id, tag),
@@ -231,13 +237,36 @@ async def kill(access: Access, *, flatten: bool) -> list[str]:
         leave_command(access.folder, Command("kill", flatten=flatten), time.time_ns())
         wanted = "closes every position and ends" if flatten else "ends; hard stops stay"
         return [f"session {access.settings.live.session} {wanted}"]
-    if not flatten:
+    if not flatten and not _may_have_entries(access):
         return [f"session {access.settings.live.session} does not run; positions and stops are as they were"]
     lock = take_lock(access.folder, access.settings.live.session)
     try:
+        if not flatten:
+            return await with_exchange(access, lambda exchange: _withdraw_entries(access, exchange))
         return await with_exchange(access, lambda exchange: _flatten(access, exchange))
     finally:
         lock.release()
+
+
+def _may_have_entries(access: Access) -> bool:
+    """Does the journal know of a limit entry, and not of its end?"""
+    if not (access.folder / JOURNAL).is_file():
+        return False
+    journal = open_journal(access.folder / JOURNAL, read_only=True)
+    try:
+        done = {ref for _, _, ref, _ in journal.events("done")}
+        entries = (one for one in journal.intents() if one.kind == OrderKind.ENTRY and one.request.get("limit"))
+        return any(one.client_id not in done for one in entries)
+    finally:
+        journal.close()
+
+
+async def _withdraw_entries(access: Access, exchange: BinanceExchange) -> list[str]:
+    done, left = await cancel_orders_of(exchange, access.tag, only_entries=True)
+    return [
+        f"session {access.settings.live.session} does not run; positions and stops are as they were",
+        f"{done} standing entries cancelled" + (f", {left} left" if left else ""),
+    ]
 
 
 async def _flatten(access: Access, exchange: BinanceExchange) -> list[str]:
@@ -246,6 +275,7 @@ async def _flatten(access: Access, exchange: BinanceExchange) -> list[str]:
     info = await exchange.exchange_info()
     lines = []
     try:
+        await cancel_orders_of(exchange, access.tag, only_entries=True)  # or they open again what is closed now
         for held in await _held(exchange):
             filters = filters_of(info[held.symbol])
             number = journal.next_intent
@@ -290,12 +320,12 @@ async def _flatten(access: Access, exchange: BinanceExchange) -> list[str]:
     return lines
 
 
-async def cancel_orders_of(exchange: BinanceExchange, tag: str) -> tuple[int, int]:
-    """Cancel the session's orders of both worlds. Returns (cancelled, left)."""
+async def cancel_orders_of(exchange: BinanceExchange, tag: str, *, only_entries: bool = False) -> tuple[int, int]:
+    """Cancel the session's orders of both worlds, or its standing entries alone. Returns (cancelled, left)."""
     snapshot = await exchange.snapshot([], {})
     done = left = 0
     for order in snapshot.orders:
-        if is_ours(order.client_id, tag):
+        if is_ours(order.client_id, tag) and (not only_entries or _is_entry(order)):
             reply = await exchange.cancel(order)
             done, left = (done + 1, left) if reply.outcome is Outcome.ACK else (done, left + 1)
     return done, left
@@ -331,7 +361,9 @@ async def examine_account(access: Access) -> list[Finding]:
             what = f"position {one.symbol} {side}"
             found.append(("ok", what, "has a stop") if covered else ("FAIL", what, UNPROTECTED))
         symbols = {one.symbol for one in held}
-        orphans = [o for o in snapshot.orders if is_ours(o.client_id, access.tag) and o.symbol not in symbols]
+        runs = is_locked(access.folder)
+        ours = [order for order in snapshot.orders if is_ours(order.client_id, access.tag)]
+        orphans = [order for order in ours if (not runs if _is_entry(order) else order.symbol not in symbols)]
         if orphans:
             found.append(("FAIL", "orphaned orders", f"{len(orphans)}; qtsim orders cancel removes them"))
         return found

@@ -34,6 +34,7 @@ from qtsim.config.params import to_params
 from qtsim.config.settings import Settings, flatten
 from qtsim.core._jit import DIGEST
 from qtsim.core.enums import Monitoring
+from qtsim.core.orders import has_entry_order_nb
 from qtsim.core.records import Records, close_dt, span_dt
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.data.atomic import write_atomically
@@ -80,6 +81,7 @@ from qtsim.results.signals import KEPT, compare_signals, newest_signals
 from qtsim.signals.loading import load_strategy, strategy_fingerprint
 from qtsim.signals.regimes import LeaderRules
 from qtsim.signals.strategy import Strategy
+from qtsim.trading.messages import OrderEnd
 from qtsim.trading.session import Session
 
 SECOND = 1_000_000_000
@@ -202,8 +204,6 @@ def refuse_unplayable(settings: Settings, strategy: Strategy, symbols: Sequence[
         raise UsageError("sizing.model = rl is not available live; choose math, notional, fixed_risk or fraction")
     if settings.costs.slippage.model == "spread":
         raise UsageError("costs.slippage.model = spread: quotes are not read live; choose fixed, size or impact")
-    if settings.entry.order.type == "limit":
-        raise UsageError("entry.order.type = limit: a live session sends market entries only; choose market")
     latency = settings.sim.latency_ms
     if mode is Mode.PAPER and max(latency.decision, latency.order, latency.jitter) > 0.0:
         raise UsageError("sim.latency_ms: the simulated fills of mode paper come at once; set its three values to 0")
@@ -564,11 +564,13 @@ async def _open(
     )
     venue: Any
     if plan.mode is Mode.PAPER:
-        venue = PaperVenue(session)
+        venue = PaperVenue(session, timeframe_ns(settings.run.timeframe))
     else:
-        venue = Desk(session, dealer.send)
+        venue = Desk(session, dealer.send, timeframe_ns(settings.run.timeframe))
     session.connect(venue)
     had_state = restore(session, journal.last_states())
+    if isinstance(venue, Desk):
+        venue.take_up()
 
     def on_row(kind: str, row: Records) -> None:
         log.row(kind, row)
@@ -914,7 +916,7 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
     told = {ref for _, _, ref, _ in journal.events("told")}
     dealer.restore(journal.intents(), done, journal.fills(), told)
     for order in dealer.live_orders():
-        for execution in order.executions.values():
+        for execution in order.executions.values() if not order.is_limit else ():
             key = (execution.symbol, execution.position_side)
             dealer.book[key] = dealer.book.get(key, 0) + _signed(runner, execution)
     runner.is_open = True
@@ -927,6 +929,7 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
         if not runner.disputed and not dealer.wants_reconcile:
             break
         dealer.wants_reconcile = False
+    await _match_entries(runner)
     for slot in range(len(session.positions)):
         if not session.is_open(slot):
             continue
@@ -934,6 +937,18 @@ async def recover(runner: Runner, journal: Journal, had_state: bool, tell: Tell)
         tell(text + ("" if slot in known else "; its state is rebuilt from the exchange"))
         symbol = runner.trader.symbols[session.symbol_of(slot)]
         runner.log.write(RECOVERED, symbol, {"text": text})
+
+
+async def _match_entries(runner: Runner) -> None:
+    """Limit entries: what the session has ended is cancelled, and what the account does not know ends here."""
+    dealer, session = runner.dealer, runner.trader.session
+    for slot, position in enumerate(session.positions):
+        order, is_kept = dealer.entry_of(slot), bool(has_entry_order_nb(position))
+        if order is not None and not (is_kept and int(position["order_id"]) == order.trade_id):
+            dealer.recall(slot)
+        if is_kept and order is None:
+            runner.trader.ended(OrderEnd(slot, True, "nothing of it stands after the restart", frees_slot=False))
+    await _settle(runner)
 
 
 def _signed(runner: Runner, execution: Any) -> int:
@@ -1054,6 +1069,18 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
                 "busy": bool(session.busy[slot]),
             }
         )
+    entries = [
+        {
+            "symbol": runner.dealer.key_of(slot)[0],
+            "side": "LONG" if position["order_side"] > 0 else "SHORT",
+            "lots": int(position["order_lots"]),
+            "filled": int(position["order_filled"]),
+            "limit": float(position["order_price"]),
+            "until": int(position["order_until"]) // MS,
+        }
+        for slot, position in enumerate(session.positions)
+        if has_entry_order_nb(position)
+    ]
     governor = session.governor[0]
     return {
         "session": plan.settings.live.session,
@@ -1068,6 +1095,7 @@ def status_of(plan: Plan, runner: Runner) -> dict[str, Any]:
         "day_equity": float(governor["day_equity"]),
         "losing_streak": int(governor["losing_streak"]),
         "positions": positions,
+        "entries": entries,
         "orders": runner.gateway.counts(),
         "pnl": {
             symbol: {"realized": own.realized, "trades": own.trades, "reward": own.reward}

@@ -95,11 +95,15 @@ def trader_of(workspace: Workspace, start: Mapping[str, Any], comparer: Comparer
             np.zeros(len(symbols) * width, span_dt),
             timeframe_ns(settings.run.timeframe),
         )
-        venue: Any = PaperVenue(session) if Mode(start["mode"]) is Mode.PAPER else Desk(session, _swallow)
+        bar_ns = timeframe_ns(settings.run.timeframe)
+        is_paper = Mode(start["mode"]) is Mode.PAPER
+        venue: Any = PaperVenue(session, bar_ns) if is_paper else Desk(session, _swallow, bar_ns)
         session.connect(venue)
         for name in (*SMALL, *LARGE):
             rows = getattr(session, name)
             rows[:] = np.frombuffer(bytes.fromhex(start["states"][name]), rows.dtype).reshape(rows.shape)
+        if isinstance(venue, Desk):
+            venue.take_up()
         strategy = load_strategy(settings.run.strategy, settings.strategy, [workspace.strategies])
         rules = settings.regime
         source = SignalSource(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qtsim.app.paper import PaperVenue
-from qtsim.core.enums import RULE_TEXT, Rule
+from qtsim.core.costs import BPS
+from qtsim.core.enums import RULE_TEXT, OrderType, Rule
 from qtsim.core.records import Record, Records, close_dt, span_dt
 from qtsim.core.slots import slots_per_symbol_nb
 from qtsim.live.history import Bar, BarHistory, Known, SignalSource
@@ -22,6 +23,8 @@ WAY = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.06, 0.03, 0.0, -0.05, -0.1)
 """Of the entry price, after the entry: through the targets, and back through every stop."""
 DOUBLINGS = 34
 """The smallest balance is looked for from 1 to 2³³ quote currency."""
+THROUGH = 0.001
+"""Ratio by which the price passes a limit entry, so that it is filled."""
 PRECISION = 0.001
 LONG, SHORT = 1, -1
 
@@ -100,7 +103,7 @@ class Rehearsal:
         closes = np.zeros(0, close_dt)
         spans = np.zeros(len(symbols) * int(slots_per_symbol_nb(self.params[0])), span_dt)
         session = Session(records, self.params, balance, closes, spans, self.timing.timeframe)
-        venue = PaperVenue(session)
+        venue = PaperVenue(session, self.timing.timeframe)
         session.connect(venue)
         self.rows = {}
         trader = Trader(
@@ -118,6 +121,9 @@ class Rehearsal:
         trader.begin(self.close)
         trader.bars(self.close, {symbol: self.newest[symbol] for symbol in symbols}, self.close)
         self.show(trader, 0, 1.0)
+        entry = self.params["entry"][0]
+        if entry["order_type"] == OrderType.LIMIT:
+            self.show(trader, 0, (1.0 - side * float(entry["order_limit_offset_bps"]) * BPS) * (1.0 - side * THROUGH))
         return trader
 
     def show(self, trader: Trader, k: int, factor: float) -> None:

@@ -137,6 +137,8 @@ def status(
 
 
 def _print_status(found: dict[str, Any]) -> None:
+    from qtsim.data.timeframes import format_ts
+
     runs = "running" if found["running"] else "NOT running"
     why = f" ({found['why']})" if found["why"] else ""
     say(f"session {found['session']} {runs} · {found['mode']} · {found['state']}{why} · health {found['health']}")
@@ -169,6 +171,11 @@ def _print_status(found: dict[str, Any]) -> None:
         print_table(header, rows)
     else:
         say("no positions")
+    for one in found.get("entries", []):
+        say(
+            f"entry standing: {one['symbol']} {one['side']} {one['lots']} lots at {one['limit']:g}, "
+            f"{one['filled']} filled, until {format_ts(one['until'] * 1_000_000)}"
+        )
     for line in found.get("journal", []):
         say(f"  {line['time']} {line['kind']} by {line['module']}, {line['lots']} lots, {line['id']}")
 
@@ -204,7 +211,7 @@ def orders_list(
     if as_json:
         print_json({"orders": rows})
         return
-    header = ("symbol", "side", "kind", "status", "trigger", "whose", "protects", "id")
+    header = ("symbol", "side", "kind", "status", "trigger", "limit", "whose", "protects", "id")
     print_table(
         header,
         [
@@ -214,6 +221,7 @@ def orders_list(
                 row["kind"],
                 row["status"],
                 f"{row['trigger']:g}",
+                f"{row['price']:g}",
                 "ours" if row["ours"] else "others",
                 "yes" if row["protects"] else "",
                 row["id"],

@@ -391,6 +391,7 @@ class Rule(IntEnum):
     ORDER_CANCELLED = 43
     VOLUME_SHARE = 44
     ORDER_TIMED_OUT = 45
+    ORDER_ENDED = 46
 
 
 class CappedBy(IntEnum):
@@ -473,6 +474,7 @@ RULE_TEXT: dict[Rule, str] = {
     Rule.ORDER_CANCELLED: "order cancelled by a signal",
     Rule.VOLUME_SHARE: "share of the bar's volume",
     Rule.ORDER_TIMED_OUT: "limit order timed out",
+    Rule.ORDER_ENDED: "order ended by the exchange or by hand",
 }
 GATE_TEXT: dict[Gate, str] = {gate: gate.name.lower() for gate in Gate}
 GOVERNOR_TEXT: dict[GovernorDecision, str] = {decision: decision.name for decision in GovernorDecision}

@@ -245,8 +245,8 @@ class Exchange:
         symbols = tuple(point.symbol for point in event.points)
         self.liquidator.judge(symbols)
         self.algos.trigger_reached(symbols)
-        self.matching.match_resting()
         self.matching.expire_due()
+        self.matching.match_resting()
         self.algos.expire_due()
 
     def _close_bars(self, event: BarsClosed) -> None:

@@ -75,8 +75,8 @@ class Matching:
     def match_resting(self) -> None:
         """Fill resting orders that the last price has traded through; touched is not filled."""
         for order in list(self.state.open_orders.values()):
-            last = self.state.markets[order.symbol].price
-            if order.is_open and last is not None and (last < order.price if order.buys else last > order.price):
+            is_priced = self.state.markets[order.symbol].price is not None
+            if order.is_open and is_priced and self._crosses(order):
                 self.fill_resting(order, order.rest)
 
     def fill_resting(self, order: Order, qty: Decimal) -> None:
@@ -145,8 +145,9 @@ class Matching:
             raise ApiError(-2019)
 
     def _crosses(self, order: Order) -> bool:
-        last = self.state.price(order.symbol)
-        return order.price >= last if order.buys else order.price <= last
+        """Is the last price a tick beyond the limit? Touched is not filled."""
+        last, tick = self.state.price(order.symbol), self.state.rules[order.symbol].tick
+        return last <= order.price - tick if order.buys else last >= order.price + tick
 
     def _end_what_may_not_rest(self, order: Order) -> None:
         if order.is_open and (order.type == MARKET or order.time_in_force in ("IOC", "FOK")):

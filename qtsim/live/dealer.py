@@ -19,7 +19,7 @@ import numpy as np
 from qtsim.core.enums import FillKind, Reason, Side
 from qtsim.core.floats import steps_value_nb
 from qtsim.core.records import Records, fill_row_dt, plan_dt
-from qtsim.live.desk import CancelStop, Command
+from qtsim.live.desk import CancelEntry, CancelStop, Command
 from qtsim.live.gateway import Gateway, State
 from qtsim.live.ids import ClientId, is_ours, parse_client_id
 from qtsim.live.journal import Intent, Journal, JournalFullError
@@ -37,6 +37,7 @@ from qtsim.live.orders import (
     OrderUpdate,
     PositionTold,
     QueryFailedError,
+    Recall,
     Reply,
     Tracked,
 )
@@ -48,6 +49,8 @@ from qtsim.live.tape import row_bytes
 from qtsim.live.tasks import end_tasks
 from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, OrderEnd, StopIntent
 from qtsim.trading.session import Session
+
+MS = 1_000_000
 
 ASK_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between questions about an unknown outcome; the last repeats."""
@@ -73,8 +76,10 @@ STOP_REFUSALS = 2
 LIQUIDATION = "autoclose-"
 OTHER_CLOSES = ("adl_autoclose", "settlement_autoclose-")
 
-News = Fill | OrderEnd | Charge | tuple[int, float]
-"""For the trader: fills, ends, costs of others' trades, and (slot, price) where a stop rests."""
+GOOD_TILL_LEAST_MS, GOOD_TILL_MS = 605_000, 660_000
+"""The exchange takes no order that ends by itself within ten minutes; one that should ends after eleven."""
+News = Fill | OrderEnd | Charge | Recall | tuple[int, float]
+"""For the trader: fills, ends, costs of others' trades, limits to withdraw, and (slot, price) where a stop rests."""
 Mark = tuple[str, str, dict[str, Any]]
 """(kind, ref, body) of the event that is written when news is told: until then a restart tells it again."""
 DONE_EVENT, TOLD_EVENT = "done", "told"
@@ -166,6 +171,10 @@ class Dealer:
         """Orders that have not ended."""
         return [order for order in self.orders.values() if not order.has_ended]
 
+    def entry_of(self, slot: int) -> Tracked | None:
+        """A slot's entry that can still be filled."""
+        return next((order for order in self.live_orders() if order.is_entry and order.slot == slot), None)
+
     # commands of the session -----------------------------------------------------------------------------------------
 
     def send(self, command: Command) -> None:
@@ -176,6 +185,8 @@ class Dealer:
             self._exit(command)
         elif isinstance(command, StopIntent):
             self._rest_stop(command.slot, command.trade_id, command.trigger_price, command.backup_limit)
+        elif isinstance(command, CancelEntry):
+            self.recall(command.slot)
         else:
             self._clean_up(command)
 
@@ -194,7 +205,21 @@ class Dealer:
             opens=True,
         )
         order.plan = plan
+        if not math.isnan(plan["limit_price"][0]):
+            self._set_limit(order, float(plan["limit_price"][0]))
         self._leave(order, self._send_entry(order, max(1, int(plan["leverage"][0]))))
+
+    def _set_limit(self, order: Tracked, limit: float) -> None:
+        """Give an entry its limit, and the time at which the exchange ends it though this program may be gone."""
+        filters, position = self.gateway.filters[order.symbol], self.session.positions[order.slot]
+        now_ms, until_ms = int(self.session.points[order.slot]["ts"]) // MS, int(position["order_until"]) // MS
+        good_till = until_ms if until_ms - now_ms >= GOOD_TILL_LEAST_MS else now_ms + GOOD_TILL_MS
+        try:
+            qty = filters.quantity(order.lots, self.lots[order.symbol], at_market=False)
+        except ValueError:
+            qty = ""
+        text = filters.nearest_price(limit)
+        order.request = replace(order.request, qty=qty, limit=text, good_till=good_till // 1000 * 1000)
 
     def _exit(self, intent: ExitIntent) -> None:
         reason = Reason(intent.reason)
@@ -327,9 +352,16 @@ class Dealer:
         if not why and not order.request.qty and not order.request.is_algo:
             why = f"{order.lots} lots are less than one step"
         if not why and order.is_entry:
+            limit = order.request.limit
             why = self.gateway.filters[order.symbol].refusal(
-                order.lots, self.lots[order.symbol], order.ref_price, reduces=False
+                order.lots,
+                self.lots[order.symbol],
+                float(limit) if limit else order.ref_price,
+                reduces=False,
+                at_market=not limit,
             )
+        if not why and order.is_entry and self.entry_of(order.slot) is not None:
+            why = "an earlier entry of this position may still be filled"
         return why
 
     def _write(self, order: Tracked) -> str:
@@ -346,7 +378,7 @@ class Dealer:
         intent = Intent(
             self.journal.next_intent,
             self.journal.epoch,
-            self.exchange.now_ms() * 1_000_000,
+            self.exchange.now_ms() * MS,
             order.client_id,
             str(order.module),
             str(order.kind),
@@ -431,6 +463,7 @@ class Dealer:
             self._note_reply(order, reply)
             order.status = LIVE
             self._see(order, reply.state)
+            self._stand(order)
             await self._complete(order)
         elif reply.outcome is Outcome.REJECTED:
             self._rejected(order, reply)
@@ -442,7 +475,7 @@ class Dealer:
     def _note_reply(self, order: Tracked, reply: Reply) -> None:
         body = {"outcome": reply.outcome.value, "text": reply.text, "try": order.tries}
         self.journal.event(
-            self.exchange.now_ms() * 1_000_000, "reply", f"{order.client_id}/{order.tries}/{reply.outcome.value}", body
+            self.exchange.now_ms() * MS, "reply", f"{order.client_id}/{order.tries}/{reply.outcome.value}", body
         )
 
     def _rejected(self, order: Tracked, reply: Reply) -> None:
@@ -501,6 +534,7 @@ class Dealer:
         if order.kind.rests:
             await self._resolve_stop(order)
         else:
+            self._stand(order)
             await self._complete(order)
 
     async def _is_dead(self, order: Tracked) -> bool:
@@ -521,6 +555,66 @@ class Dealer:
         if order.kind.rests and state.is_over and not order.child_id:
             self._end(order, state.status.lower())
         return False
+
+    # limit entries ---------------------------------------------------------------------------------------------------
+
+    def _stand(self, order: Tracked) -> None:
+        """A limit entry stands in the book: its slot waits no more, and what fills it comes unasked."""
+        if not order.is_limit or order.stood or order.is_over or order.has_ended:
+            return
+        order.stood = True
+        self._give(OrderEnd(order.slot, True, "it stands in the book", stands=True, frees_slot=order.holds_slot))
+        order.holds_slot = False
+        if order.recalled:
+            self._spawn(self._call_back(order))
+
+    def recall(self, slot: int) -> None:
+        """Cancel a slot's limit entry, as soon as it is known to stand; what was filled meanwhile counts."""
+        order = self.entry_of(slot)
+        if order is None or not order.is_limit or order.recalled:
+            return
+        order.recalled = True
+        self.note("RECALLED", order.symbol, {"id": order.client_id, "limit": order.request.limit})
+        if order.stood:
+            self._spawn(self._call_back(order))
+
+    async def _call_back(self, order: Tracked) -> None:
+        """Cancel until the exchange says that the order is over, and how much of it was filled."""
+        resting = Resting(order.symbol, order.client_id, order.order_id, "", "", is_algo=False)
+        k = lost = 0
+        while not order.is_over and not order.has_ended and self.gateway.state < State.HALT:
+            reply = await self.exchange.cancel(resting)
+            body = {"outcome": reply.outcome.value, "text": reply.text}
+            ref = f"{order.client_id}/cancel/{k}"
+            self.journal.event(self.exchange.now_ms() * MS, "cancel", ref, body)
+            lost += int(await self._is_unknown_to_all(order))
+            if lost >= STOP_ANSWERS:
+                order.is_over = True
+            if not order.is_over:
+                await self.sleep(max(ASK_AGAIN_S[min(k, len(ASK_AGAIN_S) - 1)], reply.wait_s))
+            k += 1
+        await self._complete(order)
+
+    async def _is_unknown_to_all(self, order: Tracked) -> bool:
+        """Ask for an order that has been cancelled. Takes over what is found; True where the exchange knows none."""
+        try:
+            state = await self.exchange.find(order.symbol, order.client_id, is_algo=False)
+        except QueryFailedError:
+            return False
+        if state is not None:
+            self._see(order, state)
+        return state is None
+
+    def _give_part(self, order: Tracked, execution: Execution) -> None:
+        """One execution of a limit entry."""
+        mark: Mark = (TOLD_EVENT, f"{execution.symbol}/{execution.exchange_id}", {})
+        position = self.session.positions[order.slot]
+        if int(position["side"]) * order.side < 0:  # somebody else holds the other side: it is that which it closes
+            lots = min(abs(signed_lots(execution, self.lots[order.symbol])), int(position["lots"]))
+            self._give(self.external_fill(order.slot, lots, float(execution.price), execution.ts), mark)
+            self.wants_reconcile = True
+            return
+        self._give(self._fill_of(order, [execution]), mark)
 
     async def _resolve_stop(self, order: Tracked) -> None:
         """A stop that was found: it rests, or it has become an ordinary order."""
@@ -551,6 +645,8 @@ class Dealer:
             order.child_id = update.state.order_id
         if order.status == UNKNOWN:
             order.status = LIVE
+        if update.state.is_over and not order.ended_ns:
+            order.ended_ns = update.ts
         self._see(order, update.state)
         if order.is_whole:
             self._finish(order)
@@ -590,8 +686,10 @@ class Dealer:
             self._foreign(execution)
             return
         order.executions[execution.exchange_id] = execution
-        if order.is_entry and len(order.executions) == 1:
+        if order.is_entry and (len(order.executions) == 1 or order.is_limit):
             self._protect(order, float(execution.price))
+        if order.is_limit:
+            self._give_part(order, execution)
         if order.is_whole:
             self._finish(order)
 
@@ -622,14 +720,15 @@ class Dealer:
         """An order has ended and all of it is known: one fill, or an end."""
         if order.has_ended or not order.is_whole:
             return
-        if not order.executions:
-            self._end(order, "expired unfilled")
+        if not order.executions or order.is_limit:
+            self._end(order, "filled" if order.booked == Decimal(order.request.qty or 0) else "expired unfilled")
             return
         order.status = DONE
         self.emergencies.discard(order.slot)
         if order.kind.rests and self.stops.get(order.slot) == order.client_id:
             del self.stops[order.slot]
-        self._give(self._fill_of(order), (DONE_EVENT, order.client_id, {"executed": str(order.booked)}))
+        mark: Mark = (DONE_EVENT, order.client_id, {"executed": str(order.booked)})
+        self._give(self._fill_of(order, list(order.executions.values())), mark)
         self._resize_backup(order.slot)
 
     def _end(self, order: Tracked, why: str, *, journalled: bool = True) -> None:
@@ -643,9 +742,11 @@ class Dealer:
                 self.stops_asked.discard(self.key_of(order.slot))
                 self.stops.pop(order.slot, None)
         elif not order.kind.rests:
-            self.emergencies.discard(order.slot)
+            if not order.is_entry:
+                self.emergencies.discard(order.slot)
             if order.asked_by_session:
-                self._give(OrderEnd(order.slot, order.is_entry, why), mark)
+                end = OrderEnd(order.slot, order.is_entry, why, frees_slot=order.holds_slot, ts=order.ended_ns)
+                self._give(end, mark)
                 return
         self._note_mark(mark)
         self.on_out()
@@ -664,17 +765,21 @@ class Dealer:
 
     def _note_mark(self, mark: Mark | None) -> None:
         if mark is not None:
-            self.journal.event(self.exchange.now_ms() * 1_000_000, *mark)
+            self.journal.event(self.exchange.now_ms() * MS, *mark)
 
-    def _fill_of(self, order: Tracked) -> Fill:
-        """What all executions of an order come to, as the session's row of a fill."""
+    def _fill_of(self, order: Tracked, executions: list[Execution]) -> Fill:
+        """What executions of an order come to, as the session's row of a fill."""
         session, slot = self.session, order.slot
         record = np.zeros(1, fill_row_dt)
         instrument = session.instruments[slot]
-        lots = int((order.booked / self.lots[order.symbol]).to_integral_value())
-        prices = {one.price for one in order.executions.values()}
-        price = float(next(iter(prices))) if len(prices) == 1 else float(order.quote / order.booked)
-        record["ts"] = max(one.ts for one in order.executions.values())
+        booked = sum((Decimal(one.qty) for one in executions), Decimal(0))
+        quote = sum((Decimal(one.qty) * Decimal(one.price) for one in executions), Decimal(0))
+        lots = int((booked / self.lots[order.symbol]).to_integral_value())
+        prices = {one.price for one in executions}
+        price = float(next(iter(prices))) if len(prices) == 1 else float(quote / booked)
+        made = order.is_limit and all(one.is_maker for one in executions)
+        is_own_price = math.isnan(order.ref_price) or order.kind.rests or made
+        record["ts"] = max(one.ts for one in executions)
         record["symbol"] = session.symbol_of(slot)
         record["side"] = order.side
         record["trade_id"] = order.trade_id
@@ -682,14 +787,16 @@ class Dealer:
         record["reason"] = order.reason
         record["lots"] = lots
         record["qty"] = steps_value_nb(lots, instrument["lot_num"], instrument["lot_den"])
-        record["ref_price"] = price if math.isnan(order.ref_price) or order.kind.rests else order.ref_price
+        record["is_maker"] = int(made)
+        record["ref_price"] = price if is_own_price else order.ref_price
         record["price"] = price
-        record["fee"] = float(order.fee)
+        record["fee"] = float(sum((Decimal(one.fee) for one in executions), Decimal(0)))
         record["slippage"] = record["qty"] * abs(price - record["ref_price"])
         record["bar"] = session.bar_index[slot]
         if not order.is_entry:
             record["stop_price"] = session.positions[slot]["stop_price"]
-        return Fill(slot, record, order.is_entry, order.is_leg, order.asked_by_session and not order.kind.rests)
+        ends_order = order.asked_by_session and not order.kind.rests and not order.is_limit
+        return Fill(slot, record, order.is_entry, order.is_leg, ends_order)
 
     def _foreign(self, execution: Execution) -> None:
         """A trade that no order of ours made: a hand, a liquidation, another program."""
@@ -698,6 +805,8 @@ class Dealer:
             return
         told: Mark = (TOLD_EVENT, f"{execution.symbol}/{execution.exchange_id}", {})
         position = self.session.positions[slot]
+        if (entry := self.entry_of(slot)) is not None and entry.is_limit:
+            self._give(Recall(slot))
         lots = abs(signed_lots(execution, self.lots[execution.symbol]))
         side = Side.LONG if execution.side == "BUY" else Side.SHORT
         by_exchange = execution.client_id.startswith((LIQUIDATION, *OTHER_CLOSES))
@@ -740,8 +849,8 @@ class Dealer:
         stop = self.orders.get(self.stops.get(slot, ""))
         if stop is not None and stop.side * held.lots > 0:
             return
-        entry = next((o for o in self.live_orders() if o.is_entry and o.slot == slot and o.side * held.lots > 0), None)
-        if entry is not None:
+        entry = self.entry_of(slot)
+        if entry is not None and entry.side * held.lots > 0:
             self._protect(entry, held.entry_price)
             return
         self.protect_held(held, default_trigger(self.session, slot, held))
@@ -978,7 +1087,7 @@ class Dealer:
             reply = await self.exchange.cancel(resting)
             body = {"outcome": reply.outcome.value, "text": reply.text}
             ref = f"{resting.client_id or resting.order_id}/cancel/{pause}"
-            self.journal.event(self.exchange.now_ms() * 1_000_000, "cancel", ref, body)
+            self.journal.event(self.exchange.now_ms() * MS, "cancel", ref, body)
             is_final = reply.outcome is Outcome.ACK or reply.remedy not in (Remedy.WAIT, Remedy.RESYNC, Remedy.VERIFY)
             if is_final or pause is None or "-2011" in reply.text:
                 break
@@ -1029,6 +1138,9 @@ class Dealer:
             self.orders[intent.client_id] = order
             if order.kind is OrderKind.HARD_SL:
                 self.stops[order.slot] = order.client_id
+            elif order.is_limit:
+                order.holds_slot = False
+                self._tell_again(order, told)
             elif order.asked_by_session and not order.kind.rests:
                 self.session.busy[order.slot] = True
             self._spawn(self._resolve(order))
@@ -1040,6 +1152,14 @@ class Dealer:
             key = (execution.symbol, execution.position_side)
             self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
             self._foreign(execution)
+
+    def _tell_again(self, order: Tracked, told: set[str]) -> None:
+        """Of a limit entry's executions those that the session does not know of."""
+        key = self.key_of(order.slot)
+        for execution in order.executions.values():
+            if f"{execution.symbol}/{execution.exchange_id}" not in told:
+                self.book[key] = self.book.get(key, 0) + signed_lots(execution, self.lots[execution.symbol])
+                self._give_part(order, execution)
 
 
 def row_of(execution: Execution) -> dict[str, Any]:
@@ -1073,7 +1193,7 @@ def tracked_of(intent: Intent) -> Tracked:
         float(context["ref"]) if context["ref"] is not None else math.nan,
         request,
         is_leg=bool(context["leg"]),
-        sent_ms=intent.ts // 1_000_000,
+        sent_ms=intent.ts // MS,
         asked_by_session=bool(context["asked"]),
     )
     if context.get("trigger") is not None:

@@ -34,11 +34,17 @@ class OrderRequest:
     trigger: str = ""
     limit: str = ""
     working_type: str = "MARK_PRICE"
+    good_till: int = 0  # ms; when a limit order ends by itself
 
     @property
     def is_algo(self) -> bool:
         """Does it go to the conditional order service?"""
         return bool(self.trigger)
+
+    @property
+    def is_limit(self) -> bool:
+        """Is it an ordinary order with a limit, which may stand in the book?"""
+        return bool(self.limit) and not self.is_algo
 
     @property
     def only_reduces(self) -> bool:
@@ -135,6 +141,13 @@ class ConfigChanged:
     text: str
     symbol: str = ""
     leverage: int = 0
+
+
+@dataclass(frozen=True)
+class Recall:
+    """A slot's limit entry may not go on standing: somebody else trades there."""
+
+    slot: int
 
 
 UserEvent = OrderUpdate | AlgoUpdate | WalletUpdate | KeyExpired | ConfigChanged
@@ -246,11 +259,25 @@ class Tracked:
     asked_by_session: bool = True  # its slot waits for it
     trigger_price: float = float("nan")
     replaces: str = ""  # client id of the stop that goes once this one rests
+    stood: bool = False  # has it been told that a limit entry stands in the book?
+    holds_slot: bool = True  # does its slot still wait for it?
+    recalled: bool = False  # is a limit entry being cancelled, or will be once it is known to stand?
+    ended_ns: int = 0  # when it ended, by the exchange's clock; 0: not told
 
     @property
     def is_entry(self) -> bool:
         """Does it open a position?"""
         return self.kind is OrderKind.ENTRY
+
+    @property
+    def is_limit(self) -> bool:
+        """Is it an entry with a limit? Each execution of it is told as it comes."""
+        return self.is_entry and self.request.is_limit
+
+    @property
+    def waits(self) -> bool:
+        """Does it wait at the exchange, for its trigger or in the book, and nothing is to be done about it?"""
+        return self.kind.rests or (self.stood and self.status == LIVE and not self.recalled and not self.is_over)
 
     @property
     def booked(self) -> Decimal:

@@ -22,6 +22,7 @@ class Filters:
     max_qty: Decimal  # of one market order
     min_notional: Decimal
     status: str = "TRADING"
+    limit_max_qty: Decimal = Decimal("Infinity")  # of one limit order
 
     @property
     def is_trading(self) -> bool:
@@ -40,8 +41,8 @@ class Filters:
         """The lowest tick not below."""
         return self._price(price, ROUND_CEILING)
 
-    def quantity(self, lots: int, lot: Decimal) -> str:
-        """`lots` of `lot` each, floored to the step of market orders; never more than was asked for.
+    def quantity(self, lots: int, lot: Decimal, *, at_market: bool = True) -> str:
+        """`lots` of `lot` each, floored to the step of market orders, or of limit ones; never more than asked for.
 
         Raises
         ------
@@ -49,17 +50,18 @@ class Filters:
             Less than one step, or less than nothing.
         """
         wanted = Decimal(lots) * lot
-        step = max(self.step, self.market_step)
+        step = max(self.step, self.market_step) if at_market else self.step
         steps = (wanted / step).to_integral_value(ROUND_FLOOR)
         if lots <= 0 or steps <= 0:
             raise ValueError(f"{self.symbol}: a quantity of {wanted:f} is less than one step of {step:f}")
         return plain(steps * step)
 
-    def refusal(self, lots: int, lot: Decimal, price: float, *, reduces: bool) -> str:
-        """Why the exchange would refuse a market order of this quantity; empty where it would not."""
+    def refusal(self, lots: int, lot: Decimal, price: float, *, reduces: bool, at_market: bool = True) -> str:
+        """Why the exchange would refuse an order of this quantity; empty where it would not."""
         qty = Decimal(lots) * lot
-        if qty > self.max_qty:
-            return f"quantity {plain(qty)} is above the market maximum {plain(self.max_qty)}"
+        most, name = (self.max_qty, "market maximum") if at_market else (self.limit_max_qty, "maximum")
+        if qty > most:
+            return f"quantity {plain(qty)} is above the {name} {plain(most)}"
         if reduces:
             return ""
         if not self.is_trading:
@@ -109,6 +111,7 @@ def filters_of(entry: Mapping[str, Any]) -> Filters:
             max_qty=_positive(rules["MARKET_LOT_SIZE"]["maxQty"]),
             min_notional=Decimal(str(rules["MIN_NOTIONAL"]["notional"])),
             status=str(entry.get("status", "TRADING")),
+            limit_max_qty=_positive(rules["LOT_SIZE"]["maxQty"]),
         )
     except (KeyError, TypeError, InvalidOperation, ValueError) as error:
         raise DataError(f"{symbol}: the exchange's filters cannot be read: {error!r}") from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from qtsim.live.ids import parse_client_id
+from qtsim.live.kinds import OrderKind
 from qtsim.live.snapshot import Execution, Held, Key, Local, Resting, Snapshot
 
 STUCK_MS = 5_000
@@ -192,11 +193,14 @@ def missing_stops(local: Local, snapshot: Snapshot, rules: Rules) -> list[StopMi
 def strays(local: Local, snapshot: Snapshot, rules: Rules) -> list[Stray]:
     """Orders that protect or close what is not there: ours, and others' only where the settings say so.
 
-    An order that is believed to be under way is left alone: its entry may be about to be filled.
+    An order that is believed to be under way is left alone: its entry may be about to be filled. So is an entry that
+    this program has sent; one that it does not know, of an earlier program, goes whatever is held.
     """
     found = []
     for order in snapshot.orders:
         if order.symbol not in rules.symbols or order.status in OVER or order.order_id in local.cancels_asked:
+            continue
+        if order.client_id in local.entries:
             continue
         parsed = parse_client_id(order.client_id)
         ours = parsed is not None and parsed.tag == rules.tag
@@ -212,8 +216,9 @@ def strays(local: Local, snapshot: Snapshot, rules: Rules) -> list[Stray]:
             for key, lots in local.lots.items()
             if key[0] == order.symbol and (key[1] == order.position_side or "BOTH" in (key[1], order.position_side))
         )
-        nothing_there = flat and not believed
-        if (nothing_there or closes_the_other_side(order, local, snapshot)) and order.client_id not in local.unresolved:
+        forgotten = ours and parsed is not None and parsed.kind is OrderKind.ENTRY
+        serves_nothing = (flat and not believed) or forgotten or closes_the_other_side(order, local, snapshot)
+        if serves_nothing and order.client_id not in local.unresolved:
             found.append(Stray(order))
     return found
 

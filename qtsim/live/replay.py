@@ -88,6 +88,11 @@ def _bars(trader: Trader, body: dict[str, Any]) -> None:
     trader.bars(body["close"], {name: Bar(*values) for name, values in body["bars"].items()}, body["now"])
 
 
+def _end_of(body: Mapping[str, Any]) -> OrderEnd:
+    stood = {"stands": bool(body.get("stands", False)), "frees_slot": bool(body.get("frees", True))}
+    return OrderEnd(body["slot"], body["entry"], body["why"], **stood, ts=int(body.get("ts", 0)))
+
+
 VERBS: dict[str, Verb] = {
     "begin": lambda trader, b: trader.begin(b["ts"]),
     "marks": lambda trader, b: trader.marks(b["marks"]),
@@ -97,7 +102,8 @@ VERBS: dict[str, Verb] = {
     "rates": lambda trader, b: trader.rates(b["symbol"], b["ts"], b["rate"]),
     "clock": lambda trader, b: trader.clock(b["now"]),
     "fill": lambda trader, b: trader.executed(fill_of(b)),
-    "end": lambda trader, b: trader.ended(OrderEnd(b["slot"], b["entry"], b["why"])),
+    "end": lambda trader, b: trader.ended(_end_of(b)),
+    "withdraw": lambda trader, b: trader.withdraw(b["ts"], b["slot"]),
     "funding": lambda trader, b: trader.paid(FundingPayment(b["slot"], b["ts"], b["rate"], b["mark"], b["amount"])),
     "transfer": lambda trader, b: trader.moved(b["ts"], b["amount"], b["withdrawable"]),
     "health": lambda trader, b: trader.health(Health(b["health"])),

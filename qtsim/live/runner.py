@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from qtsim.core.enums import Health, Reason
+from qtsim.core.orders import has_entry_order_nb
 from qtsim.data.timeframes import format_ts
 from qtsim.errors import DataError, QtsimError, UsageError
 from qtsim.live.binance.exchange import BinanceExchange, QuestionRefusedError
@@ -40,6 +41,7 @@ from qtsim.live.orders import (
     MarkPrice,
     OrderUpdate,
     QueryFailedError,
+    Recall,
     UserEvent,
     WalletUpdate,
 )
@@ -80,10 +82,13 @@ HEALTH_EVERY_S = 30.0
 TICK_S = 1.0
 STALL_S = 5.0
 """A tick so late means that this program, or its machine, stood still."""
+HELD_S = 5.0
+"""For so long limit entries go on standing though no entry may be made: a stream that is opened again takes less."""
 LOOK_EVERY_S = 5.0
 """Between two looks at positions and their stops, which cost 5 of the weight and 1 per symbol held."""
 RULES_EVERY_S = 3600.0
 ENDING_S = 10.0
+FLATTEN_TRIES = 3
 MOVED = frozenset(("DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"))
 WALLET_NOISE = 1e-6
 """Quote currency; below it two wallets are the same."""
@@ -142,6 +147,7 @@ class Runner:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
+    closes_at_end: bool = False  # beside live.on_stop: a person wants everything closed
     error: QtsimError | None = None  # that it ends with, where nobody has asked it to end
     is_open: bool = False  # outcomes of orders are told
     is_trading: bool = False  # prices and bars are told
@@ -171,6 +177,7 @@ class Runner:
         self._commit_timer: asyncio.TimerHandle | None = None
         self._wallet_gap = 0.0
         self._unread = 0  # comparisons in a row that the exchange did not answer
+        self._held_since_s = math.inf  # of the loop's clock: since when no entry may be made
         self._amiss: set[tuple[Key, int]] = set()  # what the last look at positions and stops has found
         self._rereads = False  # is one of them about to be tried again?
 
@@ -312,6 +319,8 @@ class Runner:
                 self.trader.ended(item)
             elif isinstance(item, Charge):
                 self.trader.moved(item.ts, item.amount)
+            elif isinstance(item, Recall):
+                self.withdraw(item.slot)
             else:
                 self.trader.stop_moved(*item)
 
@@ -458,12 +467,13 @@ class Runner:
     def local(self) -> Local:
         """What this program believes."""
         orders = self.dealer.live_orders()
-        resting = [order for order in orders if order.kind.rests and order.status == "live" and not order.child_id]
+        resting = [order for order in orders if order.waits and order.status == "live" and not order.child_id]
         return Local(
             dict(self.dealer.book),
             frozenset(self.dealer.trades),
             frozenset(order.client_id for order in resting),
             frozenset(order.client_id for order in orders if order.is_unknown),
+            frozenset(order.client_id for order in orders if order.is_entry),
             frozenset(self.dealer.stops_asked),
             frozenset(),
             dict(self.disputed),
@@ -513,7 +523,7 @@ class Runner:
 
     def _apply(self, snapshot: Snapshot, events: list[Event], owners: dict[tuple[str, int], str]) -> None:
         disputed: dict[Key, int] = {}
-        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.kind.rests}
+        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.waits}
         for event in events:
             if isinstance(event, MissedTrade):
                 one = event.execution
@@ -524,7 +534,7 @@ class Runner:
             elif isinstance(event, Disputed):
                 disputed[event.key] = event.lots
             elif isinstance(event, Adjusted):
-                if event.key in under_way | self._half_told():
+                if event.key in under_way | self._half_told() or self._withdraw_from(event.key):
                     disputed[event.key] = event.after
                 else:
                     self._tell_outcomes()
@@ -554,9 +564,28 @@ class Runner:
         self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
 
+    def withdraw(self, slot: int) -> None:
+        """End a limit entry here; where it stands at the exchange it is cancelled there."""
+        self.trader.withdraw(self.now_ns(), slot)
+
+    def withdraw_all(self) -> None:
+        """End every limit entry."""
+        for slot, position in enumerate(self.trader.session.positions):
+            if has_entry_order_nb(position):
+                self.withdraw(slot)
+
+    def _withdraw_from(self, key: Key) -> bool:
+        """Is there a limit entry where somebody else trades? It goes before what is there is taken over."""
+        slot = self.dealer.slot_of(key)
+        if slot is None or self.dealer.entry_of(slot) is None:
+            return False
+        self.withdraw(slot)
+        return True
+
     def _half_told(self) -> set[Key]:
         """Positions of orders whose executions are booked, and whose fill the session is still to be told."""
-        return {self.dealer.key_of(order.slot) for order in self.dealer.live_orders() if order.executions}
+        orders = self.dealer.live_orders()
+        return {self.dealer.key_of(order.slot) for order in orders if order.executions and not order.is_limit}
 
     def _adopt_what_differs(self, snapshot: Snapshot, unsure: set[Key]) -> None:
         """Where exchange and executions agree, and the session does not: somebody else has traded."""
@@ -567,6 +596,9 @@ class Runner:
             lots = held.lots if held is not None else 0
             mine = int(session.positions[slot]["side"] * session.positions[slot]["lots"])
             if key in unsure or session.busy[slot] or lots == mine or lots != self.dealer.book.get(key, 0):
+                continue
+            if self._withdraw_from(key):
+                self.dealer.wants_reconcile = True
                 continue
             price = held.mark if held is not None else math.nan
             self._adopt(Adjusted(key, mine, lots, price), snapshot)
@@ -588,7 +620,8 @@ class Runner:
 
     def _money_moves(self) -> bool:
         """Is anything under way that has changed one of the wallets, or will? A cancel does not."""
-        trades = any(order.executions or not order.kind.rests for order in self.dealer.live_orders())
+        orders = self.dealer.live_orders()
+        trades = any((order.executions and not order.is_limit) or not order.waits for order in orders)
         return trades or bool(self.queue or self.dealer.out or self._tasks) or not self.trader.is_idle
 
     def _read_again(self) -> None:
@@ -705,6 +738,7 @@ class Runner:
             if not self.rule.by_steps:
                 self.later(lambda: self.trader.clock(self.now_ns()))
             self.hold_if_stale()
+            self.withdraw_if_held()
 
     def note_stall(self, seconds: float) -> None:
         """This program did nothing for so long: what it knows is old, so entries wait for a comparison."""
@@ -781,7 +815,7 @@ class Runner:
         if booked != len(self.dealer.trades):
             return
         amiss: set[tuple[Key, int]] = set()
-        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.kind.rests}
+        under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.waits}
         for key in sorted(set(positions) | set(self.dealer.book)):
             held = positions.get(key)
             lots, is_bare = 0, False
@@ -860,6 +894,18 @@ class Runner:
         elif self.gateway.free("data"):
             self.log.write("ENTRIES_AGAIN")
 
+    def withdraw_if_held(self) -> None:
+        """A limit entry that stands would be an entry: where none may be made for some seconds, it goes."""
+        if self.rule.by_steps or not self.is_trading:
+            return
+        now, gateway = asyncio.get_running_loop().time(), self.gateway
+        self._held_since_s = min(self._held_since_s, now) if gateway.state != State.RUN else math.inf
+        if now - self._held_since_s >= HELD_S:
+            self.later(self.withdraw_all)
+        for symbol in gateway.symbols_closed:
+            for slot in self.trader.slots_of(symbol) if symbol in self.trader.symbols else ():
+                self.later(lambda slot=slot: self.withdraw(slot))  # type: ignore[misc]
+
     def link_changed(self, name: str, is_up: bool) -> None:
         """A stream was opened or lost."""
         self.log.write("STREAM", "", {"name": name, "up": is_up})
@@ -899,18 +945,22 @@ class Runner:
         elif command.do == "kill":
             self.gateway.hold("kill", State.NO_ENTRY, "killed by a person")
             if command.flatten:
+                self.closes_at_end = True
                 self.later(lambda: self.flatten("killed by a person"))
             self.later(lambda: self.end("killed by a person"))
         elif command.do == "flatten":
             self.later(lambda: self.flatten(command.symbol or "a person", command.symbol))
 
     def flatten(self, why: str, symbol: str = "") -> None:
-        """Close what is open at market, of one symbol or all."""
+        """Close what is open at market, of one symbol or all, and withdraw what would open it again."""
         session = self.trader.session
         for slot in range(len(session.positions)):
             key = self.dealer.key_of(slot)
             position = session.positions[slot]
-            if position["side"] == 0 or (symbol and key[0] != symbol):
+            if symbol and key[0] != symbol:
+                continue
+            self.withdraw(slot)
+            if position["side"] == 0:
                 continue
             self.dealer.close_at_market(slot, int(position["lots"]), int(position["side"]), why, Module.OPERATOR)
 
@@ -925,6 +975,7 @@ class Runner:
         if not self.why:
             self.why, self.error = why, error
         self.gateway.hold("stopping", State.NO_ENTRY, why)
+        self.later(self.withdraw_all)
         self.stopping.set()
 
     async def abandon(self) -> None:
@@ -937,13 +988,16 @@ class Runner:
 
     async def wind_down(self) -> None:
         """Wait for what is under way, close positions where the settings say so, and write the last state."""
-        if self.rule.flatten_on_stop:
-            self.flatten("the program ends and live.on_stop is flatten")
+        closes = self.closes_at_end or self.rule.flatten_on_stop
         end = asyncio.get_running_loop().time() + ENDING_S
+        tries = 0
         while asyncio.get_running_loop().time() < end:
             self.pump()
             if self.is_quiet:
-                break
+                if not closes or tries == FLATTEN_TRIES or not self.trader.session.positions["side"].any():
+                    break
+                tries += 1  # the first, or an entry was filled while it was being withdrawn
+                self.flatten("the program ends and leaves nothing open")
             await asyncio.sleep(0.05)
         await end_tasks(list(self._tasks))
         await self.dealer.stop()

@@ -41,6 +41,7 @@ class Resting:
     close_position: bool = False
     trigger: float = float("nan")
     updated: int = 0  # ms
+    price: float = float("nan")  # of a limit order
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Local:
     trades: frozenset[tuple[str, int]] = frozenset()
     live: frozenset[str] = frozenset()  # client ids that are believed to rest or to be under way
     unresolved: frozenset[str] = frozenset()  # client ids whose outcome is not known
+    entries: frozenset[str] = frozenset()  # client ids of entries that have not ended
     stops_asked: frozenset[Key] = frozenset()  # positions whose missing stop is being placed
     cancels_asked: frozenset[int] = frozenset()  # order ids that are being cancelled
     disputed: Mapping[Key, int] = field(default_factory=dict)  # lots of the exchange that a first look found

@@ -15,6 +15,7 @@ import numpy as np
 
 from qtsim.core.accounting import equity_nb
 from qtsim.core.enums import GovernorOrder, Health, Monitoring, Reason, Rule
+from qtsim.core.orders import has_entry_order_nb
 from qtsim.core.records import NEVER, Record, Records, fill_row_dt, transfer_dt
 from qtsim.core.safety_governor import order_positions_nb
 from qtsim.live.history import Bar, SignalSource
@@ -112,7 +113,7 @@ class Trader:
     def is_idle(self) -> bool:
         """Is no order under way, and nothing waiting for one?"""
         session = self.session
-        return not session.busy.any() and session.signalled is None and session.ranking is None
+        return not session.waits_for_orders and session.signalled is None and session.ranking is None
 
     @property
     def equity(self) -> float:
@@ -134,6 +135,7 @@ class Trader:
         self.now = max(self.now, ts)
         self.session.mark(ts)
         self.session.judge_account(ts)
+        self._judge_orders(ts)
         self._flush()
 
     def marks(self, marks: Mapping[str, float]) -> None:
@@ -168,7 +170,8 @@ class Trader:
         self.venue.settle(shown)
         if Monitoring(int(self.session.params["exit"]["monitoring"])) != Monitoring.INTERVAL:
             for i in shown:
-                self.session.run_cycles(i, once=False)
+                if int(self.session.positions[i]["entry_ts"]) < self.instant or not self.session.is_open(i):
+                    self.session.run_cycles(i, once=False)  # else a limit has just opened it: from the next point on
         self._go_on()
         self._flush()
 
@@ -197,6 +200,7 @@ class Trader:
         self.tape.input("clock", {"now": now})
         self.now = max(self.now, now)
         self._close_what_is_whole()
+        self._judge_orders(self.now, patience=self.timing.wait_bars)
         self._cycle_by_the_clock()
         self._go_on()
         self._flush()
@@ -222,12 +226,20 @@ class Trader:
         self._flush()
 
     def ended(self, end: OrderEnd) -> None:
-        """An order ended unfilled."""
-        self.tape.input("end", {"slot": end.slot, "entry": end.is_entry, "why": end.why})
+        """Nothing more of an order is waited for: it has ended, or stands in the book."""
+        body = {"slot": end.slot, "entry": end.is_entry, "why": end.why}
+        self.tape.input("end", {**body, "stands": end.stands, "frees": end.frees_slot, "ts": end.ts})
         self.venue.ended(end)
         self.session.collect()
         if not self.shown:
             self._go_on()
+        self._flush()
+
+    def withdraw(self, ts: int, slot: int) -> None:
+        """A limit entry may not go on standing, for a reason outside the session."""
+        self.tape.input("withdraw", {"ts": ts, "slot": slot})
+        if has_entry_order_nb(self.session.positions[slot]):
+            self.session.drop_order(slot, Rule.ORDER_ENDED, ts)
         self._flush()
 
     def paid(self, payment: FundingPayment) -> None:
@@ -321,6 +333,7 @@ class Trader:
         for _, answer in sorted(known.signals.items()):
             self.tape.decision(SIGNALS, answer)
         for i in range(len(session.positions)):
+            session.judge_order(i, has_ended=False, ts=close)
             symbol = self.symbols[session.symbol_of(i)]
             if symbol not in bars:
                 continue
@@ -359,7 +372,15 @@ class Trader:
     def _finish_instant(self) -> None:
         if self.instant != NEVER:
             self.session.evaluate(self.instant)
+            self._judge_orders(self.instant)
             self.instant = NEVER
+
+    def _judge_orders(self, ts: int, *, patience: int = 0) -> None:
+        """End the limit entries that may not go on. patience: ns that the bar with which one times out may be late."""
+        for i, position in enumerate(self.session.positions):
+            if ts >= position["order_until"] and ts - patience < position["order_until"]:
+                continue
+            self.session.judge_order(i, has_ended=False, ts=ts)
 
     def _act_on_signals(self) -> None:
         if not self.pending:

@@ -74,14 +74,15 @@ class SimBroker:
         With latency the order is on its way first, see `arrive`.
         """
         i, session = intent.slot, self.session
-        self._taken.append(OrderEnd(i, isinstance(intent, EntryIntent), "what is not filled yet is in the position"))
+        is_entry = isinstance(intent, EntryIntent)
+        self._taken.append(OrderEnd(i, is_entry, "what is not filled yet is in the position", stands=is_entry))
         if isinstance(intent, EntryIntent):
             place_order_nb(
                 session.positions[i],
                 intent.plan,
                 intent.trade_id,
                 intent.bar,
-                int(session.points[i]["ts"]),
+                self.sent_at(i),
                 self.timeframe_ns,
                 session.instruments[i],
                 session.params["entry"],
@@ -126,6 +127,14 @@ class SimBroker:
         self._report(Fill(i, record, is_entry=False, is_leg=intent.is_leg and is_done))
         if not is_done:
             session.leave_leg(i, waits=True)
+
+    def sent_at(self, i: int) -> int:
+        """From when a limit entry's time is counted, ns."""
+        return int(self.session.points[i]["ts"])
+
+    def cancel_entry(self, slot: int) -> bool:
+        """Cancelling takes no time: what the session has ended is gone."""
+        return False
 
     def place_stop(self, intent: StopIntent) -> None:
         """Rest the hard stop. It is never refused here, so a backup stop beside it has nothing to do.

@@ -7,6 +7,9 @@ Contract, held by one suite of tests for every broker:
   nothing was filled, an entry of `ends`. Until then the slot is busy and nothing more is decided for it.
 - Fills come in the order they happened, each exactly once; those of the exchange's own doing (a hard stop, a
   liquidation, a hand) come unasked.
+- A limit entry that is not filled at once stands in the book: an entry of `ends` with `stands` frees its slot, fills
+  come unasked, one for each execution, and another entry of `ends` says that nothing more of it can be filled. Whether
+  it may go on standing is decided by the session; `cancel_entry` calls it back.
 - `place_stop` rests at most one closing stop per position; it disappears with the position.
 - `funding` reports each payment exactly once, `transfers` each deposit and withdrawal.
 """
@@ -19,10 +22,13 @@ from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, FundingPayment
 
 
 class Broker(Protocol):
-    """Eight verbs between the session and whoever fills its orders."""
+    """Nine verbs between the session and whoever fills its orders."""
 
     def submit(self, intent: EntryIntent | ExitIntent) -> None:
-        """Send a market order."""
+        """Send an order: at market, or an entry whose plan has a limit at that."""
+
+    def cancel_entry(self, slot: int) -> bool:
+        """Call the slot's limit entry back; False where none stands that could still be filled."""
 
     def place_stop(self, intent: StopIntent) -> None:
         """Rest the hard stop of a position on the exchange."""
@@ -34,7 +40,7 @@ class Broker(Protocol):
         """Executions since the last call, in order."""
 
     def ends(self) -> list[OrderEnd]:
-        """Orders that ended unfilled since the last call, in order."""
+        """Orders of which nothing more is waited for since the last call, in order."""
 
     def funding(self) -> list[FundingPayment]:
         """Funding payments since the last call, in order."""

@@ -62,11 +62,18 @@ class Fill:
 
 @dataclass(frozen=True)
 class OrderEnd:
-    """An order that ended without an execution: rejected, expired, or proven never to have arrived."""
+    """Nothing more of an order is waited for.
+
+    It ended without an execution: rejected, expired, or proven never to have arrived. Or it is a limit entry, which
+    has two: one where it begins to stand in the book (`stands`), and one once nothing more of it can be filled.
+    """
 
     slot: int
     is_entry: bool
     why: str
+    stands: bool = False  # it lives on, its slot is free, and what it is filled with comes unasked
+    frees_slot: bool = True  # False: of an order that stood in the book, so that its slot has been free before
+    ts: int = 0  # ns; 0: not told
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ from qtsim.core.transfers import book_transfer_nb
 from qtsim.trading.broker import Broker
 from qtsim.trading.journal import SessionJournal
 from qtsim.trading.learner import Learner, Request
-from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, StopIntent
+from qtsim.trading.messages import EntryIntent, ExitIntent, Fill, OrderEnd, StopIntent
 from qtsim.trading.points import FLAT, UNPRICED, evaluate_account_nb, judge_slot_nb, remember_extremes_nb, see_point_nb
 
 EVENTS_MAX = 16
@@ -158,6 +158,8 @@ class Session:
         self.bar_index: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.last_exit_bar: npt.NDArray[np.int64] = np.full(n, -1, dtype=np.int64)
         self.busy: npt.NDArray[np.bool_] = np.zeros(n, dtype=np.bool_)
+        self.recalled: npt.NDArray[np.bool_] = np.zeros(n, dtype=np.bool_)
+        """Slots whose limit entry has been called back, until the broker says that nothing more of it can be filled."""
         self.signalled: Signalled | None = None
         self.ranking: Ranking | None = None
         self.decision = np.zeros(1, exit_decision_dt)
@@ -221,6 +223,11 @@ class Session:
     def nearest_triggers(self, i: int) -> tuple[float, float, float, float]:
         """(last below, last above, mark below, mark above) of the open position."""
         return nearest_triggers_nb(self.positions[i], self.points[i], self.params)
+
+    @property
+    def waits_for_orders(self) -> bool:
+        """Is an order under way, or has a limit entry been called back that could still be filled?"""
+        return bool(self.busy.any() or self.recalled.any())
 
     # the Safety Governor ---------------------------------------------------------------------------------------------
 
@@ -310,6 +317,7 @@ class Session:
         is_leg = int(decision["leg"]) > 0
         if action == Action.PARTIAL_CLOSE and decision["lots"] == 0:
             hit_leg_nb(position, self.instruments[i], self.params)
+            self._recall(i)
         elif action in (Action.PARTIAL_CLOSE, Action.FULL_EXIT_NOW):
             self._submit_exit(i, int(decision["reason"]), int(decision["lots"]), is_leg)
 
@@ -372,7 +380,7 @@ class Session:
 
     def go_on(self) -> None:
         """Plan and send what waits for orders that are under way; nothing while there are any."""
-        if self.signalled is not None and not self.busy.any():
+        if self.signalled is not None and not self.waits_for_orders:
             waiting, self.signalled = self.signalled, None
             candidates = self._plan_candidates(waiting.signals, waiting.held, waiting.no_entry, waiting.ts)
             balance = equity_nb(self.account[0], self.positions, self.points)
@@ -430,6 +438,21 @@ class Session:
             self.journal.keep("denials", row)
         note_dropped_nb(self.account[0], position, rule)
         end_order_nb(position)
+        self._recall(i)
+
+    def _recall(self, i: int) -> None:
+        """The slot's entry order has ended here; where it stands in a book it is called back."""
+        if not has_entry_order_nb(self.positions[i]) and self.broker.cancel_entry(i):
+            self.recalled[i] = True
+
+    def _note_end(self, end: OrderEnd) -> None:
+        """Nothing more of a limit entry can be filled: what the session still waits for of it ends too."""
+        i = end.slot
+        self.recalled[i] = False
+        if has_entry_order_nb(self.positions[i]):
+            ts = max(end.ts, int(self.points[i]["ts"]))
+            rule = Rule(self.order_rule(i, ts))
+            self.drop_order(i, Rule.ORDER_ENDED if rule == Rule.NONE else rule, ts)
 
     def leave_leg(self, i: int, *, waits: bool) -> None:
         """The market has nothing left for a leg now: it is tried again at the next open, or hit with what it got."""
@@ -516,7 +539,7 @@ class Session:
     def _enter_candidates(self, ranking: Ranking) -> None:
         """In rank order, each judged on the account that the one before has left."""
         candidates, ts = ranking.candidates, ranking.ts
-        while candidates and not self.busy.any():
+        while candidates and not self.waits_for_orders:
             waiting = sorted(candidates)
             best = waiting[0]
             for i in waiting[1:]:
@@ -551,7 +574,9 @@ class Session:
             else:
                 self._apply_exit(fill)
         for end in self.broker.ends():
-            self.busy[end.slot] = False
+            self.busy[end.slot] &= not end.frees_slot
+            if end.is_entry and not end.stands:
+                self._note_end(end)
 
     def _apply_entry(self, fill: Fill) -> None:
         i, record = fill.slot, fill.record
@@ -587,6 +612,7 @@ class Session:
         reduce_position_nb(self.account[0], position, record[0], self.instruments[i], self.params)
         if fill.is_leg:
             hit_leg_nb(position, self.instruments[i], self.params)
+        self._recall(i)
         is_flat, pnl = bool(position["lots"] == 0), 0.0
         if is_flat:
             bar = int(record[0]["bar"])

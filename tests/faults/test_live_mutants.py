@@ -23,8 +23,9 @@ from qtsim.live.ids import is_ours, session_tag
 from qtsim.live.orders import QueryFailedError, Reply, Tracked
 from qtsim.live.outcomes import Outcome, Remedy, classify
 from qtsim.live.reconcile import MissedTrade, StopMissing
-from qtsim.live.snapshot import Snapshot
+from qtsim.live.snapshot import Resting, Snapshot
 from qtsim.live.weights import Budget
+from tests.faults import test_live_limit_entries as limits
 from tests.faults.test_live_faults import ENTRY, EXIT, STOP, adjustments, first_position, run, script, told
 from tests.live_virtual import SYMBOLS, in_virtual_time, intents_in, make_stage, whole_session
 
@@ -361,6 +362,62 @@ def reverse(stage: Any, position: Any) -> None:
     stage.control.trade(position.symbol, f"{-2 * position.qty}")
 
 
+def a_standing_entry(test: Callable[..., None], **more: Any) -> Scene:
+    """A test of limit entries as a scene."""
+    return lambda tmp_path: test(tmp_path, **more)
+
+
+def entries_are_not_called_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dealer, "recall", lambda self, slot: None)
+
+
+def a_cancel_is_sent_once(patch: pytest.MonkeyPatch) -> None:
+    async def once(self: Dealer, order: Tracked) -> None:
+        await self.exchange.cancel(Resting(order.symbol, order.client_id, order.order_id, "", "", is_algo=False))
+
+    patch.setattr(Dealer, "_call_back", once)
+
+
+def parts_are_told_once_all_are_there(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dealer, "_give_part", lambda self, order, execution: None)
+
+
+def entries_stand_until_somebody_cancels_them(patch: pytest.MonkeyPatch) -> None:
+    place = exchange.BinanceExchange._change
+
+    async def for_ever(self: Any, method: str, params: dict[str, Any], read: Any, **more: Any) -> Reply:
+        kept = {name: value for name, value in params.items() if name != "goodTillDate"}
+        if "goodTillDate" in params:
+            kept["timeInForce"] = "GTC"
+        return await place(self, method, kept, read, **more)
+
+    patch.setattr(exchange.BinanceExchange, "_change", for_ever)
+
+
+def parts_of_the_dead_program_are_taken_for_told(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dealer, "_tell_again", lambda self, order, told: None)
+    patch.setattr(reconcile, "missed_trades", lambda local, snapshot, rules: [])
+
+
+def entries_without_a_journal_are_left_standing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "strays", lambda local, snapshot, rules: [])
+
+
+def what_was_called_back_is_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(runner: Any) -> None:
+        return
+
+    patch.setattr("qtsim.app.live._match_entries", nothing)
+
+
+def entries_stand_on_while_none_may_be_made(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("qtsim.live.runner.Runner.withdraw_if_held", lambda self: None)
+
+
+def entries_stand_where_others_trade(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("qtsim.live.runner.Runner.withdraw", lambda self, slot: None)
+
+
 LOST_ANSWERS = FaultPlan(script=(Scripted(*ENTRY, "drop_after"),), rates={"event_drop": 1.0})
 MUTANTS: list[tuple[Patch, Scene]] = [
     (sends_before_the_journal, checked(None)),
@@ -389,6 +446,41 @@ MUTANTS: list[tuple[Patch, Scene]] = [
     (a_refused_stop_is_forgotten, checked(script(STOP, "reject", code=-1111))),
     (a_refusal_for_load_is_final, checked(script(STOP, "unavailable_503"))),
     (the_gateway_lets_everything_pass, shadow_sends_nothing),
+    (entries_are_not_called_back, a_standing_entry(limits.test_an_entry_times_out_with_its_bar_and_is_cancelled)),
+    (
+        a_cancel_is_sent_once,
+        a_standing_entry(
+            limits.test_a_cancel_is_repeated_until_the_exchange_says_how_the_order_ended, kind="unavailable_503"
+        ),
+    ),
+    (
+        parts_are_told_once_all_are_there,
+        a_standing_entry(limits.test_each_part_counts_at_once_and_the_first_brings_the_stop),
+    ),
+    (
+        entries_stand_until_somebody_cancels_them,
+        a_standing_entry(limits.test_an_entry_leaves_as_a_limit_order_that_ends_by_itself_and_holds_nothing_up),
+    ),
+    (
+        parts_of_the_dead_program_are_taken_for_told,
+        a_standing_entry(limits.test_an_entry_that_stands_is_taken_up_by_the_next_program),
+    ),
+    (
+        entries_without_a_journal_are_left_standing,
+        a_standing_entry(limits.test_an_entry_of_which_no_journal_tells_is_cancelled),
+    ),
+    (
+        what_was_called_back_is_forgotten_by_a_restart,
+        a_standing_entry(limits.test_an_entry_that_was_called_back_before_the_crash_is_cancelled_after_it),
+    ),
+    (
+        entries_stand_on_while_none_may_be_made,
+        a_standing_entry(limits.test_where_no_entry_may_be_made_none_goes_on_standing),
+    ),
+    (
+        entries_stand_where_others_trade,
+        a_standing_entry(limits.test_an_entry_is_withdrawn_where_somebody_else_trades, share="1"),
+    ),
 ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from qtsim.core.enums import Reason, Rule
 from qtsim.live.replay import Comparer, replay
 from qtsim.live.tape import from_bytes, row_bytes, to_bytes
 from qtsim.sim.run import run_reference
 from tests.unit.live.lines import Kept, frames_of, lines, paper_trader, prepared_run, resolved
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "XRPUSDT"]
+LIMITS = {"entry.order.type": "limit", "entry.order.limit_offset_bps": 8.0, "entry.order.timeout_bars": 3}
 COMPARED = ("decisions", "denials", "fills", "trades", "funding", "governor", "equity")
 
 
@@ -20,6 +22,9 @@ COMPARED = ("decisions", "denials", "fills", "trades", "funding", "governor", "e
         {"exit.policy": "profit_lock", "leverage.model": "fixed", "leverage.fixed": 10.0},
         {"exit.on_opposite_signal": "reverse", "exit.replan": "bar", "costs.slippage.bps": 0.0},
         {"account.mode.position": "hedge", "gates.enabled": False, "sizing.model": "fraction"},
+        LIMITS,
+        {**LIMITS, "entry.order.timeout_bars": 12, "exit.on_opposite_signal": "reverse", "gates.enabled": False},
+        {**LIMITS, "account.mode.position": "hedge", "gates.enabled": False, "sizing.model": "fraction"},
     ],
 )
 def test_a_session_told_point_by_point_decides_what_the_backtest_decides(overrides: dict[str, object]) -> None:
@@ -31,6 +36,10 @@ def test_a_session_told_point_by_point_decides_what_the_backtest_decides(overrid
     for line in lines(run, SYMBOLS):
         line(trader)
     assert len(wanted.trades) > 5
+    if overrides.get("entry.order.type") == "limit":
+        rules = set(wanted.denials["rule"].tolist())
+        assert rules & {Rule.ORDER_TIMED_OUT, Rule.ORDER_CANCELLED}
+        assert wanted.fills["is_maker"][wanted.fills["reason"] == Reason.ENTRY].all()
     for kind in COMPARED:
         rows, told = getattr(wanted, kind), tape.table(kind)
         if kind == "equity":

@@ -93,6 +93,9 @@ class BinanceExchange:
             params["reduceOnly"] = "true"
         if not request.is_algo:
             params |= {"type": "MARKET", "newClientOrderId": request.client_id, "newOrderRespType": "RESULT"}
+            if request.is_limit:
+                params |= {"type": "LIMIT", "price": request.limit}
+                params |= {"timeInForce": "GTD", "goodTillDate": request.good_till}
             return await self._change("fapiPrivatePostOrder", params, order_state, protective=request.kind.is_exit)
         params |= {
             "algoType": "CONDITIONAL",
@@ -113,7 +116,8 @@ class BinanceExchange:
             params: dict[str, Any] = {"symbol": order.symbol}
             params |= {"algoId": order.order_id} if order.order_id else {"clientAlgoId": order.client_id}
             return await self._change("fapiPrivateDeleteAlgoOrder", params, None, protective=True)
-        params = {"symbol": order.symbol, "orderId": order.order_id}
+        params = {"symbol": order.symbol}
+        params |= {"orderId": order.order_id} if order.order_id else {"origClientOrderId": order.client_id}
         return await self._change("fapiPrivateDeleteOrder", params, None, protective=True)
 
     async def set_leverage(self, symbol: str, leverage: int) -> Reply:

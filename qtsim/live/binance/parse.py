@@ -142,6 +142,7 @@ def resting_order(row: Json) -> Resting:
         status=str(row["status"]),
         close_position=_flag(row.get("closePosition")),
         updated=int(row.get("updateTime", 0)),
+        price=float(row.get("price") or "nan") or float("nan"),
     )
 
 

@@ -24,7 +24,6 @@ def refuse(overrides: dict[str, Any], mode: Mode) -> None:
     [
         ({"sizing.model": "rl"}, tuple(Mode), "sizing.model = rl"),
         ({"costs.slippage.model": "spread"}, tuple(Mode), "costs.slippage.model = spread"),
-        ({"entry.order.type": "limit"}, tuple(Mode), "entry.order.type = limit"),
         ({"sim.latency_ms.order": 20.0, "sim.mode": "ticks"}, (Mode.PAPER,), "sim.latency_ms"),
         ({"sim.volume.max_share": 0.1}, (Mode.PAPER,), "sim.volume.max_share"),
     ],
@@ -41,3 +40,4 @@ def test_what_cannot_be_followed_is_named(overrides: dict[str, Any], modes: tupl
 def test_the_defaults_are_followed_in_every_mode() -> None:
     for mode in Mode:
         refuse({}, mode)
+        refuse({"entry.order.type": "limit"}, mode)

@@ -94,7 +94,8 @@ def test_fills_may_be_held_to_the_tick() -> None:
 # (side, limit price, time in force) → status at once; last price 50,000
 ARRIVALS = {
     "buy below rests": ("BUY", 49_900, "GTC", "NEW"),
-    "buy at the last price takes": ("BUY", 50_000, "GTC", "FILLED"),
+    "buy at the last price rests": ("BUY", 50_000, "GTC", "NEW"),
+    "buy above takes": ("BUY", "50000.1", "GTC", "FILLED"),
     "sell above rests": ("SELL", 50_100, "GTC", "NEW"),
     "sell below takes": ("SELL", 49_900, "GTC", "FILLED"),
     "immediate or cancel": ("BUY", 49_900, "IOC", "EXPIRED"),
@@ -116,7 +117,7 @@ def test_a_limit_order_on_arrival(case: tuple[str, int, str, str]) -> None:
 
 def test_post_only_and_fill_or_kill_are_refused_where_they_cannot_be_what_they_are() -> None:
     desk = Desk()
-    assert desk.limit("BUY", "0.01", 50_000, timeInForce="GTX").code == -5022
+    assert desk.limit("BUY", "0.01", 50_001, timeInForce="GTX").code == -5022
     assert desk.limit("BUY", "0.01", 49_999, timeInForce="FOK").code == -5021
     assert desk.send("GET", "allOrders", symbol="BTCUSDT").body == []
 

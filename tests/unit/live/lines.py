@@ -94,7 +94,7 @@ def paper_trader(
         np.zeros(len(symbols) * width, span_dt),
         run.market.regime_ns,
     )
-    venue = PaperVenue(session)
+    venue = PaperVenue(session, MINUTE)
     session.connect(venue)
     timing = Timing(MINUTE, 3 * SECOND, 10 * SECOND)
     return Trader(session, venue, source_of(settings, symbols, width), timing, tape, **more)

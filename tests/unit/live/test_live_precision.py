@@ -19,6 +19,7 @@ BTC = Filters(
     min_qty=Decimal("0.001"),
     max_qty=Decimal(120),
     min_notional=Decimal(50),
+    limit_max_qty=Decimal(1000),
 )
 LOT = Decimal("0.001")
 
@@ -63,6 +64,8 @@ def test_quantities_are_floored_never_raised(lots: int, step: str) -> None:
 def test_what_the_exchange_would_refuse_is_named() -> None:
     assert "below the minimum 50" in BTC.refusal(1, LOT, 100.0, reduces=False)
     assert "above the market maximum 120" in BTC.refusal(120_001, LOT, 60_000.0, reduces=False)
+    assert "above the maximum 1000" in BTC.refusal(1_000_001, LOT, 60_000.0, reduces=False, at_market=False)
+    assert BTC.refusal(120_001, LOT, 60_000.0, reduces=False, at_market=False) == ""
     assert BTC.refusal(1, LOT, 100.0, reduces=True) == ""
     assert BTC.refusal(10, LOT, 60_000.0, reduces=False) == ""
     settling = Filters("X", *(Decimal(1),) * 6, status="SETTLING")
@@ -76,7 +79,7 @@ def test_filters_are_read_and_a_missing_one_is_named() -> None:
         "status": "TRADING",
         "filters": [
             {"filterType": "PRICE_FILTER", "tickSize": "0.10"},
-            {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001"},
+            {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "1000"},
             {"filterType": "MARKET_LOT_SIZE", "stepSize": "0.001", "maxQty": "120"},
             {"filterType": "MIN_NOTIONAL", "notional": "50"},
         ],
