@@ -88,7 +88,8 @@ SECOND = 1_000_000_000
 RECV_WINDOW_MS = 2_000
 WARM_UP_BARS = 1_500
 """Bars asked for of a symbol of which the store has none."""
-UNREACHABLE_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+UNREACHABLE_S = (1.0, 2.0, 5.0)
+"""Between two tries to reach the exchange; the last repeats. What is held there may be without a stop meanwhile."""
 JOURNAL = "journal.sqlite"
 STATUS = "status.json"
 PROTECTION = "protection.json"
@@ -658,7 +659,7 @@ async def _open(
 
 async def _reach(exchange: BinanceExchange, tell: Tell) -> int:
     """Wait for the exchange, without a crash loop and without trading."""
-    k = 0
+    k, said = 0, ""
     while True:
         pause = UNREACHABLE_S[min(k, len(UNREACHABLE_S) - 1)]
         try:
@@ -671,7 +672,10 @@ async def _reach(exchange: BinanceExchange, tell: Tell) -> int:
             reason = str(error)
         except QueryFailedError as error:
             reason = str(error)
-        tell(f"the exchange does not answer ({reason}); trying again in {pause:g} s")
+        text = f"the exchange does not answer ({reason}); trying again in {pause:g} s"
+        if text != said:
+            tell(text)
+        said = text
         await asyncio.sleep(pause)
         k += 1
 

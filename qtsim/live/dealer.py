@@ -758,10 +758,40 @@ class Dealer:
     def next_news(self) -> News:
         """The oldest of what the trader is to be told now. What it changes is committed with the note that it was."""
         item, mark = self.out.pop(0)
+        if isinstance(item, Fill) and not item.is_entry and mark is not None and mark[0] == DONE_EVENT:
+            item = self._within_the_position(item, self.orders[mark[1]])
         if isinstance(item, Charge):
-            self.journal.book(item.ts, "COMMISSION", item.ref, item.symbol, repr(item.amount), item.asset)
+            self.journal.book(item.ts, item.kind, item.ref, item.symbol, repr(item.amount), item.asset)
         self._note_mark(mark)
         return item
+
+    def _within_the_position(self, fill: Fill, order: Tracked) -> Fill | OrderEnd:
+        """An exit that closed more than the session holds: the rest is what somebody else had opened or added.
+
+        Its result is the account's, and no profit or loss of ours.
+        """
+        position, record = self.session.positions[fill.slot], fill.record
+        lots = int(record["lots"][0])
+        held = int(position["lots"]) if int(position["side"]) == order.side else 0
+        if lots <= held:
+            return fill
+        self.wants_reconcile = True
+        result = float(sum((Decimal(one.realized) - Decimal(one.fee) for one in order.executions.values()), Decimal(0)))
+        ts = int(record["ts"][0])
+        if held:
+            share = held / lots
+            for name in ("qty", "fee", "slippage"):
+                record[name] *= share
+            record["lots"] = held
+            own = order.side * float(record["qty"][0]) * (float(record["price"][0]) - float(position["entry_price"]))
+            result -= own - float(record["fee"][0])
+        charge = Charge(ts, order.symbol, f"{order.client_id}/rest", result, "USDT", kind="REALIZED_PNL")
+        self.out.insert(0, (charge, None))
+        return (
+            fill
+            if held
+            else OrderEnd(fill.slot, False, "it closed what somebody else held", frees_slot=fill.ends_order)
+        )
 
     def _note_mark(self, mark: Mark | None) -> None:
         if mark is not None:
@@ -1031,6 +1061,8 @@ class Dealer:
         """No stop can rest: the position is closed at market, and its symbol takes no more entries."""
         key = self.key_of(slot)
         self.gateway.symbols_closed[key[0]] = why
+        if (entry := self.entry_of(slot)) is not None and entry.is_limit:
+            self._give(Recall(slot))
         if lots := abs(self.book.get(key, 0)):
             self.close_at_market(slot, lots, side, why)
 

@@ -135,6 +135,7 @@ class Desk:
         """An order was filled, or the exchange closed something."""
         if fill.is_entry:
             self._take_part(fill)
+            self._count_anew(fill)
         self._fills.append(fill)
 
     def _take_part(self, fill: Fill) -> None:
@@ -147,6 +148,14 @@ class Desk:
         take_part_nb(position, session.plans[i], int(fill.record["lots"][0]))
         if not has_entry_order_nb(position):
             self.standing.discard(i)
+
+    def _count_anew(self, fill: Fill) -> None:
+        """A part that is filled once the position of the parts before it has been closed is a trade of its own."""
+        position, account = self.session.positions[fill.slot], self.session.account
+        is_closed = position["side"] == 0 and position["init_lots"] > 0
+        if is_closed and position["trade_id"] == fill.record["trade_id"][0]:
+            fill.record["trade_id"] = account["next_trade_id"]
+            account["next_trade_id"] += 1
 
     def ended(self, end: OrderEnd) -> None:
         """Nothing more of an order is waited for."""

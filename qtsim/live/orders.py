@@ -216,13 +216,14 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True)
 class Charge:
-    """What a trade of somebody else has cost the account: amount below 0; no profit or loss of ours."""
+    """What a trade of somebody else has cost the account, or brought it; no profit or loss of ours."""
 
     ts: int
     symbol: str
     ref: str
     amount: float
     asset: str
+    kind: str = "COMMISSION"
 
 
 # an order of ours -----------------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def strays(local: Local, snapshot: Snapshot, rules: Rules) -> list[Stray]:
             for key, lots in local.lots.items()
             if key[0] == order.symbol and (key[1] == order.position_side or "BOTH" in (key[1], order.position_side))
         )
-        forgotten = ours and parsed is not None and parsed.kind is OrderKind.ENTRY
+        forgotten = ours and parsed is not None and parsed.kind is OrderKind.ENTRY and parsed.epoch <= rules.epoch
         serves_nothing = (flat and not believed) or forgotten or closes_the_other_side(order, local, snapshot)
         if serves_nothing and order.client_id not in local.unresolved:
             found.append(Stray(order))

@@ -377,10 +377,10 @@ class Trader:
 
     def _judge_orders(self, ts: int, *, patience: int = 0) -> None:
         """End the limit entries that may not go on. patience: ns that the bar with which one times out may be late."""
-        for i, position in enumerate(self.session.positions):
-            if ts >= position["order_until"] and ts - patience < position["order_until"]:
-                continue
-            self.session.judge_order(i, has_ended=False, ts=ts)
+        for i in np.flatnonzero(self.session.positions["working"]):
+            until = int(self.session.positions[i]["order_until"])
+            if not ts - patience < until <= ts:
+                self.session.judge_order(int(i), has_ended=False, ts=ts)
 
     def _act_on_signals(self) -> None:
         if not self.pending:

@@ -15,12 +15,19 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from qtsim.core.enums import Reason
+from qtsim.core.enums import Reason, Rule
+from qtsim.core.orders import has_entry_order_nb
 from qtsim.core.records import Records
 from qtsim.trading.messages import Fill
 from qtsim.trading.session import Session
-from tests.generated import empty_signals
+from tests.generated import HOUR, empty_signals
 from tests.unit.trading.test_trading_session import Recorder, new_session
+
+LIMITS: dict[str, Any] = {
+    "entry.order.type": "limit",
+    "entry.order.limit_offset_bps": 100.0,
+    "entry.order.timeout_bars": 10,
+}
 
 
 class Desk(Protocol):
@@ -45,9 +52,10 @@ class Desk(Protocol):
 class Simulated:
     """The simulated broker."""
 
-    def __init__(self) -> None:
-        self.session = new_session()
+    def __init__(self, **settings: object) -> None:
+        self.session = new_session(**settings)
         self.broker = Recorder(self.session)
+        self.broker.timeframe_ns = HOUR
         self.session.connect(self.broker)
         self.session.bar_index[0] = 0
         self.session.observe(0, 1, 100.0, 100.0)
@@ -69,6 +77,17 @@ class Simulated:
         """A leg or a stop of so many lots."""
         self.session._submit_exit(0, int(Reason.STOP), lots, False)
 
+    async def withdraw(self) -> None:
+        """The session ends its limit entry."""
+        self.session.drop_order(0, Rule.ORDER_CANCELLED, 1)
+
+    async def cross(self) -> None:
+        """The market trades through what stands."""
+        price = float(self.session.positions[0]["order_price"])
+        self.session.observe(0, 2, price - 1.0, price - 1.0)
+        self.broker.meet_order(0)
+        self.session.collect()
+
     def stops(self) -> int:
         """Stops that rest."""
         return int(np.isfinite(self.broker.stops).sum())
@@ -81,8 +100,12 @@ class Simulated:
 class Emulated:
     """The exchange's broker, against the emulator or demo trading."""
 
-    def __init__(self, opened: Any, lots: Callable[[], int], stops: Callable[[], int]) -> None:
+    def __init__(
+        self, opened: Any, lots: Callable[[], int], stops: Callable[[], int], fill: Callable[[], None] = lambda: None
+    ) -> None:
+        """fill: makes the exchange fill what stands."""
         self.opened = opened
+        self.fill = fill
         self.session = opened.runner.trader.session
         self.fills: list[Fill] = []
         self._lots, self._stops = lots, stops
@@ -103,6 +126,16 @@ class Emulated:
     async def close(self, lots: int) -> None:
         """A stop of so many lots."""
         self.session._submit_exit(0, int(Reason.STOP), lots, False)
+        await self._rest()
+
+    async def withdraw(self) -> None:
+        """The session ends its limit entry."""
+        self.session.drop_order(0, Rule.ORDER_CANCELLED, int(self.session.points[0]["ts"]))
+        await self._rest()
+
+    async def cross(self) -> None:
+        """The exchange fills what stands."""
+        self.fill()
         await self._rest()
 
     async def _rest(self) -> None:
@@ -128,6 +161,7 @@ def decide(session: Session, side: int) -> None:
     signal: Records = empty_signals(1)
     signal["long" if side > 0 else "short"] = 1
     signal["atr_pct"] = 0.01
+    signal["close"] = session.points[0]["price"]
     ts = int(session.points[0]["ts"])
     session.decide_on_signals({0: (0, signal[0])}, [], [], ts)
 
@@ -169,17 +203,49 @@ async def contract(desk: Desk) -> None:
     assert session.broker.available() == pytest.approx(float(session.account["wallet"][0]))
 
 
+async def limit_contract(desk: Simulated | Emulated) -> None:
+    """A limit entry that is called back, and one that is filled."""
+    session, position = desk.session, desk.session.positions[0]
+    await desk.enter(1)
+    assert has_entry_order_nb(position)
+    assert not session.waits_for_orders, "what stands holds nothing up"
+    assert desk.fills == []
+    assert session.broker.available() < float(session.account["wallet"][0]), "its margin is reserved"
+
+    await desk.withdraw()
+    assert not has_entry_order_nb(position)
+    assert not session.waits_for_orders
+    assert session.broker.available() == pytest.approx(float(session.account["wallet"][0]))
+    assert desk.exchange_lots() == 0
+
+    await desk.enter(1)
+    limit = float(position["order_price"])
+    await desk.cross()
+    (fill,) = desk.fills
+    assert fill.is_entry
+    assert (float(fill.record["price"][0]), int(fill.record["is_maker"][0])) == (limit, 1)
+    assert int(position["lots"]) == int(fill.record["lots"][0]) == desk.exchange_lots()
+    assert not has_entry_order_nb(position)
+    assert desk.stops() == 1
+    assert not session.waits_for_orders
+    assert not session.broker.cancel_entry(0), "nothing stands any more"
+    await desk.close(int(position["lots"]))
+    assert desk.exchange_lots() == 0
+
+
 def test_the_simulated_broker_keeps_the_contract() -> None:
     asyncio.run(contract(Simulated()))
+    asyncio.run(limit_contract(Simulated(**LIMITS)))
 
 
-def test_the_exchanges_broker_keeps_the_contract_on_the_emulator(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, LIMITS], ids=["market", "limit"])
+def test_the_exchanges_broker_keeps_the_contract_on_the_emulator(tmp_path: Path, settings: dict[str, Any]) -> None:
     pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'qtsim[live]'")
     from qtsim.app.live import close_session
     from qtsim.emulator.virtual import play
     from tests.live_virtual import in_virtual_time, make_stage
 
-    stage = make_stage(tmp_path, **{"gates.enabled": False})
+    stage = make_stage(tmp_path, **{"gates.enabled": False, **settings})
 
     def held() -> int:
         return sum(int(p.qty * 1000) for p in stage.exchange.state.account.open_positions())
@@ -187,11 +253,15 @@ def test_the_exchanges_broker_keeps_the_contract_on_the_emulator(tmp_path: Path)
     def resting() -> int:
         return sum(algo.status == "NEW" for algo in stage.exchange.state.open_algos.values())
 
+    def fill() -> None:
+        (order,) = stage.exchange.state.open_orders.values()
+        stage.control.fill_resting(order.id, str(order.rest))
+
     async def story() -> None:
         opened, running = await stage.open()
         await play(stage.exchange, stage.events[:8])
         await asyncio.sleep(0.1)
-        await contract(Emulated(opened, held, resting))
+        await (limit_contract if settings else contract)(Emulated(opened, held, resting, fill))
         opened.runner.end("done")
         await running
         await opened.runner.wind_down()

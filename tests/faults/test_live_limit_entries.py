@@ -15,6 +15,7 @@ pytest.importorskip("ccxt", reason="live trading needs the extra: pip install 'q
 
 from qtsim.app.account import cancel_orders, kill, list_orders
 from qtsim.app.live import JOURNAL, Opened, close_session, status_of
+from qtsim.app.replay import replay_session
 from qtsim.core.enums import Rule
 from qtsim.core.orders import has_entry_order_nb
 from qtsim.emulator import FaultPlan, Scripted
@@ -414,6 +415,8 @@ def test_an_entry_that_stands_is_taken_up_by_the_next_program(tmp_path: Path) ->
 
     runner: Runner = in_virtual_time(stage, story)
     check(stage, runner, longest_ms=30_000)
+    replayed = replay_session(stage.workspace, "main")
+    assert [one.difference for one in replayed] == [None, None]
 
 
 def test_an_entry_whose_time_was_over_meanwhile_is_cancelled_at_the_start(tmp_path: Path) -> None:

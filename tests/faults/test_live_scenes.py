@@ -19,6 +19,7 @@ from tests.fault_scenes import (
     FLAT,
     OPEN,
     RECOVERING,
+    STANDING,
     TRAILING,
     Outcome,
     Scene,
@@ -86,6 +87,30 @@ FOUND = {
     ),
     "trades from before a journal that was torn were never booked again": Scene(
         1395, 34, SLOW, 15, (Strike("hand_opens", FLAT, 0, 883490), Strike("crash_journal_torn", ENTERING, 0, 190564))
+    ),
+    "an exchange that was back was not asked again for half a minute at the start": Scene(
+        1573,
+        21,
+        SLOW,
+        15,
+        (
+            Strike("crash", ENTERING, 2),
+            Strike("outage", RECOVERING, 2, 866159),
+            Strike("hand_opens", RECOVERING, 2, 958511),
+        ),
+    ),
+    "a stop that closed what a hand had turned round was booked to a position that was not there": Scene(
+        733,
+        4,
+        SLOW,
+        15,
+        (
+            Strike("limit_part", STANDING, 0, 130395),
+            Strike("crash", EXITING, 2),
+            Strike("hand_reverses", RECOVERING, 0, 268455),
+            Strike("jump", STANDING, 1, 908959),
+        ),
+        limits=True,
     ),
 }
 """Scenes that showed a fault of the program, by what it was."""

@@ -40,6 +40,7 @@ def our_id(number: int, kind: OrderKind = OrderKind.HARD_SL, epoch: int = 3) -> 
 CLIENT_IDS = st.one_of(
     st.integers(0, 4).map(our_id),
     st.integers(0, 2).map(lambda n: our_id(n, epoch=4)),
+    st.integers(0, 2).map(lambda n: our_id(n, OrderKind.ENTRY)),
     st.sampled_from(["foreign-1", "x-cvBPrNm9aa", ""]),
 )
 
@@ -92,6 +93,7 @@ LOCALS = st.builds(
     st.frozensets(st.tuples(st.sampled_from(SYMBOLS), st.integers(0, 3))),
     st.frozensets(st.integers(0, 4).map(our_id)),
     st.frozensets(st.integers(0, 4).map(our_id)),
+    st.frozensets(st.integers(0, 2).map(lambda n: our_id(n, OrderKind.ENTRY))),
 )
 
 
@@ -129,6 +131,26 @@ def test_each_execution_is_booked_once(local: Local, snapshot: Snapshot) -> None
     assert not set(missed) & local.trades
     again = diff(applied(local, events, RULES), snapshot, RULES)
     assert not any(isinstance(event, MissedTrade) for event in again)
+
+
+@given(LOCALS, snapshots())
+def test_an_entry_that_is_known_here_is_left_and_one_that_is_not_goes(local: Local, snapshot: Snapshot) -> None:
+    touched = {e.order.client_id for e in diff(local, snapshot, RULES) if isinstance(e, Stray)}
+    assert not touched & local.entries
+    for order in snapshot.orders:
+        is_open = order.symbol in SYMBOLS and order.status in ("NEW", "TRIGGERING")
+        if is_open and order.client_id in {our_id(n, OrderKind.ENTRY) for n in range(3)} - local.entries:
+            assert order.client_id in touched | local.unresolved
+
+
+def test_the_entry_of_a_newer_program_is_its_own() -> None:
+    held = {("AAA", "BOTH"): Held("AAA", "BOTH", 1, 100.0, 101.0)}
+    local = Local({("AAA", "BOTH"): 1}, stops_asked=frozenset(held))
+    for epoch, goes in ((2, True), (3, True), (4, False)):
+        order = Resting("AAA", our_id(1, OrderKind.ENTRY, epoch), 7, "BUY", "BOTH", is_algo=False, price=99.0)
+        events = diff(local, Snapshot(NOW, held, (order,)), RULES)
+        assert any(isinstance(event, Stray) for event in events) == goes
+        assert any(isinstance(event, ForeignEpoch) for event in events) != goes
 
 
 @given(LOCALS, snapshots())
