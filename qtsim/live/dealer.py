@@ -611,7 +611,8 @@ class Dealer:
         position = self.session.positions[order.slot]
         if int(position["side"]) * order.side < 0:  # somebody else holds the other side: it is that which it closes
             lots = min(abs(signed_lots(execution, self.lots[order.symbol])), int(position["lots"]))
-            self._give(self.external_fill(order.slot, lots, float(execution.price), execution.ts), mark)
+            price, fee = float(execution.price), float(execution.fee)
+            self._give(self.external_fill(order.slot, lots, price, execution.ts, fee=fee), mark)
             self.wants_reconcile = True
             return
         self._give(self._fill_of(order, [execution]), mark)
@@ -777,21 +778,19 @@ class Dealer:
             return fill
         self.wants_reconcile = True
         result = float(sum((Decimal(one.realized) - Decimal(one.fee) for one in order.executions.values()), Decimal(0)))
-        ts = int(record["ts"][0])
+        told: Fill | OrderEnd = OrderEnd(
+            fill.slot, False, "it closed what somebody else held", frees_slot=fill.ends_order
+        )
         if held:
-            share = held / lots
+            told, share = fill, held / lots
             for name in ("qty", "fee", "slippage"):
                 record[name] *= share
             record["lots"] = held
             own = order.side * float(record["qty"][0]) * (float(record["price"][0]) - float(position["entry_price"]))
             result -= own - float(record["fee"][0])
-        charge = Charge(ts, order.symbol, f"{order.client_id}/rest", result, "USDT", kind="REALIZED_PNL")
-        self.out.insert(0, (charge, None))
-        return (
-            fill
-            if held
-            else OrderEnd(fill.slot, False, "it closed what somebody else held", frees_slot=fill.ends_order)
-        )
+        ref = f"{order.client_id}/rest"
+        self.out.insert(0, (Charge(int(record["ts"][0]), order.symbol, ref, result, "USDT", kind="REALIZED_PNL"), None))
+        return told
 
     def _note_mark(self, mark: Mark | None) -> None:
         if mark is not None:

@@ -286,16 +286,6 @@ class Tracked:
         return sum((Decimal(one.qty) for one in self.executions.values()), Decimal(0))
 
     @property
-    def quote(self) -> Decimal:
-        """Quote value of its executions."""
-        return sum((Decimal(one.qty) * Decimal(one.price) for one in self.executions.values()), Decimal(0))
-
-    @property
-    def fee(self) -> Decimal:
-        """Fees of its executions."""
-        return sum((Decimal(one.fee) for one in self.executions.values()), Decimal(0))
-
-    @property
     def is_unknown(self) -> bool:
         """Is its outcome still being asked for?"""
         return self.status == UNKNOWN

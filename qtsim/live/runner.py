@@ -89,6 +89,7 @@ LOOK_EVERY_S = 5.0
 RULES_EVERY_S = 3600.0
 ENDING_S = 10.0
 FLATTEN_TRIES = 3
+FLATTENED = "the program ends and leaves nothing open"
 MOVED = frozenset(("DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"))
 WALLET_NOISE = 1e-6
 """Quote currency; below it two wallets are the same."""
@@ -565,14 +566,14 @@ class Runner:
         self._bound_capital(snapshot.ts)
 
     def withdraw(self, slot: int) -> None:
-        """End a limit entry here; where it stands at the exchange it is cancelled there."""
-        self.trader.withdraw(self.now_ns(), slot)
+        """End a slot's limit entry, if it has one; where that stands at the exchange it is cancelled there."""
+        if has_entry_order_nb(self.trader.session.positions[slot]):
+            self.trader.withdraw(self.now_ns(), slot)
 
     def withdraw_all(self) -> None:
         """End every limit entry."""
-        for slot, position in enumerate(self.trader.session.positions):
-            if has_entry_order_nb(position):
-                self.withdraw(slot)
+        for slot in range(len(self.trader.session.positions)):
+            self.withdraw(slot)
 
     def _withdraw_from(self, key: Key) -> bool:
         """Is there a limit entry where somebody else trades? It goes before what is there is taken over."""
@@ -988,16 +989,17 @@ class Runner:
 
     async def wind_down(self) -> None:
         """Wait for what is under way, close positions where the settings say so, and write the last state."""
-        closes = self.closes_at_end or self.rule.flatten_on_stop
+        tries = FLATTEN_TRIES if self.closes_at_end or self.rule.flatten_on_stop else 0
+        if tries:
+            self.flatten(FLATTENED)
         end = asyncio.get_running_loop().time() + ENDING_S
-        tries = 0
         while asyncio.get_running_loop().time() < end:
             self.pump()
             if self.is_quiet:
-                if not closes or tries == FLATTEN_TRIES or not self.trader.session.positions["side"].any():
+                if tries == 0 or not self.trader.session.positions["side"].any():
                     break
-                tries += 1  # the first, or an entry was filled while it was being withdrawn
-                self.flatten("the program ends and leaves nothing open")
+                tries -= 1  # an entry was filled while it was being withdrawn, or an exit was refused
+                self.flatten(FLATTENED)
             await asyncio.sleep(0.05)
         await end_tasks(list(self._tasks))
         await self.dealer.stop()

@@ -220,6 +220,30 @@ def test_a_hand_that_closes_halves_adds_or_reverses_is_believed(tmp_path: Path, 
     stage.check(told(stage, story))
 
 
+def test_a_stop_that_closes_what_a_hand_has_just_added_is_booked_whole(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+
+    async def story(opened: Any, running: Any) -> None:
+        position = await first_position(stage)
+        step = opened.runner.dealer.lots[position.symbol]
+        stage.control.trade(position.symbol, str((position.qty / 2 // step) * step))
+        (stop,) = stage.exchange.state.open_algos.values()
+        price = stop.trigger_price * (Decimal("0.999") if stop.side == "SELL" else Decimal("1.001"))
+        price = price.quantize(Decimal("0.01"))
+        now_ns = stage.exchange.now_ms * 1_000_000
+        stage.exchange.advance(Points(now_ns, (Point(position.symbol, price, price, Decimal(1)),)))
+        await asyncio.sleep(5.0)
+        assert not list(stage.exchange.state.account.open_positions())
+
+    runner = told(stage, story)
+    stage.check(runner)
+    journal = open_journal(runner.folder / JOURNAL, read_only=True)
+    ledger = journal.ledger()
+    journal.close()
+    assert [row for row in ledger if row["kind"] == "ADJUST"] == []
+    assert sum(row["kind"] == "REALIZED_PNL" for row in ledger) == 1
+
+
 def test_a_stop_cancelled_by_hand_is_placed_again_within_two_seconds(tmp_path: Path) -> None:
     stage = make_stage(tmp_path)
 
