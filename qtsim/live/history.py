@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -26,6 +27,7 @@ Times: TypeAlias = npt.NDArray[np.int64]
 
 FIELDS = ("open", "high", "low", "close", "volume")
 FIRST_ROOM = 1024
+_NO_CLOSES = np.zeros(0, close_dt)
 
 
 class Bar(NamedTuple):
@@ -156,6 +158,7 @@ class SignalSource:
     _sources: GrowingSources | None = field(default=None, init=False)
     _taken: dict[str, int] = field(default_factory=dict, init=False)  # bars that the sources have
     _rates_taken: dict[str, int] = field(default_factory=dict, init=False)
+    _joined: tuple[list[Records], Records, Records] | None = field(default=None, init=False)  # parts, closes, spans
 
     def add(self, symbol: str, bar: Bar) -> None:
         """A bar has closed."""
@@ -216,15 +219,24 @@ class SignalSource:
         return self._sources
 
     def _closes(self, closes: Mapping[str, Records]) -> tuple[Records, Records]:
-        parts = [closes.get(symbol, np.zeros(0, close_dt)) for symbol in self.bars]
-        ends = np.cumsum([0, *(len(part) for part in parts)])
-        spans = np.zeros(len(parts) * self.width, span_dt)
-        spans["first"] = spans["known"] = np.repeat(ends[:-1], self.width)
-        spans["end"] = np.repeat(ends[1:], self.width)
-        joined = np.zeros(int(ends[-1]), close_dt)
-        for part, first in zip(parts, ends[:-1], strict=True):
-            joined[first : first + len(part)] = part
-        return joined, spans
+        """All symbols' closes in one array, and where each slot's lie; joined again only where there are new ones."""
+        parts = [closes.get(symbol, _NO_CLOSES) for symbol in self.bars]
+        if self._joined is None or not all(map(operator.is_, parts, self._joined[0])):
+            self._joined = (parts, *_join(parts, self.width))
+        _, joined, spans = self._joined
+        return joined, spans.copy()  # the session notes in them what it has seen
+
+
+def _join(parts: Sequence[Records], width: int) -> tuple[Records, Records]:
+    """close_dt of all parts, and span_dt of each slot, `width` of them per part."""
+    ends = np.cumsum([0, *(len(part) for part in parts)])
+    spans = np.zeros(len(parts) * width, span_dt)
+    spans["first"] = spans["known"] = np.repeat(ends[:-1], width)
+    spans["end"] = np.repeat(ends[1:], width)
+    joined = np.zeros(int(ends[-1]), close_dt)
+    for part, first in zip(parts, ends[:-1], strict=True):
+        joined[first : first + len(part)] = part
+    return joined, spans
 
 
 def _larger(array: Any, room: int) -> Any:

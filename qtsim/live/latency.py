@@ -44,7 +44,9 @@ class Arrivals:
     """When what is being worked on arrived, s of `clock`.
 
     While the program works on a batch it reads nothing, so a message that is read right after one counts from the
-    start of that batch: before it everything that had come was read. So what is measured is never less than what was.
+    start of that batch: before it everything that had come was read. Where that batch followed another at once nothing
+    was read between the two, and it counts from the start of the other. So what is measured is never less than what
+    was.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -52,17 +54,20 @@ class Arrivals:
         self.oldest = math.nan  # of the messages that wait for the next batch
         self.of_batch = math.nan  # of the messages of the batch at work; NaN where it holds none
         self._busy_from = -math.inf
+        self._unread_from = -math.inf  # what came since may not have been read before the last batch
         self._busy_until = -math.inf
 
     def hear(self) -> None:
         """A message of the market was read."""
         if math.isnan(self.oldest):
             now = self.clock()
-            self.oldest = self._busy_from if now - self._busy_until < IDLE_S else now
+            self.oldest = self._unread_from if now - self._busy_until < IDLE_S else now
 
     def begin(self) -> None:
         """The work on a batch begins."""
-        self._busy_from = self.clock()
+        now = self.clock()
+        self._unread_from = self._busy_from if now - self._busy_until < IDLE_S else now
+        self._busy_from = now
         self.of_batch, self.oldest = self.oldest, math.nan
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from qtsim.trading.session import Session
 SMALL = ("account", "positions", "plans", "governor", "stats", "bar_index", "last_exit_bar")
 """Arrays of a session that are saved with every commit that may follow a change of them."""
 LARGE = ("history",)
-"""Saved when a bar closes."""
+"""Saved when a bar has closed, with the first commit that no order waits for."""
 
 
 QUIET = frozenset(("points", "settle", "clock"))
@@ -68,18 +68,22 @@ class Recorder:
             self.failure = self.failure or error
 
     def save(self) -> None:
-        """Write what waits, and the state where anything may have changed, into the open transaction."""
+        """Write what waits, and the small state where anything may have changed, into the open transaction."""
         if self._pending:
             self._write_pending(refers=False)
         if not self._is_dirty or self.session is None:
             return
-        for name in (*SMALL, *(LARGE if self._bar_closed else ())):
+        self._save_states(SMALL)
+        self._is_dirty = False
+
+    def _save_states(self, names: tuple[str, ...]) -> None:
+        """Write the arrays of these names that have changed since they were written last."""
+        for name in names:
             rows = getattr(self.session, name)
             data = rows.tobytes()
             if self._saved.get(name) != data:
                 self.journal.state(self.at, name, layout_of(rows), zlib.compress(data, 1))
                 self._saved[name] = data
-        self._is_dirty = self._bar_closed = False
 
     def commit(self) -> None:
         """State and everything written so far, to the disk.
@@ -87,6 +91,9 @@ class Recorder:
         Raises JournalFullError, also where an earlier row could not be written: what follows is then not whole.
         """
         self.save()
+        if self._bar_closed and self.session is not None:
+            self._save_states(LARGE)
+            self._bar_closed = False
         self.journal.commit()
         failure = self.failure or self.journal.failure
         if failure is not None:

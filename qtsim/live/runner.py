@@ -717,10 +717,11 @@ class Runner:
     async def _pump_always(self) -> None:
         while True:
             await self.wake.wait()
-            self.wake.clear()
             if self.rule.by_steps:
+                self.wake.clear()
                 continue  # the follower of the steps pumps
             await asyncio.sleep(0)  # what else has arrived at this moment belongs to the same batch
+            self.wake.clear()
             try:
                 self.pump()
             except Exception as error:

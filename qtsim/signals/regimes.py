@@ -89,15 +89,20 @@ def leader_returns(series: Series, at: Ints) -> Floats:
     From its last close to the close exactly 24 h earlier. NaN where one of the two is missing, as with bars longer
     than a day, and where the last close is a day old or older.
     """
+    known = series.known
+    result: Floats = last_known(known, series.keep("returns over 24 h", _compute_day_returns), at)
+    result[~(age_ns(known, at) < DAY)] = np.nan
+    return result
+
+
+def _compute_day_returns(series: Series) -> Floats:
     close, known = series.fields["close"], series.known
     returns: Floats = np.full(len(close), np.nan)
     earlier = np.searchsorted(known, known - DAY)
     found = (earlier < len(known)) & (known[np.minimum(earlier, len(known) - 1)] == known - DAY)
     before = close[earlier[found]]
     returns[found] = (close[found] - before) / before
-    result: Floats = last_known(known, returns, at)
-    result[~(age_ns(known, at) < DAY)] = np.nan
-    return result
+    return returns
 
 
 def age_ns(known: Ints, at: Ints) -> Floats:

@@ -56,6 +56,30 @@ def test_a_message_that_may_have_waited_counts_from_the_start_of_the_work(pause_
     assert arrivals.age_ms(arrivals.of_batch) == pytest.approx((clock.now - counted_from) * 1e3)
 
 
+@pytest.mark.parametrize(
+    ("pause_s", "counted_from"),
+    [
+        (0.0002, 10.0),  # nothing was read between the two batches
+        (0.5, 10.54),
+    ],
+)
+def test_a_message_that_is_read_after_two_batches_at_once_may_have_come_with_the_first(
+    pause_s: float, counted_from: float
+) -> None:
+    clock = Clock()
+    arrivals = Arrivals(clock)
+    arrivals.begin()
+    clock.now += 0.04
+    arrivals.end()
+    clock.now += pause_s
+    arrivals.begin()
+    arrivals.end()
+    clock.now += 0.0001
+    arrivals.hear()
+    arrivals.begin()
+    assert arrivals.of_batch == pytest.approx(counted_from)
+
+
 def test_a_batch_without_a_price_has_no_age() -> None:
     arrivals = Arrivals(Clock())
     arrivals.begin()
