@@ -44,9 +44,9 @@ class Arrivals:
     """When what is being worked on arrived, s of `clock`.
 
     While the program works on a batch it reads nothing, so a message that is read right after one counts from the
-    start of that batch: before it everything that had come was read. Where that batch followed another at once nothing
-    was read between the two, and it counts from the start of the other. So what is measured is never less than what
-    was.
+    start of that batch: before it everything that had come was read. Where that batch followed another at once, and
+    nothing was read between the two, it counts from the start of the other. So what is measured is never less than
+    what was.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -66,7 +66,8 @@ class Arrivals:
     def begin(self) -> None:
         """The work on a batch begins."""
         now = self.clock()
-        self._unread_from = self._busy_from if now - self._busy_until < IDLE_S else now
+        has_read = not math.isnan(self.oldest)
+        self._unread_from = self._busy_from if not has_read and now - self._busy_until < IDLE_S else now
         self._busy_from = now
         self.of_batch, self.oldest = self.oldest, math.nan
 

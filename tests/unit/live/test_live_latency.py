@@ -57,14 +57,15 @@ def test_a_message_that_may_have_waited_counts_from_the_start_of_the_work(pause_
 
 
 @pytest.mark.parametrize(
-    ("pause_s", "counted_from"),
+    ("pause_s", "reads", "counted_from"),
     [
-        (0.0002, 10.0),  # nothing was read between the two batches
-        (0.5, 10.54),
+        (0.0002, False, 10.0),
+        (0.0002, True, 10.0402),  # what had come by then was read
+        (0.5, False, 10.54),
     ],
 )
-def test_a_message_that_is_read_after_two_batches_at_once_may_have_come_with_the_first(
-    pause_s: float, counted_from: float
+def test_what_is_read_after_two_batches_without_reading_between_may_have_come_with_the_first(
+    pause_s: float, reads: bool, counted_from: float
 ) -> None:
     clock = Clock()
     arrivals = Arrivals(clock)
@@ -72,6 +73,8 @@ def test_a_message_that_is_read_after_two_batches_at_once_may_have_come_with_the
     clock.now += 0.04
     arrivals.end()
     clock.now += pause_s
+    if reads:
+        arrivals.hear()
     arrivals.begin()
     arrivals.end()
     clock.now += 0.0001

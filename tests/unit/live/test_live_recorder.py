@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from qtsim.core.records import equity_row_dt
 from qtsim.live.journal import Journal, open_journal
-from qtsim.live.recorder import Recorder
+from qtsim.live.recorder import LARGE, SMALL, Recorder
 from qtsim.live.tape import SEVERAL, unpacked
 
 POINTS = {"ts": 1_700_000_000_000_000_000, "prices": [["BTCUSDT", 0.1 + 0.2, float("inf")]]}
@@ -76,3 +77,35 @@ def test_a_minute_of_prices_takes_a_fraction_of_its_text(journal: Journal) -> No
     (row,) = journal.inputs(1)
     text = sum(len(str(body)) for _, _, body in unpacked([row]))
     assert len(row[2]) < text / 4
+
+
+class Arrays:
+    """As much of a session as is saved."""
+
+    def __init__(self) -> None:
+        for name in (*SMALL, *LARGE):
+            setattr(self, name, np.zeros(1))
+
+
+def test_an_order_does_not_wait_for_the_large_state_and_the_next_commit_writes_it(journal: Journal) -> None:
+    recorder, arrays = Recorder(journal), Arrays()
+    recorder.session = arrays  # type: ignore[assignment]
+    tell(recorder, "bars")
+    recorder.save()
+    assert sorted(journal.last_states()) == sorted(SMALL)
+    arrays.history[0] = 2.0  # type: ignore[attr-defined]
+    recorder.commit()
+    _, data = journal.last_states()["history"]
+    assert np.frombuffer(zlib.decompress(data)).tolist() == [2.0]
+
+
+def test_the_large_state_is_written_after_bars_only(journal: Journal) -> None:
+    recorder, arrays = Recorder(journal), Arrays()
+    recorder.session = arrays  # type: ignore[assignment]
+    tell(recorder, "bars")
+    recorder.commit()
+    arrays.history[0] = arrays.account[0] = 2.0  # type: ignore[attr-defined]
+    tell(recorder, "clock")
+    recorder.commit()
+    states = {name: np.frombuffer(zlib.decompress(data)).tolist() for name, (_, data) in journal.last_states().items()}
+    assert (states["history"], states["account"]) == ([0.0], [2.0])
