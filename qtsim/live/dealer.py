@@ -290,11 +290,6 @@ class Dealer:
             self._end(order, why, journalled=False)
             return
         self.orders[order.client_id] = order
-        self.note(
-            "ORDER",
-            order.symbol,
-            {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
-        )
         self._ready.append((order, work, self.arrivals.of_batch))
         if len(self._ready) == 1:
             asyncio.get_running_loop().call_soon(self._let_go_unasked)
@@ -302,6 +297,7 @@ class Dealer:
     def let_go(self) -> None:
         """Commit the orders that have been written, all at once, and let them go. Without a disk only exits go."""
         ready, self._ready = self._ready, []
+        left: list[Tracked] = []
         if not ready:
             return
         try:
@@ -317,6 +313,16 @@ class Dealer:
                 self._end(order, why, journalled=False)
             else:
                 self._spawn(self._timed(work, heard))
+                left.append(order)
+        asyncio.get_running_loop().call_soon(self._note_orders, left)  # after all of them
+
+    def _note_orders(self, orders: list[Tracked]) -> None:
+        for order in orders:
+            self.note(
+                "ORDER",
+                order.symbol,
+                {"kind": str(order.kind), "module": str(order.module), "id": order.client_id, "lots": order.lots},
+            )
 
     def _let_go_unasked(self) -> None:
         try:

@@ -95,6 +95,7 @@ class Recorder:
             self._save_states(LARGE)
             self._bar_closed = False
         self.journal.commit()
+        self.journal.checkpoint()
         failure = self.failure or self.journal.failure
         if failure is not None:
             raise failure

@@ -47,7 +47,7 @@ class Series:
         self.timeframe = timeframe_name(length)
         self.time = time
         self.fields = fields
-        self.known = _locked(time + length)
+        self.known = _locked_new(time + length)
         self._kept: dict[str, Any] = {}
 
     @classmethod
@@ -476,6 +476,10 @@ def column_remedy(name: str) -> str:
 
 def _locked(values: Array) -> Array:
     """Return a read-only view that cannot be made writeable again."""
-    base = np.array(values)
+    return _locked_new(np.array(values))
+
+
+def _locked_new(base: Array) -> Array:
+    """As `_locked`, of an array that nobody else has."""
     base.flags.writeable = False
     return base[:]

@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from qtsim.errors import UsageError
-from qtsim.live.journal import TABLES, Intent, Journal, JournalDamagedError, JournalFullError, open_journal, put_aside
+from qtsim.live.journal import (
+    ROWS_BETWEEN_CHECKPOINTS,
+    TABLES,
+    Intent,
+    Journal,
+    JournalDamagedError,
+    JournalFullError,
+    open_journal,
+    put_aside,
+)
 
 
 def intent(number: int, client_id: str = "") -> Intent:
@@ -170,3 +179,21 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 def test_there_must_be_one_to_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no session of this name"):
         open_journal(tmp_path / "journal.sqlite", read_only=True)
+
+
+def test_what_was_written_moves_into_the_file_once_it_is_much_and_no_commit_of_an_order_does_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = open_journal(path)
+    journal.take_lease(0, "test")
+    for number in range(2, ROWS_BETWEEN_CHECKPOINTS):  # the lease is the first row
+        journal.event(number, "reply", str(number), {"text": "x" * 4096})
+        journal.commit()
+        journal.checkpoint()
+    before = path.stat().st_size
+    assert before < ROWS_BETWEEN_CHECKPOINTS * 4096
+    journal.event(0, "reply", "last", {})
+    journal.commit()
+    assert path.stat().st_size == before
+    journal.checkpoint()
+    assert path.stat().st_size > ROWS_BETWEEN_CHECKPOINTS * 4096
+    journal.close()
