@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -121,10 +121,11 @@ class Dealer:
         self.save = save
         self.note = note
         self.sleep = sleep
-        self.orders: dict[str, Tracked] = {}  # by client id
+        self.orders: dict[str, Tracked] = {}  # by client id; ended ones until they are forgotten
         self.by_order_id: dict[tuple[str, int], str] = {}
         self.book: dict[Key, int] = {}  # signed lots that the executions add up to
-        self.trades: set[tuple[str, int]] = set()
+        self.trades: set[tuple[str, int]] = set()  # booked, after those of `booked_up_to`
+        self.booked_up_to: dict[str, int] = {}  # symbol → id up to which all trades are booked
         self.executed_at: dict[Key, int] = {}  # ns: of the newest execution that is booked
         self.told_at: dict[Key, int] = {}  # ns: of the newest update of the account that shows the position
         self.leverages: dict[str, int] = {}
@@ -166,6 +167,10 @@ class Dealer:
             return None
         first = self.symbols.index(symbol) * self.session.width
         return first + 1 if position_side == "SHORT" and self.hedge else first
+
+    def is_booked(self, symbol: str, trade_id: int) -> bool:
+        """Is this trade of the exchange known?"""
+        return trade_id <= self.booked_up_to.get(symbol, 0) or (symbol, trade_id) in self.trades
 
     def live_orders(self) -> list[Tracked]:
         """Orders that have not ended."""
@@ -680,7 +685,7 @@ class Dealer:
     def execute(self, execution: Execution) -> None:
         """Book a trade of the account, once; the first one of an entry is protected at once."""
         place = (execution.symbol, execution.exchange_id)
-        if place in self.trades or execution.symbol not in self.symbols:
+        if self.is_booked(*place) or execution.symbol not in self.symbols:
             return
         self.trades.add(place)
         order = self._tracked(execution.symbol, execution.client_id, execution.order_id)
@@ -730,7 +735,7 @@ class Dealer:
         if not order.executions or order.is_limit:
             self._end(order, "filled" if order.booked == Decimal(order.request.qty or 0) else "expired unfilled")
             return
-        order.status = DONE
+        self._note_end(order)
         self.emergencies.discard(order.slot)
         if order.kind.rests and self.stops.get(order.slot) == order.client_id:
             del self.stops[order.slot]
@@ -742,7 +747,7 @@ class Dealer:
         """An order ended without an execution."""
         if order.has_ended:
             return
-        order.status = DONE
+        self._note_end(order)
         mark = (DONE_EVENT, order.client_id, {"why": why}) if journalled else None
         if order.kind is OrderKind.HARD_SL:
             if self.stops.get(order.slot, order.client_id) == order.client_id:  # else another is under way in its place
@@ -757,6 +762,23 @@ class Dealer:
                 return
         self._note_mark(mark)
         self.on_out()
+
+    def _note_end(self, order: Tracked) -> None:
+        order.status = DONE
+        order.ended_ms = self.exchange.now_ms()
+
+    def forget(self, before_ms: int, booked_up_to: Mapping[str, int]) -> None:
+        """Drop what nothing can refer to any more: orders that ended before an instant, and trades.
+
+        booked_up_to: by symbol the id up to which the exchange's trades have been compared; they stay known as booked.
+        """
+        for symbol, trade_id in booked_up_to.items():
+            self.booked_up_to[symbol] = max(trade_id, self.booked_up_to.get(symbol, 0))
+        self.trades = {place for place in self.trades if place[1] > self.booked_up_to.get(place[0], 0)}
+        for order in list(self.orders.values()):
+            if order.has_ended and order.ended_ms < before_ms:
+                del self.orders[order.client_id]
+        self.by_order_id = {place: owner for place, owner in self.by_order_id.items() if owner in self.orders}
 
     def _give(self, item: News, mark: Mark | None = None) -> None:
         self.out.append((item, mark))

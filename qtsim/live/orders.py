@@ -259,6 +259,7 @@ class Tracked:
     not_found: int = 0  # answers to questions about it that knew nothing of it
     asked_by_session: bool = True  # its slot waits for it
     trigger_price: float = float("nan")
+    ended_ms: int = 0  # when it has ended
     replaces: str = ""  # client id of the stop that goes once this one rests
     stood: bool = False  # has it been told that a limit entry stands in the book?
     holds_slot: bool = True  # does its slot still wait for it?

@@ -98,6 +98,10 @@ COMMIT_LATEST_S = 1.0
 """What needs no order may be lost with the process for so long: the exchange, or the next price, tells it again."""
 IDLE_S = 0.05
 UNTRADED = 1e-9
+SETTLED_NS = 10 * MINUTE
+"""A trade so old that a comparison has found is not asked for again: none with a lower id comes after it."""
+REMEMBERED_NS = HOUR
+"""How long an ended order is remembered, so that what the exchange tells late of it is its own."""
 Queued: TypeAlias = MarketEvent | UserEvent | Callable[[], None]
 
 
@@ -531,7 +535,6 @@ class Runner:
                 client_id = owners.get((one.symbol, one.order_id), "")
                 self.log.write("MISSED_TRADE", one.symbol, {"id": one.exchange_id, "qty": one.qty, "price": one.price})
                 self.dealer.execute(replace(one, client_id=client_id))
-                self.cursors[one.symbol] = max(self.cursors.get(one.symbol, 0), one.exchange_id)
             elif isinstance(event, Disputed):
                 disputed[event.key] = event.lots
             elif isinstance(event, Adjusted):
@@ -564,6 +567,14 @@ class Runner:
             self.gateway.free("dispute")
         self._compare_wallet(snapshot)
         self._bound_capital(snapshot.ts)
+        self._put_behind(snapshot)
+
+    def _put_behind(self, snapshot: Snapshot) -> None:
+        """What is long over, and has been compared, is neither asked for nor remembered any more."""
+        for one in snapshot.executions:
+            if one.ts <= snapshot.ts - SETTLED_NS and self.dealer.is_booked(one.symbol, one.exchange_id):
+                self.cursors[one.symbol] = max(self.cursors.get(one.symbol, 0), one.exchange_id)
+        self.dealer.forget((snapshot.ts - REMEMBERED_NS) // MS, self.cursors)
 
     def withdraw(self, slot: int) -> None:
         """End a slot's limit entry, if it has one; where that stands at the exchange it is cancelled there."""
