@@ -5,6 +5,9 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +87,28 @@ def test_the_program_is_not_started_again_where_a_start_does_not_help() -> None:
     assert program["Service"]["RestartPreventExitStatus"] == "2"
     assert "--no-guardian" in program["Service"]["ExecStart"]
     assert guardian["Service"]["Restart"] == "always"
+
+
+def test_the_folder_of_the_units_is_made_a_workspace() -> None:
+    program, _ = units()
+    home, _, name = program["Service"]["WorkingDirectory"].rpartition("/")
+    prepare = next(block.text for block in of("console") if "useradd" in block.text)
+    assert f"--home-dir {home} " in prepare
+    assert f"venv/bin/qtsim init {name} && cd {name}\n" in prepare
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units_as_they_are(tmp_path: Path) -> None:
+    names = re.findall(r"`/etc/systemd/system/([a-z-]+\.service)`:", PAGE.read_text(encoding="utf-8"))
+    assert len(names) == len(of("ini"))
+    for name, block in zip(names, of("ini"), strict=True):
+        text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", block.text)  # a program that is there
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in names)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_containers_are_ended_by_the_signal_that_they_are_sent() -> None:
+    (compose,) = of("yaml")
+    assert compose.text.count("    init: true\n") == compose.text.count("    build: .\n") == 2
