@@ -382,6 +382,7 @@ def _rehearse(plan: Plan, runner: Runner, tell: Tell) -> None:
     records = trader.session.instruments[:: trader.session.width]
     rehearsal = Rehearsal(records, live_params(plan.settings), trader.source, trader.timing)
     rehearsal.trade(trader.equity)
+    runner.dealer.external_fill(0, 1, 1.0, 0)  # loads what a fill of the exchange needs beside it
     for line in order_lines(rehearsal, plan.symbols, trader.equity):
         tell(line)
 
