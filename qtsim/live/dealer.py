@@ -126,6 +126,7 @@ class Dealer:
         self.book: dict[Key, int] = {}  # signed lots that the executions add up to
         self.trades: set[tuple[str, int]] = set()  # booked, after those of `booked_up_to`
         self.booked_up_to: dict[str, int] = {}  # symbol → id up to which all trades are booked
+        self.booked = 0  # trades since the start; it only grows
         self.executed_at: dict[Key, int] = {}  # ns: of the newest execution that is booked
         self.told_at: dict[Key, int] = {}  # ns: of the newest update of the account that shows the position
         self.leverages: dict[str, int] = {}
@@ -688,6 +689,7 @@ class Dealer:
         if self.is_booked(*place) or execution.symbol not in self.symbols:
             return
         self.trades.add(place)
+        self.booked += 1
         order = self._tracked(execution.symbol, execution.client_id, execution.order_id)
         client_id = order.client_id if order else execution.client_id
         self.journal.fill(row_of(replace(execution, client_id=client_id)))

@@ -813,7 +813,7 @@ class Runner:
             await asyncio.sleep(LOOK_EVERY_S)
             if not self.rule.reads_account or self.rule.by_steps:
                 continue
-            booked = len(self.dealer.trades)
+            booked = self.dealer.booked
             try:
                 positions, stops = await self.exchange.protection(self.trader.symbols)
             except QueryFailedError:
@@ -825,7 +825,7 @@ class Runner:
 
         booked: executions at the time of the question; where more have come the answer is old.
         """
-        if booked != len(self.dealer.trades):
+        if booked != self.dealer.booked:
             return
         amiss: set[tuple[Key, int]] = set()
         under_way = {self.dealer.key_of(o.slot) for o in self.dealer.live_orders() if not o.waits}
