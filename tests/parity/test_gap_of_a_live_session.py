@@ -83,11 +83,10 @@ def test_with_latency_and_slippage_only_fill_prices_differ_and_what_follows_from
     assert parts.fill_price != 0.0
     assert parts.signal == parts.rejects == 0.0
     assert parts.data == pytest.approx(0.0, abs=1e-9)
-    begins = min(line.backtest.entry_ts for line in found.lines if line.backtest)
-    first = [line for line in found.lines if line.backtest and line.backtest.entry_ts == begins]
-    # the next point is 20 s away: who waits for the first order's fill has lost patience, or has not, by then
-    assert all(line.parts.fill_price != 0.0 if line.live else line.why == "live: expired" for line in first)
-    assert any(line.live for line in first)
+    first = found.lines[0]  # before anything can follow
+    assert first.live
+    assert first.backtest
+    assert first.parts.fill_price != 0.0
     alone = [line for line in found.lines if not (line.live and line.backtest)]
     assert all(line.why and line.parts.timing for line in alone)
 
