@@ -151,12 +151,16 @@ def mark_to_market_nb(account: Record, positions: Records, points: Records, ts: 
 
 @kernel
 def observe_nb(position: Record, price: float, mark: float) -> None:
-    """Remember the best and worst price since entry and the smallest distance to liquidation seen at a point."""
+    """Remember the best and worst price since entry and the smallest distance to liquidation seen at a point.
+
+    The distance is so computed that it is monotone in the mark in floating point too: of several marks the extreme
+    ones are enough.
+    """
     side = float(position["side"])
     position["best_price"] = better_price_nb(position["best_price"], price, side)
     position["worst_price"] = better_price_nb(position["worst_price"], price, -side)
     if position["liq_price"] == position["liq_price"] and mark > 0.0:
-        distance = side * (mark - position["liq_price"]) / mark
+        distance = side * (1.0 - position["liq_price"] / mark)
         position["min_liq_distance"] = min(position["min_liq_distance"], distance)
 
 

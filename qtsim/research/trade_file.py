@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import tempfile
@@ -26,11 +27,14 @@ import numpy as np
 
 from qtsim.core.records import bar_dt
 from qtsim.errors import QtsimError
+from qtsim.sim.trade_index import TRADE_BLOCK, TradeIndex
 from qtsim.sim.trades import TradeChunk
 
 PREFIX, SUFFIX = ".trades-", ".map"
 LINE = 64
 """Bytes; every array begins at a multiple of it."""
+BOUNDARY_BYTES = 10
+"""Of each trade besides its row: its instant, whether it is marked, its part of a block of the index."""
 
 
 Bytes = bytes | memoryview
@@ -42,7 +46,7 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a chunk lies: its first byte, and how many boundaries and trades it has."""
+    """Where a chunk lies: its first byte, and how many boundaries and trades it has. One array follows another."""
 
     at: int
     boundaries: int
@@ -52,19 +56,23 @@ class Place:
     is_last: bool
 
     @property
-    def marked_at(self) -> int:
-        """First byte of `marked`."""
-        return self.at + _lines(8 * self.boundaries)
-
-    @property
-    def rows_at(self) -> int:
-        """First byte of the trades."""
-        return self.marked_at + _lines(8 * self.boundaries)
+    def shapes(self) -> tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]:
+        """Type and shape of the arrays of the chunk: boundaries, marked, rows, and those of its index."""
+        whole, number = np.dtype(np.int64), np.dtype(np.float64)
+        symbols, blocks = len(self.ends), -(-self.boundaries // TRADE_BLOCK)
+        return (
+            (whole, (self.boundaries,)),
+            (np.dtype(np.int8), (self.boundaries,)),
+            (bar_dt, (self.trades,)),
+            (whole, (blocks + 1, symbols)),
+            (number, (blocks, symbols, 4)),
+            (whole, (blocks,)),
+        )
 
     @property
     def end(self) -> int:
         """The byte behind the chunk."""
-        return self.rows_at + _lines(bar_dt.itemsize * self.trades)
+        return self.at + sum(_lines(_size(dtype, shape)) for dtype, shape in self.shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +87,23 @@ class TradeFile:
     def __iter__(self) -> Iterator[TradeChunk]:
         """The chunks in order of time, without copying a trade."""
         for place in self.places:
+            boundaries, marked, rows, *index = self._arrays(place)
             yield TradeChunk(
-                self._array(place.at, place.boundaries, np.dtype(np.int64)),
-                self._array(place.marked_at, place.boundaries, np.dtype(np.int64)),
-                self._array(place.rows_at, place.trades, bar_dt),
+                boundaries,
+                marked,
+                rows,
                 np.array(place.offsets, dtype=np.int64),
                 np.array(place.ends, dtype=np.int64),
                 place.is_last,
+                TradeIndex(*index),
             )
 
-    def _array(self, at: int, count: int, dtype: np.dtype[Any]) -> np.ndarray:
-        return self.data[at : at + count * dtype.itemsize].view(dtype)
+    def _arrays(self, place: Place) -> Iterator[np.ndarray]:
+        at = place.at
+        for dtype, shape in place.shapes:
+            size = _size(dtype, shape)
+            yield self.data[at : at + size].view(dtype).reshape(shape)
+            at += _lines(size)
 
     @property
     def trades(self) -> int:
@@ -121,8 +135,8 @@ def write_trades(folder: Path, chunks: Iterable[TradeChunk]) -> TradeFile:
                 chunk.is_last,
             )
             places.append(place)
-            for array in (chunk.boundaries, chunk.marked, chunk.rows):
-                yield np.ascontiguousarray(array).view(np.uint8).data
+            for array in (chunk.boundaries, chunk.marked, chunk.rows, *chunk.index):
+                yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
                 yield _filling(array.nbytes)
             at = place.end
 
@@ -164,7 +178,8 @@ def _written(folder: Path, pieces: Iterable[Bytes], places: Sequence[Place]) -> 
         if isinstance(error, OSError):
             raise QtsimError(
                 f"cannot write the trades of a sweep to {folder}: {error.strerror or error}; they need about "
-                f"{bar_dt.itemsize + 16} bytes for each trade of the period while it runs: make room, or shorten it"
+                f"{bar_dt.itemsize + BOUNDARY_BYTES} bytes for each trade of the period while it runs: make room, "
+                "or shorten it"
             ) from error
         raise
     weakref.finalize(file, _remove, descriptor, name)
@@ -196,6 +211,11 @@ def _remove_left(folder: Path) -> None:
 def _filling(size: int) -> bytes:
     """What fills the last line of so many bytes."""
     return bytes(_lines(size) - size)
+
+
+def _size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Bytes of an array."""
+    return dtype.itemsize * math.prod(shape)
 
 
 def _lines(size: int) -> int:

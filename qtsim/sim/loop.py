@@ -568,11 +568,15 @@ def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts
 
 @kernel
 def pass_quiet_trades_nb(tape: Tape, book: Book, journal: Journal, b: int, stop_at: int, params: Record) -> int:
-    """Pass over trades from boundary `b` on at which nothing can happen, and wait for the one at which it can."""
-    reached = skip_trades_nb(tape, book, b, stop_at, params)
-    if reached > b and reached < len(tape.boundaries):
-        wait_for_trade_nb(tape, book, journal, tape.boundaries[reached - 1], tape.boundaries[reached], params)
-    return reached
+    """Pass over trades from boundary `b` on at which nothing can happen, with the cycles between them."""
+    while has_room_nb(journal, len(book.slots)):
+        reached = skip_trades_nb(tape, book, b, stop_at, params)
+        if reached == b:
+            return b
+        if reached < len(tape.boundaries):
+            wait_for_trade_nb(tape, book, journal, tape.boundaries[reached - 1], tape.boundaries[reached], params)
+        b = reached
+    return b
 
 
 @kernel

@@ -45,9 +45,11 @@ from qtsim.core.safety_governor import reset_governor_nb
 from qtsim.core.slots import other_slot_nb, slot_side_nb
 from qtsim.core.symbol_stats import reset_stats_nb
 from qtsim.sim.index import Index, build_index
+from qtsim.sim.trade_index import TradeIndex, no_trade_index
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.int8]
 
 HOLDS, NAN_POINTS, AMBIGUOUS_BARS, CYCLES, PENDING_AT_END, NO_CORRELATION, CURSOR, NEXT_OUTAGE, NEXT_TRANSFER = range(9)
 NEXT_CALL, ASLEEP, ROUSES, PLACE_TS = range(9, 13)
@@ -102,13 +104,8 @@ slot_dt = np.dtype(
         ("calm_last_above", "f8"),
         ("calm_mark_below", "f8"),
         ("calm_mark_above", "f8"),
-        # trades as the path: what has to be reached for anything to happen
         ("is_new", "i8"),  # 1: opened at the point that is being settled
         ("looked", "i8"),  # 1: a cycle has held since the last fill and the last close of a signal's bar
-        ("last_below", "f8"),
-        ("last_above", "f8"),
-        ("mark_below", "f8"),
-        ("mark_above", "f8"),
         ("event_share", "f8"),
         ("event_price", "f8"),
         ("event_mark", "f8"),
@@ -137,6 +134,25 @@ sleep_dt = np.dtype(
 )
 """A slot at which nothing happens is left behind, and fetched when something may; see `asleep.py`."""
 GAP = -(2**62)
+
+piece_dt = np.dtype(
+    [
+        # the band in which nothing happens
+        ("last_below", "f8"),
+        ("last_above", "f8"),
+        ("mark_below", "f8"),
+        ("mark_above", "f8"),
+        # of the piece of the path that is being looked at
+        ("at", "i8"),  # row of the first trade that has not been taken in
+        ("end", "i8"),  # row behind its last trade
+        ("low", "f8"),
+        ("high", "f8"),
+        ("mark_low", "f8"),
+        ("mark_high", "f8"),
+    ],
+    align=True,
+)
+"""Trades as the path: what has to be reached for anything to happen to a slot, and what a piece of it reaches."""
 SEGMENT, SHARE, SHOWN = range(3)
 
 
@@ -159,9 +175,10 @@ class Market(NamedTuple):
     outages: Records  # outage_dt, ascending
     regime_ns: int
     transfers: Records  # transfer_dt, by time: what is asked for
-    marked: Ints  # 1: a boundary at which equity is marked and the governor judges it
+    marked: Flags  # 1: a boundary at which equity is marked and the governor judges it
     ends: Ints  # 1: the symbol's last bar is among these
     bar_index: Index
+    trade_index: TradeIndex
 
 
 class Tape(NamedTuple):
@@ -177,7 +194,7 @@ class Tape(NamedTuple):
     closes: Records
     outages: Records
     regime_ns: int
-    marked: Ints
+    marked: Flags
     # the market's index
     blocks: Floats
     marks: Floats
@@ -187,6 +204,10 @@ class Tape(NamedTuple):
     calls: Records
     even_bars: npt.NDArray[np.int32]
     even_boundaries: npt.NDArray[np.int32]
+    # that of its trades
+    block_heads: Ints
+    block_prices: Floats
+    next_marked: Ints
 
 
 class Book(NamedTuple):
@@ -210,6 +231,7 @@ class Book(NamedTuple):
     transfers: Records  # transfer_dt: those before NEXT_TRANSFER have been decided
     counters: Ints  # COUNTERS, then where the run stands
     sleeps: Records  # sleep_dt, one per slot
+    pieces: Records  # piece_dt, one per slot
     awake: Ints  # (slots + 1,): the first slot from this one on that is awake, or the number of slots
     place: Floats  # where those awake stand: SEGMENT, SHARE; 1: those asleep have been SHOWN there
 
@@ -296,9 +318,10 @@ def build_market(
         outages=np.zeros(0, outage_dt) if outages is None else outages,
         regime_ns=regime_ns or timeframe_ns,
         transfers=np.zeros(0, transfer_dt) if transfers is None else transfers,
-        marked=np.ones(len(boundaries), dtype=np.int64),
+        marked=np.ones(len(boundaries), dtype=np.int8),
         ends=np.ones(len(inputs), dtype=np.int64),
         bar_index=build_index(boundaries, bars, signals, bar_offsets, signal_offsets, has_mark),
+        trade_index=no_trade_index(),
     )
 
 
@@ -402,6 +425,7 @@ def new_book(
         transfers=market.transfers.copy(),
         counters=np.zeros(PLACE_TS + 1, dtype=np.int64),
         sleeps=np.zeros(n, sleep_dt),
+        pieces=np.zeros(n, piece_dt),
         awake=np.arange(n + 1),
         place=np.zeros(3),
     )
@@ -422,6 +446,7 @@ def tape_of(market: Market, width: int = 1) -> Tape:
         market.regime_ns,
         market.marked,
         *market.bar_index,
+        *market.trade_index,
     )
 
 

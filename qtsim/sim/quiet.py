@@ -28,6 +28,7 @@ from qtsim.core.safety_governor import governor_rule_nb, has_order_nb
 from qtsim.core.slots import NO_SLOT
 from qtsim.sim.boundary import is_expired_nb
 from qtsim.sim.catch_up import count_before_nb, follow_trail_nb, is_walking_nb, next_ask_nb, signals_by_nb
+from qtsim.sim.due import NEVER_DUE
 from qtsim.sim.index import (
     BLOCK,
     EXIT_LONG,
@@ -46,7 +47,6 @@ from qtsim.sim.settle import is_active_nb
 
 MOST = 1024
 """Boundaries looked ahead at once: what is looked at beyond an event is looked at again after it."""
-NEVER_DUE = np.iinfo(np.int64).max
 
 
 @kernel

@@ -13,10 +13,9 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core._prefetch import ask_for
 from qtsim.core.enums import FillAt, MarginMode, Monitoring, Side
-from qtsim.core.records import NEVER, Record, Records
-from qtsim.core.safety_governor import DAY_NS, LOOK_BACK_NS, remember_evaluation_nb
+from qtsim.core.records import Record, Records
+from qtsim.core.safety_governor import LOOK_BACK_NS, remember_evaluation_nb
 from qtsim.core.slots import NO_SLOT
-from qtsim.core.symbol_stats import later_nb
 from qtsim.sim.asleep import mark_before_nb, note_awake_nb
 from qtsim.sim.catch_up import catch_up_all_nb, catch_up_nb, count_before_nb, is_walking_nb
 from qtsim.sim.curve import (
@@ -27,28 +26,25 @@ from qtsim.sim.curve import (
     has_curve_room_nb,
     mark_held_nb,
 )
+from qtsim.sim.due import NEVER_DUE, due_time_nb, equity_floor_nb
 from qtsim.sim.index import BLOCK, HIGHEST_CLOSE, LOWEST_CLOSE
 from qtsim.sim.market import (
     ASLEEP,
     DENIALS,
     GAP,
-    NEXT_OUTAGE,
-    NEXT_TRANSFER,
     ROUSES,
     Book,
     Floats,
     Journal,
     Tape,
 )
-from qtsim.sim.quiet import NEVER_DUE, is_account_idle_nb, quiet_boundaries_nb
+from qtsim.sim.quiet import is_account_idle_nb, quiet_boundaries_nb
 from qtsim.sim.requests import refuse_calls_nb
 from qtsim.sim.settle import any_open_nb
 
 SECOND_NS = 1_000_000_000
 LINE = 8
 """Numbers in one line of a processor's cache."""
-SAFETY = 1e-9
-"""Relative distance from a limit of the governor at which the plain steps judge; far above rounding."""
 
 
 @kernel
@@ -62,51 +58,6 @@ def skips_bars_nb(tape: Tape, book: Book, params: Record) -> bool:
         return False
     is_cross = params["account"]["mode_margin"] == MarginMode.CROSS
     return not (is_cross and any_open_nb(book.positions))
-
-
-@kernel
-def due_time_nb(tape: Tape, book: Book, params: Record) -> int:
-    """Time of the next thing that is due whatever prices do: outage, transfer, and what the governor's clock ends."""
-    due = NEVER_DUE
-    if book.counters[NEXT_OUTAGE] < len(tape.outages):
-        due = min(due, tape.outages[book.counters[NEXT_OUTAGE]]["ts"])
-    if book.counters[NEXT_TRANSFER] < len(book.transfers):
-        due = min(due, book.transfers[book.counters[NEXT_TRANSFER]]["due"])
-    if params["gates"]["enabled"] == 0:
-        return due
-    governor = book.governor[0]
-    due = min(due, (governor["day"] + 1) * DAY_NS)
-    for name in (governor["paused_until"], governor["defensive_until"], governor["resume_at"]):
-        if name != NEVER:
-            due = min(due, name)
-    for i in range(len(book.stats)):
-        since = book.stats[i]["blacklisted_at"]
-        if since != NEVER:
-            due = min(due, later_nb(since, params["governor"]["shutdown_operator_hours"]))
-    return due
-
-
-@kernel
-def floor_nb(before: float, limit: float) -> float:
-    """Equity above which a loss of `limit` since `before` has certainly not been made."""
-    if before <= 0.0:
-        return np.inf if limit <= 0.0 else -np.inf
-    if limit == np.inf:
-        return -np.inf
-    return before * (1.0 - limit) + before * SAFETY
-
-
-@kernel
-def equity_floor_nb(governor: Record, params: Record) -> float:
-    """Equity above which the governor does nothing; at least 0."""
-    floor = 0.0
-    if params["gates"]["enabled"] == 0:
-        return floor
-    if governor["halted"] == 0:
-        floor = max(floor, floor_nb(governor["day_equity"], params["governor"]["daily_drawdown"]))
-    if governor["resume_at"] == NEVER:
-        floor = max(floor, floor_nb(governor["base_equity"], params["governor"]["shutdown_drawdown"]))
-    return floor
 
 
 @kernel

@@ -1,8 +1,11 @@
 """Passing over trades at which nothing can happen. The plain steps of the session are the reference, byte for byte.
 
-A trade is quiet where no signal waits for a price, no boundary of the signals' bars, funding, outage or cycle by the
-clock is due, and every open position's prices stay strictly inside its nearest triggers. What it changes is the point
-that the symbol shows, the extremes that a position has seen, and the count of cycles that held.
+The path is looked at in pieces: blocks of the index of trades (`trade_index.py`), or what of one lies before something
+that is due. A piece is quiet where no signal waits for a price, neither a mark of the signals' bars nor funding, an
+outage, the end of an order or of one of the governor's states is due, every open position's prices stay strictly
+inside its nearest triggers, and the equity stays above what the governor acts on. One that is not is halved, down to
+the instant at which something may happen. What quiet trades change: the points that symbols show, the extremes that
+positions have seen, the counts of cycles that held, and what the governor remembers of the equity.
 """
 
 from __future__ import annotations
@@ -10,19 +13,35 @@ from __future__ import annotations
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.accounting import observe_nb
+from qtsim.core.accounting import observe_nb, unrealized_pnl_nb
 from qtsim.core.enums import MarginMode, Monitoring, Rule, Side, Working
 from qtsim.core.exit_brain import nearest_triggers_nb
 from qtsim.core.orders import is_working_nb, rests_nb
-from qtsim.core.records import Record
-from qtsim.core.safety_governor import has_order_nb, order_rule_nb, reach_open_nb
+from qtsim.core.records import EVALUATIONS_MAX, Record, Records
+from qtsim.core.safety_governor import (
+    KEPT_APART_NS,
+    forbids_new_trades_nb,
+    has_order_nb,
+    order_rule_nb,
+    reach_open_nb,
+    remember_evaluation_nb,
+)
+from qtsim.sim.due import NEVER_DUE, equity_floor_nb, governor_due_nb
 from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.funding import next_funding_time_nb
-from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Tape
+from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Ints, Tape
 from qtsim.sim.paths import next_multiple_nb
+from qtsim.sim.settle import any_open_nb
+from qtsim.sim.trade_index import (
+    HIGH,
+    LOW,
+    MARK_HIGH,
+    MARK_LOW,
+    TRADE_BLOCK,
+    higher_nb,
+    lower_nb,
+)
 from qtsim.sim.walk import watched_band_nb
-
-NEVER_DUE = np.iinfo(np.int64).max
 
 
 @kernel
@@ -32,8 +51,28 @@ def sees_trades_nb(book: Book, params: Record) -> bool:
 
 
 @kernel
+def sees_clock_nb(book: Book, params: Record) -> bool:
+    """Does the program have its cycles by the clock, at the last prices?"""
+    return params["exit"]["monitoring"] == Monitoring.INTERVAL and book.governor[0]["blind"] == 0
+
+
+@kernel
+def is_evaluated_nb(book: Book, params: Record) -> bool:
+    """Does the governor evaluate the equity at trades, or by the clock between them?"""
+    if params["gates"]["enabled"] == 0 or book.governor[0]["blind"] == 1:
+        return False
+    return params["exit"]["monitoring"] != Monitoring.CONTINUOUS
+
+
+@kernel
+def only_watches_equity_nb(governor: Record) -> bool:
+    """Would an evaluation do no more than compare the equity: not the first, and the health judged already?"""
+    return governor["started"] == 1 and governor["no_new_trades"] == int(forbids_new_trades_nb(governor))
+
+
+@kernel
 def is_busy_nb(book: Book, i: int, ts: int, params: Record) -> bool:
-    """Does a signal wait for a trade, do the data end here, or may a cycle do more than meet a trigger?"""
+    """Does a signal wait for a trade, do the data end here, or may a trade do more than meet a trigger?"""
     slot = book.slots[i]
     ends_here = slot["ends"] == 1 and slot["bar"] != NO_BAR and slot["bar"] >= slot["bars_end"] - 1
     if slot["pending"] != NO_BAR or ends_here:
@@ -49,106 +88,421 @@ def is_busy_nb(book: Book, i: int, ts: int, params: Record) -> bool:
         return True
     if params["account"]["mode_margin"] == MarginMode.CROSS or has_order_nb(position):
         return True
-    return sees_trades_nb(book, params) and (book.slots[i]["looked"] == 0 or position["trail_active"] == 1)
+    return sees_trades_nb(book, params) and not only_compares_nb(book, i)
 
 
 @kernel
-def quiet_until_nb(tape: Tape, book: Book, ts: int, params: Record) -> int:
-    """Time before which only prices can make anything happen; ts: until when all is done. -1: something can at once."""
-    by_clock = params["exit"]["monitoring"] == Monitoring.INTERVAL
-    blind = book.governor[0]["blind"] == 1
-    if params["exit"]["monitoring"] == Monitoring.POINTS and params["gates"]["enabled"] == 1 and not blind:
-        return -1  # the governor evaluates at every point
+def only_compares_nb(book: Book, i: int) -> bool:
+    """Would a cycle of the open position do nothing but compare prices with its triggers?"""
+    position = book.positions[i]
+    return book.slots[i]["looked"] == 1 and position["trail_active"] == 0
+
+
+@kernel
+def has_quiet_cycles_nb(book: Book, params: Record) -> bool:
+    """By the clock: would the cycles of all that is open do nothing but compare prices with triggers?"""
+    if not sees_clock_nb(book, params):
+        return False
+    for i in range(len(book.slots)):
+        position = book.positions[i]
+        if position["side"] == Side.NONE:
+            continue
+        price = book.points[i]["price"]
+        if not only_compares_nb(book, i) or is_working_nb(position) or price != price:
+            return False
+    return True
+
+
+@kernel
+def quiet_until_nb(tape: Tape, book: Book, b: int, params: Record) -> int:
+    """Time before which only prices can make anything happen from boundary `b` on. -1: something can at once."""
+    # of several trades of one instant the last is the one that a cycle by the clock sees
+    done = tape.boundaries[b - 1] - (1 if tape.boundaries[b - 1] == tape.boundaries[b] else 0)
     until = next_funding_time_nb(tape, book, 0, len(book.slots), NEVER_DUE)
     if book.counters[NEXT_OUTAGE] < len(tape.outages):
         until = min(until, tape.outages[book.counters[NEXT_OUTAGE]]["ts"])
-    # a trade at the instant of a cycle is evaluated, whether anything is open or not
-    cycles = by_clock and params["gates"]["enabled"] == 1
+    evaluated = is_evaluated_nb(book, params)
+    if evaluated:
+        if not only_watches_equity_nb(book.governor[0]):
+            return -1
+        until = min(until, governor_due_nb(book.governor[0]))
     for i in range(len(book.slots)):
-        if is_busy_nb(book, i, ts, params):
+        if is_busy_nb(book, i, done, params):
             return -1
         position = book.positions[i]
         if rests_nb(position):
             until = min(until, position["order_until"])
-        if position["side"] == Side.NONE:
-            continue
-        if by_clock:
-            cycles = True
-        elif position["stale_price"] == position["stale_price"] and position["stale_ts"] > book.points[i]["ts"]:
-            # its age counts from its own symbol's next trade, and the band is that of its last one
+        may_age = position["side"] != Side.NONE and book.governor[0]["blind"] == 0
+        has_age = may_age and position["stale_price"] == position["stale_price"]
+        if has_age and position["stale_ts"] > book.points[i]["ts"]:
+            # its age counts from its own symbol's next trade or cycle, and the band is that of its last one
             until = min(until, position["stale_ts"])
-    if cycles:
-        until = min(until, next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9)))
     return until
 
 
 @kernel
-def set_bands_nb(book: Book, params: Record) -> None:
-    """Write the nearest triggers of every open position into its slot."""
+def next_cycle_nb(tape: Tape, b: int, params: Record) -> int:
+    """Time of the clock's first cycle that has not been before the trade at boundary `b`."""
+    return next_multiple_nb(tape.boundaries[b] - 1, int(params["exit"]["check_interval_s"] * 1e9))
+
+
+@kernel
+def set_bands_nb(book: Book, has_cycles: bool, params: Record) -> None:
+    """Write what has to be reached for anything to happen to each slot. has_cycles: also by the clock."""
+    sees_all = has_cycles or sees_trades_nb(book, params)
     for i in range(len(book.slots)):
+        piece = book.pieces[i]
+        piece["last_below"] = piece["mark_below"] = -np.inf
+        piece["last_above"] = piece["mark_above"] = np.inf
+        position = book.positions[i]
+        if position["side"] != Side.NONE:
+            if sees_all:
+                band = nearest_triggers_nb(position, book.points[i], params)
+            else:
+                band = watched_band_nb(position, book.points[i], 1, params)
+            piece["last_below"], piece["last_above"], piece["mark_below"], piece["mark_above"] = band
+        if rests_nb(position):
+            trigger = position["order_trigger"]
+            if position["order_side"] > 0:
+                piece["last_below"] = max(piece["last_below"], trigger)
+            else:
+                piece["last_above"] = min(piece["last_above"], trigger)
+
+
+@kernel
+def first_boundary_nb(times: Ints, first: int, end: int, ts: int) -> int:
+    """First place of [first, end) at or after `ts`, of ascending times; or end.
+
+    Counted without a branch: over a block that is faster than halving, whose every step is a guess.
+    """
+    earlier = 0
+    for k in range(first, end):
+        earlier += int(times[k] < ts)
+    return first + earlier
+
+
+@kernel
+def first_trade_nb(bars: Records, first: int, end: int, ts: int) -> int:
+    """First row of [first, end) at or after `ts`, of ascending times; or end."""
+    while first < end:
+        middle = (first + end) // 2
+        if bars[middle]["ts_open"] < ts:
+            first = middle + 1
+        else:
+            end = middle
+    return first
+
+
+@kernel
+def block_end_nb(b: int, boundaries: int) -> int:
+    """The boundary behind the block of `b`."""
+    return min((b // TRADE_BLOCK + 1) * TRADE_BLOCK, boundaries)
+
+
+@kernel
+def whole_instant_nb(times: Ints, b: int, e: int) -> int:
+    """The last place in [b, e] that does not part trades of one instant."""
+    while b < e < len(times) and times[e] == times[e - 1]:
+        e -= 1
+    return e
+
+
+@kernel
+def piece_end_nb(tape: Tape, b: int, stop_at: int, until: int) -> int:
+    """End of the piece that begins at boundary `b`: that of its block, or before what is due, or b where it is at once.
+
+    Inside a block it does not part trades of one instant.
+    """
+    e = block_end_nb(b, len(tape.boundaries))
+    k = max(b, tape.next_marked[b // TRADE_BLOCK])
+    while k < e and tape.marked[k] == 0:
+        k += 1
+    end = min(min(e, k), stop_at)
+    if end > b and tape.boundaries[end - 1] >= until:
+        end = first_boundary_nb(tape.boundaries, b, end, until)
+    return end if end == e else whole_instant_nb(tape.boundaries, b, end)
+
+
+@kernel
+def look_at_trades_nb(bars: Records, piece: Record) -> None:
+    """Write the extremes of the trades of a piece, one by one."""
+    piece["low"] = piece["mark_low"] = np.inf
+    piece["high"] = piece["mark_high"] = -np.inf
+    for row in range(piece["at"], piece["end"]):
+        price = bars[row]["open"]
+        mark = bars[row]["mark_open"]
+        piece["low"] = lower_nb(piece["low"], price)
+        piece["high"] = higher_nb(piece["high"], price)
+        piece["mark_low"] = lower_nb(piece["mark_low"], mark)
+        piece["mark_high"] = higher_nb(piece["mark_high"], mark)
+
+
+@kernel
+def look_at_piece_nb(tape: Tape, book: Book, i: int, b: int, e: int) -> None:
+    """Write which trades of the slot's symbol a piece [b, e) of boundaries has, and their extremes."""
+    slot = book.slots[i]
+    piece = book.pieces[i]
+    symbol = slot["symbol"]
+    k = b // TRADE_BLOCK
+    piece["at"] = slot["next_bar"]
+    piece["end"] = tape.block_heads[k + 1, symbol]
+    is_end = e == block_end_nb(b, len(tape.boundaries))
+    if not is_end:
+        piece["end"] = first_trade_nb(tape.bars, piece["at"], piece["end"], tape.boundaries[e])
+    if is_end and b % TRADE_BLOCK == 0:
+        prices = tape.block_prices[k, symbol]
+        piece["low"], piece["high"] = prices[LOW], prices[HIGH]
+        piece["mark_low"], piece["mark_high"] = prices[MARK_LOW], prices[MARK_HIGH]
+    else:
+        look_at_trades_nb(tape.bars, piece)
+    if slot["has_mark"] == 0:
+        piece["mark_low"], piece["mark_high"] = piece["low"], piece["high"]
+
+
+@kernel
+def is_inside_nb(piece: Record, low: float, high: float, mark_low: float, mark_high: float) -> bool:
+    """Do prices stay strictly inside the slot's band?"""
+    inside = low > piece["last_below"] and high < piece["last_above"]
+    return inside and mark_low > piece["mark_below"] and mark_high < piece["mark_above"]
+
+
+@kernel
+def stays_inside_nb(book: Book, i: int, has_cycles: bool) -> bool:
+    """Do the trades of a piece stay inside the slot's band? With cycles by the clock also the price before them.
+
+    The symbol's last trade is never quiet.
+    """
+    piece = book.pieces[i]
+    position = book.positions[i]
+    point = book.points[i]
+    is_seen = has_cycles and position["side"] != Side.NONE
+    if is_seen and not is_inside_nb(piece, point["price"], point["price"], point["mark"], point["mark"]):
+        return False
+    if piece["at"] == piece["end"]:
+        return True
+    if piece["end"] >= book.slots[i]["bars_end"]:
+        return False
+    return is_inside_nb(piece, piece["low"], piece["high"], piece["mark_low"], piece["mark_high"])
+
+
+@kernel
+def worst_equity_nb(book: Book) -> float:
+    """No equity in the piece is lower.
+
+    Profit and loss and their sum are monotone in each mark, in floating point too.
+    """
+    equity = book.account[0]["wallet"]
+    for i in range(len(book.slots)):
+        position = book.positions[i]
+        piece = book.pieces[i]
+        if position["side"] == Side.NONE:
+            continue
+        worst = book.points[i]["mark"]
+        if position["side"] == Side.LONG:
+            worst = min(worst, piece["mark_low"])
+        else:
+            worst = max(worst, piece["mark_high"])
+        equity += unrealized_pnl_nb(position, worst)
+    return equity
+
+
+@kernel
+def is_quiet_piece_nb(tape: Tape, book: Book, b: int, e: int, has_cycles: bool, floor: float) -> bool:
+    """Can nothing happen at boundaries [b, e)?"""
+    for i in range(len(book.slots)):
+        look_at_piece_nb(tape, book, i, b, e)
+        if not stays_inside_nb(book, i, has_cycles):
+            return False
+    return worst_equity_nb(book) > floor
+
+
+@kernel
+def quiet_piece_nb(tape: Tape, book: Book, b: int, e: int, has_cycles: bool, floor: float) -> int:
+    """End of a quiet piece that begins at boundary `b`, at most `e`: halved until it is one; b: there is none."""
+    while e > b and not is_quiet_piece_nb(tape, book, b, e, has_cycles, floor):
+        e = whole_instant_nb(tape.boundaries, b, b + (e - b) // 2)
+    return e
+
+
+@kernel
+def trades_after_nb(tape: Tape, slot: Record, piece: Record, b: int, e: int, place: int) -> int:
+    """Row behind the trades that a slot's symbol has at boundaries [b, place] of a piece [b, e).
+
+    `place` is the last one of its instant, or that of the piece.
+    """
+    if piece["end"] - slot["next_bar"] == e - b:
+        return slot["next_bar"] + place + 1 - b
+    if place == e - 1:
+        return piece["end"]
+    return first_trade_nb(tape.bars, piece["at"], piece["end"], tape.boundaries[place] + 1)
+
+
+@kernel
+def equity_after_nb(tape: Tape, book: Book, b: int, e: int, place: int) -> float:
+    """Equity after boundaries [b, place] of a piece [b, e); b - 1: before it. Takes their trades in."""
+    equity = book.account[0]["wallet"]
+    for i in range(len(book.slots)):
+        position = book.positions[i]
+        if position["side"] == Side.NONE:
+            continue
+        piece = book.pieces[i]
         slot = book.slots[i]
-        slot["last_below"] = slot["mark_below"] = -np.inf
-        slot["last_above"] = slot["mark_above"] = np.inf
-        if book.positions[i]["side"] != Side.NONE:
-            if sees_trades_nb(book, params):
-                band = nearest_triggers_nb(book.positions[i], book.points[i], params)
-            else:
-                band = watched_band_nb(book.positions[i], book.points[i], 1, params)
-            slot["last_below"], slot["last_above"], slot["mark_below"], slot["mark_above"] = band
-        if rests_nb(book.positions[i]):
-            trigger = book.positions[i]["order_trigger"]
-            if book.positions[i]["order_side"] > 0:
-                slot["last_below"] = max(slot["last_below"], trigger)
-            else:
-                slot["last_above"] = min(slot["last_above"], trigger)
+        mark = book.points[i]["mark"]
+        if place >= b:
+            piece["at"] = trades_after_nb(tape, slot, piece, b, e, place)
+        if piece["at"] > slot["next_bar"]:
+            trade = tape.bars[piece["at"] - 1]
+            mark = trade["mark_open"] if slot["has_mark"] == 1 else trade["open"]
+        equity += unrealized_pnl_nb(position, mark)
+    return equity
+
+
+@kernel
+def last_kept_nb(governor: Record, history: Records) -> int:
+    """Time of the last evaluation that was kept; -KEPT_APART_NS where none is."""
+    if governor["history_end"] == governor["history_first"]:
+        return -KEPT_APART_NS
+    return history[(governor["history_end"] - 1) % EVALUATIONS_MAX]["ts"]
+
+
+@kernel
+def remember_trades_nb(tape: Tape, book: Book, b: int, e: int) -> None:
+    """What the governor keeps of evaluations at each boundary of a quiet piece [b, e)."""
+    governor = book.governor[0]
+    times = tape.boundaries
+    k = b
+    while k < e:
+        last = last_kept_nb(governor, book.history)
+        if times[k] != last:
+            k = first_boundary_nb(times, k, e, last + KEPT_APART_NS)
+        if k >= e:
+            break
+        while k + 1 < e and times[k + 1] == times[k]:
+            k += 1
+        equity = equity_after_nb(tape, book, b, e, k)
+        remember_evaluation_nb(governor, book.history, times[k], equity)
+        k += 1
+    equity = equity_after_nb(tape, book, b, e, e - 1)
+    remember_evaluation_nb(governor, book.history, times[e - 1], equity)
+    governor["equity"] = equity
+
+
+@kernel
+def count_holds_nb(book: Book, i: int, n: int) -> None:
+    """Count n cycles of a slot that held, where anything is open."""
+    if book.positions[i]["side"] != Side.NONE:
+        book.counters[CYCLES] += n
+        book.counters[HOLDS] += n
+
+
+@kernel
+def pass_cycles_nb(
+    tape: Tape, book: Book, b: int, e: int, cycle: int, interval_ns: int, evaluated: bool, is_open: bool
+) -> int:
+    """The clock's cycles from `cycle` on until the trade before boundary `e`; the time of the first one left.
+
+    Of several trades of one instant the last belongs to the cycle at it. Where nothing is open only trades at the very
+    instant of a cycle make the governor look.
+    """
+    times = tape.boundaries
+    last = times[e - 1]
+    if e < len(times) and times[e] == last:
+        last -= 1
+    while cycle <= last:
+        place = first_boundary_nb(times, b, e, cycle + 1) - 1
+        if is_open or (place >= b and times[place] == cycle):
+            if evaluated:
+                equity = equity_after_nb(tape, book, b, e, place)
+                remember_evaluation_nb(book.governor[0], book.history, cycle, equity)
+                book.governor[0]["equity"] = equity
+            for i in range(len(book.slots)):
+                count_holds_nb(book, i, 1)
+                if book.positions[i]["side"] != Side.NONE:
+                    book.points[i]["ts"] = cycle
+        cycle = next_multiple_nb(cycle, interval_ns)
+    return cycle
+
+
+@kernel
+def shows_trade_nb(tape: Tape, slot: Record, row: int, e: int) -> bool:
+    """Was the symbol's trade `row` the one at boundary `e` - 1, and not an earlier one?"""
+    ts = tape.boundaries[e - 1]
+    place = e - 1
+    while place > 0 and tape.boundaries[place - 1] == ts:
+        place -= 1
+    first = row - (e - 1 - place)
+    return first >= slot["bars_first"] and tape.bars[first]["ts_open"] == ts
+
+
+@kernel
+def stand_behind_nb(tape: Tape, book: Book, i: int, e: int, params: Record) -> None:
+    """Move a slot behind a quiet piece that ends at boundary `e`: its last trade is the point that it shows."""
+    slot = book.slots[i]
+    piece = book.pieces[i]
+    slot["bar"] = NO_BAR
+    if piece["end"] == slot["next_bar"]:
+        return
+    row = piece["end"] - 1
+    slot["next_bar"] = piece["end"]
+    if shows_trade_nb(tape, slot, row, e):
+        slot["bar"] = row
+    trade = tape.bars[row]
+    point = book.points[i]
+    point["ts"] = max(point["ts"], trade["ts_open"])
+    point["price"] = trade["open"]
+    point["mark"] = trade["mark_open"] if slot["has_mark"] == 1 else trade["open"]
+    point["half_spread"] = trade["half_spread"]
+    point["room"] = room_lots_nb(trade["volume"], tape.instruments[i], params["sim"])
+    reach_open_nb(book.positions[i], trade["ts_open"])
+    if book.positions[i]["side"] != Side.NONE:
+        observe_nb(book.positions[i], piece["low"], piece["mark_low"])
+        observe_nb(book.positions[i], piece["high"], piece["mark_high"])
+
+
+@kernel
+def pass_pieces_nb(
+    tape: Tape, book: Book, b: int, stop_at: int, until: int, has_cycles: bool, evaluated: bool, params: Record
+) -> int:
+    """Pass over quiet pieces from boundary `b` on, before `until`. has_cycles: with the clock's cycles in them."""
+    set_bands_nb(book, has_cycles, params)
+    sees_all = sees_trades_nb(book, params)
+    is_open = any_open_nb(book.positions)
+    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    cycle = next_cycle_nb(tape, b, params)
+    floor = equity_floor_nb(book.governor[0], params) if evaluated else -np.inf
+    while b < stop_at and tape.marked[b] == 0 and tape.boundaries[b] < until:
+        e = quiet_piece_nb(tape, book, b, piece_end_nb(tape, b, stop_at, until), has_cycles and is_open, floor)
+        if e == b:
+            break
+        if has_cycles:
+            cycle = pass_cycles_nb(tape, book, b, e, cycle, interval_ns, evaluated, is_open)
+        elif evaluated and sees_all:
+            remember_trades_nb(tape, book, b, e)
+        for i in range(len(book.slots)):
+            if sees_all:
+                count_holds_nb(book, i, book.pieces[i]["end"] - book.slots[i]["next_bar"])
+            stand_behind_nb(tape, book, i, e, params)
+        b = e
+    return b
 
 
 @kernel
 def skip_trades_nb(tape: Tape, book: Book, b: int, stop_at: int, params: Record) -> int:
-    """Pass over quiet trades from boundary `b` on; the first boundary that is not quiet, at most `stop_at`."""
+    """Pass over quiet trades from boundary `b` on; the first boundary that is not quiet, at most `stop_at`.
+
+    All that was due before the trade at `b` is done; what is due between the last trade passed and the next is not.
+    By the clock a price beyond a trigger of the program is quiet until the next cycle.
+    """
     if b == 0 or b >= stop_at or tape.marked[b] == 1:
         return b
-    # of several trades of one instant the last is the one that a cycle by the clock sees
-    done = tape.boundaries[b - 1] - (1 if tape.boundaries[b - 1] == tape.boundaries[b] else 0)
-    until = quiet_until_nb(tape, book, done, params)
+    until = quiet_until_nb(tape, book, b, params)
     if tape.boundaries[b] >= until:
         return b
-    set_bands_nb(book, params)
-    n = len(book.slots)
-    slots = book.slots
-    bars = tape.bars
-    counted = 1 if sees_trades_nb(book, params) else 0
-    while b < stop_at:
-        ts = tape.boundaries[b]
-        if tape.marked[b] == 1 or ts >= until:
-            return b
-        for i in range(n):
-            row = slots[i]["next_bar"]
-            if row >= slots[i]["bars_end"] or bars[row]["ts_open"] != ts:
-                continue
-            price = bars[row]["open"]
-            mark = bars[row]["mark_open"]
-            inside = slots[i]["last_below"] < price < slots[i]["last_above"]
-            inside = inside and slots[i]["mark_below"] < mark < slots[i]["mark_above"]
-            if not inside or row >= slots[i]["bars_end"] - 1:
-                return b
-        for i in range(n):
-            slots[i]["bar"] = NO_BAR
-            row = slots[i]["next_bar"]
-            if row >= slots[i]["bars_end"] or bars[row]["ts_open"] != ts:
-                continue
-            slots[i]["bar"] = row
-            slots[i]["next_bar"] = row + 1
-            point = book.points[i]
-            point["ts"] = ts
-            point["price"] = bars[row]["open"]
-            point["mark"] = bars[row]["mark_open"] if slots[i]["has_mark"] == 1 else bars[row]["open"]
-            point["half_spread"] = bars[row]["half_spread"]
-            point["room"] = room_lots_nb(bars[row]["volume"], tape.instruments[i], params["sim"])
-            reach_open_nb(book.positions[i], ts)
-            if book.positions[i]["side"] != Side.NONE:
-                observe_nb(book.positions[i], point["price"], point["mark"])
-                book.counters[CYCLES] += counted
-                book.counters[HOLDS] += counted
-        b += 1
-    return b
+    evaluated = is_evaluated_nb(book, params)
+    if not sees_clock_nb(book, params) or not (evaluated or any_open_nb(book.positions)):
+        return pass_pieces_nb(tape, book, b, stop_at, until, False, evaluated, params)
+    if has_quiet_cycles_nb(book, params):
+        reached = pass_pieces_nb(tape, book, b, stop_at, until, True, evaluated, params)
+        if reached > b:
+            return reached
+    return pass_pieces_nb(tape, book, b, stop_at, min(until, next_cycle_nb(tape, b, params)), False, evaluated, params)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qtsim.core.records import Records, bar_dt
-from qtsim.sim.market import NO_BAR, Book, Ints, Market
+from qtsim.sim.market import NO_BAR, Book, Flags, Ints, Market
+from qtsim.sim.trade_index import NO_TIME, TradeIndex, merge_trades_nb, new_trade_index
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,12 @@ class TradeChunk:
     """The trades of all symbols in one stretch of time. Rows of one symbol are contiguous, in the market's order."""
 
     boundaries: Ints  # every trade's time and every open and close of the signals' bars, ascending; see `join_chunk`
-    marked: Ints  # 1: the first boundary at an open or close of the signals' bars
+    marked: Flags  # 1: the first boundary at an open or close of the signals' bars
     rows: Records  # bar_dt: a trade is a bar without length
     offsets: Ints  # one more than symbols
     ends: Ints  # 1: the symbol has no trade in a later chunk
     is_last: bool
+    index: TradeIndex
 
     @property
     def own(self) -> int:
@@ -60,34 +62,16 @@ def join_chunk(parts: Sequence[Records], grid: Ints, ends: Sequence[bool], *, ho
     Several trades of one symbol at one instant are boundaries one after another, in their order; the grid marks the
     first of an instant. The horizon is a boundary too: it is waited for, and belongs to the next chunk.
     """
-    times = [np.stack([part["ts_open"], _place_within(part["ts_open"])]) for part in parts]
-    times.append(np.stack([grid, np.zeros_like(grid)]))
-    if horizon is not None:
-        times.append(np.array([[horizon], [0]], dtype=np.int64))
-    both = _distinct(np.concatenate(times, axis=1))
-    marked = ((both[1] == 0) & np.isin(both[0], grid)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    rows = np.concatenate(parts) if len(parts) else np.zeros(0, bar_dt)
+    rows = np.concatenate(parts) if len(parts) != 1 else np.ascontiguousarray(parts[0])
+    most = len(rows) + len(grid) + 1
+    boundaries, marked = np.empty(most, np.int64), np.empty(most, np.int8)
+    index = new_trade_index(most, len(parts))
+    until = NO_TIME if horizon is None else horizon
+    n = merge_trades_nb(rows, offsets, grid, until, np.empty(len(parts), np.int64), boundaries, marked, index)
     return TradeChunk(
-        np.ascontiguousarray(both[0]), marked, rows, offsets, np.array(ends, dtype=np.int64), horizon is None
+        boundaries[:n], marked[:n], rows, offsets, np.array(ends, dtype=np.int64), horizon is None, index.of(n)
     )
-
-
-def _distinct(pairs: Ints) -> Ints:
-    """The distinct columns of (time, place), ascending."""
-    ordered = pairs[:, np.lexsort((pairs[1], pairs[0]))]
-    new = np.ones(ordered.shape[1], dtype=bool)
-    new[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
-    return ordered[:, new]
-
-
-def _place_within(times: Ints) -> Ints:
-    """0 for the first of equal times, 1 for the second, and so on."""
-    if not len(times):
-        return np.zeros(0, dtype=np.int64)
-    starts = np.concatenate([[True], times[1:] != times[:-1]])
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(times)), 0))
-    return np.arange(len(times)) - first
 
 
 def with_chunk(market: Market, chunk: TradeChunk) -> Market:
@@ -99,6 +83,7 @@ def with_chunk(market: Market, chunk: TradeChunk) -> Market:
         bar_offsets=chunk.offsets,
         ends=chunk.ends,
         path_ns=0,
+        trade_index=chunk.index,
     )
 
 

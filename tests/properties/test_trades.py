@@ -45,9 +45,9 @@ class TradeCase:
             within = grid[(grid >= start) & (grid < end)]
             yield join_chunk(rows, within, ends, horizon=None if k + 2 == len(edges) else end)
 
-    def compiled(self, cuts: list[int] | None = None) -> Journals:
+    def compiled(self, cuts: list[int] | None = None, *, skips: bool = True) -> Journals:
         case, trades = self.case, self.chunks(cuts or [])
-        return run_compiled(case.market, case.params, case.balance, case.symbols, trades=trades)
+        return run_compiled(case.market, case.params, case.balance, case.symbols, trades=trades, skips=skips)
 
     def reference(self, cuts: list[int] | None = None) -> Journals:
         case, trades = self.case, self.chunks(cuts or [])
@@ -68,20 +68,46 @@ def random_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
     return trade_rows(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
 
 
-def told_in_trades(case: Case, seed: int) -> TradeCase:
+def dense_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
+    """Up to a few hundred trades in each bar, which wander from its open between its extremes to its close.
+
+    Some are at the instant of the one before, or at one of the clock's cycles; some bars have few, some none.
+    """
+    times, prices, marks = [], [], []
+    for bar in item.bars:
+        n = int(rng.choice([0, 3, 150, 400], p=[0.1, 0.1, 0.4, 0.4]))
+        at = np.sort(rng.integers(0, HOUR, n))
+        at[rng.random(n) < 0.1] //= 10_000_000_000
+        at[at < 3600] *= 10_000_000_000
+        at = np.sort(at)
+        same = np.flatnonzero(rng.random(n) < 0.15)
+        at[same] = at[np.maximum(same - 1, 0)]
+        times.append(bar["ts_open"] + np.sort(at))
+        wander = np.linspace(bar["open"], bar["close"], n) + np.cumsum(rng.normal(0.0, 0.0003, n)) * bar["open"]
+        prices.append(np.maximum(np.round(np.clip(wander, bar["low"], bar["high"]), 1), 0.1))
+        marks.append(prices[-1] * np.exp(rng.normal(0.0, 0.0003, n) * item.has_mark))
+    price = np.concatenate(prices)
+    spread = np.where(rng.random(len(price)) < 0.1, 0.001, 0.0002)
+    return trade_rows(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
+
+
+def told_in_trades(case: Case, seed: int, *, dense: bool = False) -> TradeCase:
     """A case with random trades inside its bars."""
     rng = np.random.default_rng([seed, 5])
-    return TradeCase(case, [random_trades(item, rng) for item in case.inputs])
+    tell = dense_trades if dense else random_trades
+    return TradeCase(case, [tell(item, rng) for item in case.inputs])
 
 
 @st.composite
-def trade_cases(draw: st.DrawFn, *, latency: bool = True, **fixed: object) -> tuple[TradeCase, list[int]]:
+def trade_cases(
+    draw: st.DrawFn, *, latency: bool = True, dense: bool = False, **fixed: object
+) -> tuple[TradeCase, list[int]]:
     """A case in trades, and where to cut it into chunks."""
     models = st.sampled_from(["math", "notional", "fixed_risk", "fraction", "fixed_qty"])
     slippage = st.sampled_from(["fixed", "spread", "impact"])
     case = draw(
         cases(
-            max_bars=40,
+            max_bars=25 if dense else 40,
             transfers=True,
             outages=True,
             latency=latency,
@@ -94,7 +120,7 @@ def trade_cases(draw: st.DrawFn, *, latency: bool = True, **fixed: object) -> tu
         )
     )
     cuts = draw(st.lists(st.sampled_from([int(ts) for ts in case.market.boundaries[1:]]), max_size=3, unique=True))
-    return told_in_trades(case, draw(st.integers(0, 2**32 - 1))), sorted(cuts)
+    return told_in_trades(case, draw(st.integers(0, 2**32 - 1)), dense=dense), sorted(cuts)
 
 
 @RELAXED
@@ -102,6 +128,14 @@ def trade_cases(draw: st.DrawFn, *, latency: bool = True, **fixed: object) -> tu
 def test_both_drivers_agree_on_trades(drawn: tuple[TradeCase, list[int]]) -> None:
     case, cuts = drawn
     assert first_difference(case.compiled(cuts), case.reference(cuts)) is None
+
+
+@RELAXED
+@given(trade_cases(dense=True))
+def test_quiet_trades_may_be_passed_over(drawn: tuple[TradeCase, list[int]]) -> None:
+    """Hundreds of trades in a bar, so that whole blocks of them are quiet: the same bytes as visiting each."""
+    case, cuts = drawn
+    assert first_difference(case.compiled(cuts), case.compiled(skips=False)) is None
 
 
 @RELAXED
