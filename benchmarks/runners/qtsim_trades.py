@@ -17,8 +17,9 @@ from qtsim.config.params import to_params
 from qtsim.core.records import funding_dt
 from qtsim.data.instruments import load_instruments, to_record
 from qtsim.sim.market import Market, SymbolInput, build_market
+from qtsim.sim.path_trades import PathTrades, path_trades
 from qtsim.sim.run import run_compiled
-from qtsim.sim.trades import join_chunk, signal_times, trade_rows
+from qtsim.sim.trades import join_chunk, signal_times
 
 SYMBOL = "BTCUSDT"
 SETTINGS = {
@@ -53,18 +54,18 @@ def main() -> None:
     settings = resolve(environ={}, overrides={**SETTINGS, "exit.monitoring": sys.argv[2]}).settings
     params, balance = to_params(settings, MINUTE), float(settings.account.balance)
 
-    def once(market: Market, rows: Any) -> dict[str, Any]:
-        chunk = join_chunk([rows], signal_times(market), [True], horizon=None)
+    def once(market: Market, given: PathTrades) -> dict[str, Any]:
+        chunk = join_chunk([given], signal_times(market), [True], horizon=None)
         return {"fills": len(run_compiled(market, params, balance, [SYMBOL], trades=[chunk]).fills)}
 
-    def rows_of(data: Columns) -> Any:
+    def trades_of(data: Columns) -> PathTrades:
         nothing = np.full(len(data["time"]), np.nan)
-        return trade_rows(data["time"], data["price"], data["qty"], data["price"], nothing)
+        return path_trades(data["time"], data["price"], data["qty"], data["price"], nothing)
 
     small = head(trades, 10_000)
-    once(build(small), rows_of(small))
-    market, rows = build(trades), rows_of(trades)
-    serve(lambda: once(market, rows))
+    once(build(small), trades_of(small))
+    market, given = build(trades), trades_of(trades)
+    serve(lambda: once(market, given))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from qtsim.data.ticks import Quotes, TickStore, Trades
 from qtsim.data.timeframes import format_ts
 from qtsim.errors import DataError, UsageError
 from qtsim.sim.market import Ints, Market
-from qtsim.sim.trades import TradeChunk, join_chunk, signal_times, trade_rows
+from qtsim.sim.path_trades import PathTrades, joined, no_trades, path_trades
+from qtsim.sim.trades import TradeChunk, join_chunk, signal_times
 
 DAY = 86_400_000_000_000
 
@@ -102,13 +103,13 @@ class StoredTrades:
         """The trades in stretches of about a UTC day that begin at opens or closes of the signals' bars."""
         grid = signal_times(self.market)
         edges = self._edges(grid)
-        waiting = {symbol: [] for symbol in self.symbols}  # type: dict[str, list[Records]]
+        waiting = {symbol: [] for symbol in self.symbols}  # type: dict[str, list[PathTrades]]
         # before the first quote its spread stands in
         quoted = {symbol: first_spread(self.store, symbol, self.start, self.end) for symbol in self.symbols}
         k = 0
         for day in range(self.start // DAY * DAY, self.end, DAY):
             for symbol in self.symbols:
-                waiting[symbol].append(self._rows_of_day(symbol, day, quoted))
+                waiting[symbol].append(self._trades_of_day(symbol, day, quoted))
             while k + 1 < len(edges) and edges[k + 1] <= day + DAY:
                 yield self._chunk(waiting, grid, edges[k], edges[k + 1])
                 k += 1
@@ -120,29 +121,29 @@ class StoredTrades:
         places = np.searchsorted(grid, days, side="left")
         return [int(grid[0]), *sorted({int(grid[at]) for at in places if 0 < at < len(grid)})]
 
-    def _chunk(self, waiting: dict[str, list[Records]], grid: Ints, start: int, end: int | None) -> TradeChunk:
-        parts: list[Records] = []
+    def _chunk(self, waiting: dict[str, list[PathTrades]], grid: Ints, start: int, end: int | None) -> TradeChunk:
+        parts: list[PathTrades] = []
         for symbol in self.symbols:
-            rows = np.concatenate(waiting[symbol])
-            at = len(rows) if end is None else int(np.searchsorted(rows["ts_open"], end, side="left"))
-            parts.append(rows[:at])
-            waiting[symbol] = [rows[at:]]
+            trades = joined(waiting[symbol])
+            at = trades.rows if end is None else int(np.searchsorted(trades.time, end, side="left"))
+            parts.append(trades.where(slice(at)))
+            waiting[symbol] = [trades.where(slice(at, None))]
         within = grid[(grid >= start) & (grid < (end if end is not None else grid[-1] + 1))]
         ends = [end is None or self.lasts[symbol] < end for symbol in self.symbols]
         return join_chunk(parts, within, ends, horizon=end)
 
-    def _rows_of_day(self, symbol: str, day: int, quoted: dict[str, float]) -> Records:
-        """One day's trades of a symbol as rows of a path. quoted: the last spread known, by symbol."""
+    def _trades_of_day(self, symbol: str, day: int, quoted: dict[str, float]) -> PathTrades:
+        """One day's trades of a symbol as points of a path. quoted: the last spread known, by symbol."""
         if day not in self.store.days(symbol):
             if self.store.has(symbol, day, "quotes"):
                 self._remember_spread(symbol, self.store.read_day(symbol, day).quotes, quoted)
-            return trade_rows(*(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(4))))
+            return no_trades()
         ticks = self.store.read_day(symbol, day)
         trades = _within(ticks.trades, self.start, self.end)
         spread = half_spreads(trades.time, ticks.quotes, quoted[symbol])
         self._remember_spread(symbol, ticks.quotes, quoted)
         marks = marks_at(trades.time, trades.price, self.bars[symbol], self.market.timeframe_ns)
-        return trade_rows(trades.time, trades.price, trades.qty, marks, spread)
+        return path_trades(trades.time, trades.price, trades.qty, marks, spread)
 
     @staticmethod
     def _remember_spread(symbol: str, quotes: Quotes, quoted: dict[str, float]) -> None:

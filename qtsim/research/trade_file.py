@@ -25,16 +25,17 @@ from typing import IO, Any
 
 import numpy as np
 
-from qtsim.core.records import bar_dt
 from qtsim.errors import QtsimError
+from qtsim.sim.path_trades import PathTrades
 from qtsim.sim.trade_index import TRADE_BLOCK, TradeIndex
 from qtsim.sim.trades import TradeChunk
 
 PREFIX, SUFFIX = ".trades-", ".map"
 LINE = 64
 """Bytes; every array begins at a multiple of it."""
-BOUNDARY_BYTES = 10
-"""Of each trade besides its row: its instant, whether it is marked, its part of a block of the index."""
+COLUMNS = len(PathTrades._fields)
+TRADE_BYTES = 8 * COLUMNS + 10
+"""Of each trade: its columns, its instant, whether it is marked, its part of a block of the index."""
 
 
 Bytes = bytes | memoryview
@@ -57,13 +58,14 @@ class Place:
 
     @property
     def shapes(self) -> tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]:
-        """Type and shape of the arrays of the chunk: boundaries, marked, rows, and those of its index."""
+        """Type and shape of the arrays of the chunk: boundaries, marked, its trades', its index'."""
         whole, number = np.dtype(np.int64), np.dtype(np.float64)
         symbols, blocks = len(self.ends), -(-self.boundaries // TRADE_BLOCK)
         return (
             (whole, (self.boundaries,)),
             (np.dtype(np.int8), (self.boundaries,)),
-            (bar_dt, (self.trades,)),
+            (whole, (self.trades,)),
+            *[(number, (self.trades,))] * 4,
             (whole, (blocks + 1, symbols)),
             (number, (blocks, symbols, 4)),
             (whole, (blocks,)),
@@ -87,15 +89,15 @@ class TradeFile:
     def __iter__(self) -> Iterator[TradeChunk]:
         """The chunks in order of time, without copying a trade."""
         for place in self.places:
-            boundaries, marked, rows, *index = self._arrays(place)
+            boundaries, marked, *columns = self._arrays(place)
             yield TradeChunk(
                 boundaries,
                 marked,
-                rows,
+                PathTrades(*columns[:COLUMNS]),
                 np.array(place.offsets, dtype=np.int64),
                 np.array(place.ends, dtype=np.int64),
                 place.is_last,
-                TradeIndex(*index),
+                TradeIndex(*columns[COLUMNS:]),
             )
 
     def _arrays(self, place: Place) -> Iterator[np.ndarray]:
@@ -129,13 +131,13 @@ def write_trades(folder: Path, chunks: Iterable[TradeChunk]) -> TradeFile:
             place = Place(
                 at,
                 len(chunk.boundaries),
-                len(chunk.rows),
+                chunk.trades.rows,
                 tuple(chunk.offsets.tolist()),
                 tuple(chunk.ends.tolist()),
                 chunk.is_last,
             )
             places.append(place)
-            for array in (chunk.boundaries, chunk.marked, chunk.rows, *chunk.index):
+            for array in (chunk.boundaries, chunk.marked, *chunk.trades, *chunk.index):
                 yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
                 yield _filling(array.nbytes)
             at = place.end
@@ -178,7 +180,7 @@ def _written(folder: Path, pieces: Iterable[Bytes], places: Sequence[Place]) -> 
         if isinstance(error, OSError):
             raise QtsimError(
                 f"cannot write the trades of a sweep to {folder}: {error.strerror or error}; they need about "
-                f"{bar_dt.itemsize + BOUNDARY_BYTES} bytes for each trade of the period while it runs: make room, "
+                f"{TRADE_BYTES} bytes for each trade of the period while it runs: make room, "
                 "or shorten it"
             ) from error
         raise

@@ -39,6 +39,18 @@ def closed_signal_nb(tape: Tape, book: Book, i: int, ts: int) -> int:
 
 
 @kernel
+def show_trade_nb(tape: Tape, book: Book, i: int, row: int, params: Record) -> None:
+    """Show a trade of the slot's symbol."""
+    ts = tape.trade_times[row]
+    price = tape.trade_prices[row]
+    point = book.points[i]
+    set_point_nb(point, ts, price, tape.trade_marks[row] if book.slots[i]["has_mark"] == 1 else price)
+    point["half_spread"] = tape.trade_spreads[row]
+    point["room"] = room_lots_nb(tape.trade_qty[row], tape.instruments[i], params["sim"])
+    reach_open_nb(book.positions[i], ts)
+
+
+@kernel
 def open_bar_nb(tape: Tape, book: Book, i: int, ts: int, params: Record) -> None:
     """Show the first point of the symbol's next bar if it opens now."""
     if not opens_at_nb(tape, book, i, ts):
@@ -46,11 +58,14 @@ def open_bar_nb(tape: Tape, book: Book, i: int, ts: int, params: Record) -> None
     row = book.slots[i]["next_bar"]
     book.slots[i]["bar"] = row
     book.slots[i]["next_bar"] = row + 1
-    price = tape.bars[row]["open"]
-    mark = tape.bars[row]["mark_open"] if book.slots[i]["has_mark"] == 1 else price
-    set_point_nb(book.points[i], ts, price, mark)
-    book.points[i]["half_spread"] = tape.bars[row]["half_spread"]
-    book.points[i]["room"] = room_lots_nb(tape.bars[row]["volume"], tape.instruments[i], params["sim"])
+    if tape.path_ns == 0:
+        show_trade_nb(tape, book, i, row, params)
+        return
+    bar = tape.bars[row]
+    mark = bar["mark_open"] if book.slots[i]["has_mark"] == 1 else bar["open"]
+    set_point_nb(book.points[i], ts, bar["open"], mark)
+    book.points[i]["half_spread"] = bar["half_spread"]
+    book.points[i]["room"] = room_lots_nb(bar["volume"], tape.instruments[i], params["sim"])
     reach_open_nb(book.positions[i], ts)
 
 

@@ -9,9 +9,12 @@ from qtsim.sim.steps import charge_funding_nb
 
 @kernel
 def opens_at_nb(tape: Tape, book: Book, i: int, ts: int) -> bool:
-    """Does the symbol's next bar open at `ts`?"""
+    """Does the symbol's next bar open at `ts`, or is its next trade then?"""
     row = book.slots[i]["next_bar"]
-    return row < book.slots[i]["bars_end"] and tape.bars[row]["ts_open"] == ts
+    if row >= book.slots[i]["bars_end"]:
+        return False
+    opens = tape.trade_times[row] if tape.path_ns == 0 else tape.bars[row]["ts_open"]
+    return opens == ts
 
 
 @kernel
@@ -52,7 +55,8 @@ def charge_due_funding_nb(tape: Tape, book: Book, journal: Journal, first: int, 
 def mark_funding_price_nb(tape: Tape, book: Book, i: int, ts: int) -> None:
     """At a boundary the mark of a funding is the mark bar's open where there is mark history."""
     if book.slots[i]["has_mark"] == 1 and opens_at_nb(tape, book, i, ts):
-        mark = tape.bars[book.slots[i]["next_bar"]]["mark_open"]
+        row = book.slots[i]["next_bar"]
+        mark = tape.trade_marks[row] if tape.path_ns == 0 else tape.bars[row]["mark_open"]
         if mark == mark:
             book.points[i]["mark"] = mark
 

@@ -45,6 +45,7 @@ from qtsim.core.safety_governor import reset_governor_nb
 from qtsim.core.slots import other_slot_nb, slot_side_nb
 from qtsim.core.symbol_stats import reset_stats_nb
 from qtsim.sim.index import Index, build_index
+from qtsim.sim.path_trades import PathTrades, no_trades
 from qtsim.sim.trade_index import TradeIndex, no_trade_index
 
 Ints = npt.NDArray[np.int64]
@@ -178,6 +179,7 @@ class Market(NamedTuple):
     marked: Flags  # 1: a boundary at which equity is marked and the governor judges it
     ends: Ints  # 1: the symbol's last bar is among these
     bar_index: Index
+    trades: PathTrades  # the path in place of bars
     trade_index: TradeIndex
 
 
@@ -204,7 +206,12 @@ class Tape(NamedTuple):
     calls: Records
     even_bars: npt.NDArray[np.int32]
     even_boundaries: npt.NDArray[np.int32]
-    # that of its trades
+    # its trades, and their index
+    trade_times: Ints
+    trade_prices: Floats
+    trade_marks: Floats
+    trade_qty: Floats
+    trade_spreads: Floats
     block_heads: Ints
     block_prices: Floats
     next_marked: Ints
@@ -321,6 +328,7 @@ def build_market(
         marked=np.ones(len(boundaries), dtype=np.int8),
         ends=np.ones(len(inputs), dtype=np.int64),
         bar_index=build_index(boundaries, bars, signals, bar_offsets, signal_offsets, has_mark),
+        trades=no_trades(),
         trade_index=no_trade_index(),
     )
 
@@ -446,6 +454,7 @@ def tape_of(market: Market, width: int = 1) -> Tape:
         market.regime_ns,
         market.marked,
         *market.bar_index,
+        *market.trades,
         *market.trade_index,
     )
 

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,16 @@ class Event:
     def key(self) -> tuple[int, int, int]:
         """Order of events."""
         return (self.ts, self.rank, self.slot)
+
+
+class FirstPoint(NamedTuple):
+    """The open of a bar, or a trade."""
+
+    ts: int
+    price: float
+    mark: float
+    qty: float  # of the whole bar
+    half_spread: float
 
 
 class ReferenceBacktest:
@@ -235,7 +245,7 @@ class ReferenceBacktest:
         for i in symbols:
             mark = float(self.session.points[i]["mark"])
             if self.has_mark[i] and self._opens_at(i, ts):
-                opened = float(self.market.bars[self.next_bar[i]]["mark_open"])
+                opened = self._first(self.next_bar[i]).mark
                 mark = mark if math.isnan(opened) else opened
             self._charge_due(i, ts, mark)
 
@@ -288,10 +298,10 @@ class ReferenceBacktest:
                 continue
             self.next_bar[i] += 1
             self.paths[i] = BarPath(row, np.zeros(4), np.zeros(4))
-            bar = self.market.bars[row]
-            mark = bar["mark_open"] if self.has_mark[i] else bar["open"]
-            room = room_lots_nb(float(bar["volume"]), self.session.instruments[i], self.params["sim"])
-            self.session.open_bar(i, ts, float(bar["open"]), float(mark), float(bar["half_spread"]), int(room))
+            first = self._first(row)
+            mark = first.mark if self.has_mark[i] else first.price
+            room = room_lots_nb(first.qty, self.session.instruments[i], self.params["sim"])
+            self.session.open_bar(i, ts, first.price, mark, first.half_spread, int(room))
 
     def _expire_signals(self, ts: int) -> None:
         for i in sorted(set(self.pending) & set(self.paths)):
@@ -738,7 +748,15 @@ class ReferenceBacktest:
     def _opens_at(self, i: int, ts: int) -> bool:
         """Does the symbol's next bar open at `ts`?"""
         row = self.next_bar[i]
-        return self._has_bar(i, row) and int(self.market.bars[row]["ts_open"]) == ts
+        return self._has_bar(i, row) and self._first(row).ts == ts
+
+    def _first(self, row: int) -> FirstPoint:
+        """What the path shows first at a row of its bars or trades."""
+        if self.market.path_ns > 0:
+            bar = self.market.bars[row]
+            names = ("open", "mark_open", "volume", "half_spread")
+            return FirstPoint(int(bar["ts_open"]), *(float(bar[name]) for name in names))
+        return FirstPoint(*(column[row].item() for column in self.market.trades))
 
     def _is_last(self, i: int, row: int) -> bool:
         return row >= self.bars_end[i] - 1 and bool(self.ends[i])

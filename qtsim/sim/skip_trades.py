@@ -23,13 +23,12 @@ from qtsim.core.safety_governor import (
     forbids_new_trades_nb,
     has_order_nb,
     order_rule_nb,
-    reach_open_nb,
     remember_evaluation_nb,
 )
+from qtsim.sim.boundary import show_trade_nb
 from qtsim.sim.due import NEVER_DUE, equity_floor_nb, governor_due_nb
-from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.funding import next_funding_time_nb
-from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Ints, Tape
+from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Floats, Ints, Tape
 from qtsim.sim.paths import next_multiple_nb
 from qtsim.sim.settle import any_open_nb
 from qtsim.sim.trade_index import (
@@ -170,7 +169,7 @@ def set_bands_nb(book: Book, has_cycles: bool, params: Record) -> None:
 
 
 @kernel
-def first_boundary_nb(times: Ints, first: int, end: int, ts: int) -> int:
+def first_at_nb(times: Ints, first: int, end: int, ts: int) -> int:
     """First place of [first, end) at or after `ts`, of ascending times; or end.
 
     Counted without a branch: over a block that is faster than halving, whose every step is a guess.
@@ -179,18 +178,6 @@ def first_boundary_nb(times: Ints, first: int, end: int, ts: int) -> int:
     for k in range(first, end):
         earlier += int(times[k] < ts)
     return first + earlier
-
-
-@kernel
-def first_trade_nb(bars: Records, first: int, end: int, ts: int) -> int:
-    """First row of [first, end) at or after `ts`, of ascending times; or end."""
-    while first < end:
-        middle = (first + end) // 2
-        if bars[middle]["ts_open"] < ts:
-            first = middle + 1
-        else:
-            end = middle
-    return first
 
 
 @kernel
@@ -219,22 +206,20 @@ def piece_end_nb(tape: Tape, b: int, stop_at: int, until: int) -> int:
         k += 1
     end = min(min(e, k), stop_at)
     if end > b and tape.boundaries[end - 1] >= until:
-        end = first_boundary_nb(tape.boundaries, b, end, until)
+        end = first_at_nb(tape.boundaries, b, end, until)
     return end if end == e else whole_instant_nb(tape.boundaries, b, end)
 
 
 @kernel
-def look_at_trades_nb(bars: Records, piece: Record) -> None:
+def look_at_trades_nb(prices: Floats, marks: Floats, piece: Record) -> None:
     """Write the extremes of the trades of a piece, one by one."""
     piece["low"] = piece["mark_low"] = np.inf
     piece["high"] = piece["mark_high"] = -np.inf
     for row in range(piece["at"], piece["end"]):
-        price = bars[row]["open"]
-        mark = bars[row]["mark_open"]
-        piece["low"] = lower_nb(piece["low"], price)
-        piece["high"] = higher_nb(piece["high"], price)
-        piece["mark_low"] = lower_nb(piece["mark_low"], mark)
-        piece["mark_high"] = higher_nb(piece["mark_high"], mark)
+        piece["low"] = lower_nb(piece["low"], prices[row])
+        piece["high"] = higher_nb(piece["high"], prices[row])
+        piece["mark_low"] = lower_nb(piece["mark_low"], marks[row])
+        piece["mark_high"] = higher_nb(piece["mark_high"], marks[row])
 
 
 @kernel
@@ -248,13 +233,14 @@ def look_at_piece_nb(tape: Tape, book: Book, i: int, b: int, e: int) -> None:
     piece["end"] = tape.block_heads[k + 1, symbol]
     is_end = e == block_end_nb(b, len(tape.boundaries))
     if not is_end:
-        piece["end"] = first_trade_nb(tape.bars, piece["at"], piece["end"], tape.boundaries[e])
+        piece["end"] = first_at_nb(tape.trade_times, piece["at"], piece["end"], tape.boundaries[e])
     if is_end and b % TRADE_BLOCK == 0:
-        prices = tape.block_prices[k, symbol]
-        piece["low"], piece["high"] = prices[LOW], prices[HIGH]
-        piece["mark_low"], piece["mark_high"] = prices[MARK_LOW], prices[MARK_HIGH]
+        piece["low"] = tape.block_prices[k, symbol, LOW]
+        piece["high"] = tape.block_prices[k, symbol, HIGH]
+        piece["mark_low"] = tape.block_prices[k, symbol, MARK_LOW]
+        piece["mark_high"] = tape.block_prices[k, symbol, MARK_HIGH]
     else:
-        look_at_trades_nb(tape.bars, piece)
+        look_at_trades_nb(tape.trade_prices, tape.trade_marks, piece)
     if slot["has_mark"] == 0:
         piece["mark_low"], piece["mark_high"] = piece["low"], piece["high"]
 
@@ -334,7 +320,7 @@ def trades_after_nb(tape: Tape, slot: Record, piece: Record, b: int, e: int, pla
         return slot["next_bar"] + place + 1 - b
     if place == e - 1:
         return piece["end"]
-    return first_trade_nb(tape.bars, piece["at"], piece["end"], tape.boundaries[place] + 1)
+    return first_at_nb(tape.trade_times, piece["at"], piece["end"], tape.boundaries[place] + 1)
 
 
 @kernel
@@ -351,8 +337,8 @@ def equity_after_nb(tape: Tape, book: Book, b: int, e: int, place: int) -> float
         if place >= b:
             piece["at"] = trades_after_nb(tape, slot, piece, b, e, place)
         if piece["at"] > slot["next_bar"]:
-            trade = tape.bars[piece["at"] - 1]
-            mark = trade["mark_open"] if slot["has_mark"] == 1 else trade["open"]
+            row = piece["at"] - 1
+            mark = tape.trade_marks[row] if slot["has_mark"] == 1 else tape.trade_prices[row]
         equity += unrealized_pnl_nb(position, mark)
     return equity
 
@@ -374,7 +360,7 @@ def remember_trades_nb(tape: Tape, book: Book, b: int, e: int) -> None:
     while k < e:
         last = last_kept_nb(governor, book.history)
         if times[k] != last:
-            k = first_boundary_nb(times, k, e, last + KEPT_APART_NS)
+            k = first_at_nb(times, k, e, last + KEPT_APART_NS)
         if k >= e:
             break
         while k + 1 < e and times[k + 1] == times[k]:
@@ -409,7 +395,7 @@ def pass_cycles_nb(
     if e < len(times) and times[e] == last:
         last -= 1
     while cycle <= last:
-        place = first_boundary_nb(times, b, e, cycle + 1) - 1
+        place = first_at_nb(times, b, e, cycle + 1) - 1
         if is_open or (place >= b and times[place] == cycle):
             if evaluated:
                 equity = equity_after_nb(tape, book, b, e, place)
@@ -431,7 +417,7 @@ def shows_trade_nb(tape: Tape, slot: Record, row: int, e: int) -> bool:
     while place > 0 and tape.boundaries[place - 1] == ts:
         place -= 1
     first = row - (e - 1 - place)
-    return first >= slot["bars_first"] and tape.bars[first]["ts_open"] == ts
+    return first >= slot["bars_first"] and tape.trade_times[first] == ts
 
 
 @kernel
@@ -446,14 +432,9 @@ def stand_behind_nb(tape: Tape, book: Book, i: int, e: int, params: Record) -> N
     slot["next_bar"] = piece["end"]
     if shows_trade_nb(tape, slot, row, e):
         slot["bar"] = row
-    trade = tape.bars[row]
-    point = book.points[i]
-    point["ts"] = max(point["ts"], trade["ts_open"])
-    point["price"] = trade["open"]
-    point["mark"] = trade["mark_open"] if slot["has_mark"] == 1 else trade["open"]
-    point["half_spread"] = trade["half_spread"]
-    point["room"] = room_lots_nb(trade["volume"], tape.instruments[i], params["sim"])
-    reach_open_nb(book.positions[i], trade["ts_open"])
+    seen = book.points[i]["ts"]
+    show_trade_nb(tape, book, i, row, params)
+    book.points[i]["ts"] = max(book.points[i]["ts"], seen)
     if book.positions[i]["side"] != Side.NONE:
         observe_nb(book.positions[i], piece["low"], piece["mark_low"])
         observe_nb(book.positions[i], piece["high"], piece["mark_high"])

@@ -1,6 +1,6 @@
-"""Trades of all symbols in one order of time, and blocks of them, so that quiet ones can be passed over together.
+"""Trades of all symbols in one order of time, and in blocks, so that quiet ones can be passed over together.
 
-Built once per chunk in one pass; read by `skip_trades.py`.
+Built once per chunk in one pass; `skip_trades.py` reads it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qtsim.core._jit import kernel
-from qtsim.core.records import Records
+from qtsim.sim.path_trades import PathTrades
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.int8]
@@ -74,10 +74,8 @@ def higher_nb(best: float, price: float) -> float:
 
 
 @kernel
-def widen_block_nb(index: TradeIndex, k: int, i: int, trade: Records) -> None:
+def widen_block_nb(index: TradeIndex, k: int, i: int, price: float, mark: float) -> None:
     """Take a trade of symbol i into block k."""
-    price = trade["open"]
-    mark = trade["mark_open"]
     prices = index.block_prices
     prices[k, i, LOW] = lower_nb(prices[k, i, LOW], price)
     prices[k, i, HIGH] = higher_nb(prices[k, i, HIGH], price)
@@ -86,31 +84,31 @@ def widen_block_nb(index: TradeIndex, k: int, i: int, trade: Records) -> None:
 
 
 @kernel
-def earliest_nb(rows: Records, heads: Ints, offsets: Ints) -> int:
+def earliest_nb(times: Ints, heads: Ints, offsets: Ints) -> int:
     """Time of the next trade of any symbol; NO_TIME: there is none."""
     ts = NO_TIME
     for i in range(len(heads)):
         if heads[i] < offsets[i + 1]:
-            ts = min(ts, rows[heads[i]]["ts_open"])
+            ts = min(ts, times[heads[i]])
     return ts
 
 
 @kernel
-def take_trades_nb(rows: Records, heads: Ints, offsets: Ints, ts: int, index: TradeIndex, k: int) -> bool:
+def take_trades_nb(trades: PathTrades, heads: Ints, offsets: Ints, ts: int, index: TradeIndex, k: int) -> bool:
     """Take one trade at `ts` of each symbol that has one; has any symbol another at the same instant?"""
     more = False
     for i in range(len(heads)):
         row = heads[i]
-        if row < offsets[i + 1] and rows[row]["ts_open"] == ts:
-            widen_block_nb(index, k, i, rows[row])
+        if row < offsets[i + 1] and trades.time[row] == ts:
+            widen_block_nb(index, k, i, trades.price[row], trades.mark[row])
             heads[i] = row + 1
-            more |= row + 1 < offsets[i + 1] and rows[row + 1]["ts_open"] == ts
+            more |= row + 1 < offsets[i + 1] and trades.time[row + 1] == ts
     return more
 
 
 @kernel
 def merge_trades_nb(
-    rows: Records,
+    trades: PathTrades,
     offsets: Ints,
     grid: Ints,
     horizon: int,
@@ -121,15 +119,15 @@ def merge_trades_nb(
 ) -> int:
     """Write every instant at which anything is, ascending, as often as a symbol trades at it; how many there are.
 
-    rows, offsets: bar_dt, the trades by symbol; grid: ascending; horizon: NO_TIME for none. heads: rows still to come
-    of each symbol, as large as there are symbols. boundaries and marked have room for all.
+    trades, offsets: by symbol, in the market's order; grid: ascending; horizon: NO_TIME for none. heads, of shape
+    (symbols,): the next row of each. boundaries and marked have room for all.
     """
     for i in range(len(heads)):
         heads[i] = offsets[i]
     b = 0
     g = 0
     while True:
-        ts = min(earliest_nb(rows, heads, offsets), horizon)
+        ts = min(earliest_nb(trades.time, heads, offsets), horizon)
         if g < len(grid):
             ts = min(ts, grid[g])
         if ts == NO_TIME:
@@ -146,7 +144,7 @@ def merge_trades_nb(
             boundaries[b] = ts
             marked[b] = int(is_marked)
             is_marked = False
-            more = take_trades_nb(rows, heads, offsets, ts, index, k)
+            more = take_trades_nb(trades, heads, offsets, ts, index, k)
             b += 1
     blocks = -(-b // TRADE_BLOCK)
     for i in range(len(heads)):

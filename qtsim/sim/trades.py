@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtsim.core.records import Records, bar_dt
 from qtsim.sim.market import NO_BAR, Book, Flags, Ints, Market
+from qtsim.sim.path_trades import PathTrades, joined
 from qtsim.sim.trade_index import NO_TIME, TradeIndex, merge_trades_nb, new_trade_index
 
 
@@ -18,7 +18,7 @@ class TradeChunk:
 
     boundaries: Ints  # every trade's time and every open and close of the signals' bars, ascending; see `join_chunk`
     marked: Flags  # 1: the first boundary at an open or close of the signals' bars
-    rows: Records  # bar_dt: a trade is a bar without length
+    trades: PathTrades  # by symbol
     offsets: Ints  # one more than symbols
     ends: Ints  # 1: the symbol has no trade in a later chunk
     is_last: bool
@@ -30,47 +30,30 @@ class TradeChunk:
         return len(self.boundaries) - (0 if self.is_last else 1)
 
 
-def trade_rows(
-    time: np.ndarray, price: np.ndarray, qty: np.ndarray, mark: np.ndarray, half_spread: np.ndarray
-) -> Records:
-    """Trades as rows of a path: bar_dt, all four prices those of the trade.
-
-    time: int64 ns, ascending; mark: NaN nowhere, the price where there is no history; half_spread: ratio, NaN unknown.
-    """
-    rows = np.zeros(len(time), bar_dt)
-    rows["ts_open"] = time
-    rows["volume"] = qty
-    rows["half_spread"] = half_spread
-    for name in ("open", "high", "low", "close"):
-        rows[name] = price
-        rows[f"mark_{name}"] = mark
-    return rows
-
-
 def signal_times(market: Market) -> Ints:
     """Opens and closes of the signals' bars of all symbols, ascending."""
     closes = market.signals["ts_close"]
     return np.unique(np.concatenate([closes, closes - market.timeframe_ns]))
 
 
-def join_chunk(parts: Sequence[Records], grid: Ints, ends: Sequence[bool], *, horizon: int | None) -> TradeChunk:
+def join_chunk(parts: Sequence[PathTrades], grid: Ints, ends: Sequence[bool], *, horizon: int | None) -> TradeChunk:
     """Join the trades of each symbol in one stretch of time.
 
-    parts: bar_dt by symbol, in the market's order; grid: opens and closes of the signals' bars in the stretch;
+    parts: by symbol, in the market's order; grid: opens and closes of the signals' bars in the stretch;
     ends: whether no later chunk has trades of a symbol; horizon: where the next chunk begins, an open or close of the
     signals' bars; None for the last one.
     Several trades of one symbol at one instant are boundaries one after another, in their order; the grid marks the
     first of an instant. The horizon is a boundary too: it is waited for, and belongs to the next chunk.
     """
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    rows = np.concatenate(parts) if len(parts) != 1 else np.ascontiguousarray(parts[0])
-    most = len(rows) + len(grid) + 1
+    offsets = np.concatenate([[0], np.cumsum([part.rows for part in parts])]).astype(np.int64)
+    trades = joined(parts)
+    most = trades.rows + len(grid) + 1
     boundaries, marked = np.empty(most, np.int64), np.empty(most, np.int8)
     index = new_trade_index(most, len(parts))
     until = NO_TIME if horizon is None else horizon
-    n = merge_trades_nb(rows, offsets, grid, until, np.empty(len(parts), np.int64), boundaries, marked, index)
+    n = merge_trades_nb(trades, offsets, grid, until, np.empty(len(parts), np.int64), boundaries, marked, index)
     return TradeChunk(
-        boundaries[:n], marked[:n], rows, offsets, np.array(ends, dtype=np.int64), horizon is None, index.of(n)
+        boundaries[:n], marked[:n], trades, offsets, np.array(ends, dtype=np.int64), horizon is None, index.of(n)
     )
 
 
@@ -79,7 +62,7 @@ def with_chunk(market: Market, chunk: TradeChunk) -> Market:
     return market._replace(
         boundaries=chunk.boundaries,
         marked=chunk.marked,
-        bars=chunk.rows,
+        trades=chunk.trades,
         bar_offsets=chunk.offsets,
         ends=chunk.ends,
         path_ns=0,

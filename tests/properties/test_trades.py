@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qtsim.core.enums import FillKind, Reason
-from qtsim.core.records import Records
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import SymbolInput
+from qtsim.sim.path_trades import PathTrades, path_trades
 from qtsim.sim.paths import SEGMENTS, is_high_nearer_nb, segment_time_nb, unfold_bar_nb
 from qtsim.sim.run import first_difference, run_compiled, run_reference
-from qtsim.sim.trades import TradeChunk, join_chunk, signal_times, trade_rows
+from qtsim.sim.trades import TradeChunk, join_chunk, signal_times
 from tests.generated import HOUR, Case, case_of, cases
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -29,10 +29,10 @@ class TradeCase:
     """A case whose bars only carry the signals, and the trades that are its path."""
 
     case: Case
-    parts: list[Records]
+    parts: list[PathTrades]
 
     def __repr__(self) -> str:
-        return f"{self.case!r} in {sum(map(len, self.parts))} trades"
+        return f"{self.case!r} in {sum(part.rows for part in self.parts)} trades"
 
     def chunks(self, cuts: list[int]) -> Iterator[TradeChunk]:
         """The trades in stretches that begin at `cuts`, ascending."""
@@ -40,8 +40,8 @@ class TradeCase:
         edges = [-(2**62), *cuts, 2**62]
         for k in range(len(edges) - 1):
             start, end = edges[k], edges[k + 1]
-            rows = [part[(part["ts_open"] >= start) & (part["ts_open"] < end)] for part in self.parts]
-            ends = [not (part["ts_open"] >= end).any() for part in self.parts]
+            rows = [part.where((part.time >= start) & (part.time < end)) for part in self.parts]
+            ends = [not (part.time >= end).any() for part in self.parts]
             within = grid[(grid >= start) & (grid < end)]
             yield join_chunk(rows, within, ends, horizon=None if k + 2 == len(edges) else end)
 
@@ -54,7 +54,7 @@ class TradeCase:
         return run_reference(case.market, case.params, case.balance, case.symbols, trades=trades)
 
 
-def random_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
+def random_trades(item: SymbolInput, rng: np.random.Generator) -> PathTrades:
     """A few trades in each bar, some at one instant, some on its edges, hours without any."""
     times, prices, marks = [], [], []
     for bar in item.bars:
@@ -65,10 +65,10 @@ def random_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
         marks.append(prices[-1] * np.exp(rng.normal(0.0, 0.001, n) * item.has_mark))
     spread = np.where(rng.random(sum(map(len, times))) < 0.1, 0.001, 0.0002)
     price = np.concatenate(prices)
-    return trade_rows(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
+    return path_trades(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
 
 
-def dense_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
+def dense_trades(item: SymbolInput, rng: np.random.Generator) -> PathTrades:
     """Up to a few hundred trades in each bar, which wander from its open between its extremes to its close.
 
     Some are at the instant of the one before, or at one of the clock's cycles; some bars have few, some none.
@@ -88,7 +88,7 @@ def dense_trades(item: SymbolInput, rng: np.random.Generator) -> Records:
         marks.append(prices[-1] * np.exp(rng.normal(0.0, 0.0003, n) * item.has_mark))
     price = np.concatenate(prices)
     spread = np.where(rng.random(len(price)) < 0.1, 0.001, 0.0002)
-    return trade_rows(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
+    return path_trades(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
 
 
 def told_in_trades(case: Case, seed: int, *, dense: bool = False) -> TradeCase:
@@ -153,10 +153,10 @@ def test_every_fill_is_at_a_trade_after_its_signal(drawn: tuple[TradeCase, list[
     clock = case.case.params["exit"]["monitoring"][0] == 2
     for fill in run.fills[run.fills["kind"] != FillKind.LIQUIDATION]:
         rows = case.parts[int(fill["symbol"])]
-        known = rows[rows["ts_open"] <= fill["ts"]]
-        assert fill["ref_price"] in (known["open"][known["ts_open"] == known["ts_open"][-1]])
+        known = rows.where(rows.time <= fill["ts"])
+        assert fill["ref_price"] in known.price[known.time == known.time[-1]]
         if fill["kind"] == FillKind.ENTRY or not clock:
-            assert known["ts_open"][-1] == fill["ts"], "only the clock acts between trades"
+            assert known.time[-1] == fill["ts"], "only the clock acts between trades"
         if fill["kind"] == FillKind.ENTRY:
             signals = case.case.market.signals
             first, end = case.case.market.signal_offsets[int(fill["symbol"]) : int(fill["symbol"]) + 2]
@@ -188,7 +188,7 @@ ON_TICKS = {
 """Only triggers that lie on the price grid, so that trades at every tick of the path meet them exactly."""
 
 
-def every_tick(item: SymbolInput, tick: float) -> Records:
+def every_tick(item: SymbolInput, tick: float) -> PathTrades:
     """A trade at each tick that the bar's path passes, at the time at which it does."""
     times: list[np.ndarray] = []
     prices: list[np.ndarray] = []
@@ -209,7 +209,7 @@ def every_tick(item: SymbolInput, tick: float) -> Records:
         # the close is a point of its bar: it comes before what its signal asks for
         times[-1] = np.minimum(times[-1], bar["ts_open"] + HOUR - 1)
     time, price = np.concatenate(times), np.concatenate(prices)
-    return trade_rows(time, price, np.ones(len(time)), price, np.full(len(time), np.nan))
+    return path_trades(time, price, np.ones(len(time)), price, np.full(len(time), np.nan))
 
 
 @pytest.mark.parametrize("policy", ["bracket", "exit_brain", "legacy"])

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from qtsim.core.enums import Health, Reason
-from qtsim.core.records import Records, bar_dt, funding_dt, outage_dt
+from qtsim.core.records import bar_dt, funding_dt, outage_dt
 from qtsim.sim.journals import Journals
 from qtsim.sim.market import SymbolInput, build_market
+from qtsim.sim.path_trades import PathTrades, path_trades
 from qtsim.sim.run import first_difference, run_compiled, run_reference
-from qtsim.sim.trades import join_chunk, signal_times, trade_rows
+from qtsim.sim.trades import join_chunk, signal_times
 from tests.generated import HOUR, START, empty_signals, instrument, params_of
 
 MINUTE = HOUR // 60
@@ -30,16 +31,21 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def trades_at(prices: dict[float, float], also: tuple[float, ...] = ()) -> Records:
+def trades_at(prices: dict[float, float], also: tuple[float, ...] = ()) -> PathTrades:
     """Trades by minute from the start; those of `also` happen twice."""
     times = sorted([*prices, *also])
     price = np.array([prices[minute] for minute in times])
     time = START + (np.array(times) * MINUTE).astype(np.int64)
-    return trade_rows(time, price, np.ones(len(time)), price, np.full(len(time), np.nan))
+    return path_trades(time, price, np.ones(len(time)), price, np.full(len(time), np.nan))
 
 
 def run(
-    trades: dict[str, Records], *, long_at: int = 0, funding: int | None = None, outage: int | None = None, **own: Any
+    trades: dict[str, PathTrades],
+    *,
+    long_at: int = 0,
+    funding: int | None = None,
+    outage: int | None = None,
+    **own: Any,
 ) -> Journals:
     """A run of both drivers, which must agree. long_at: bar at whose close AAA is to be bought."""
     inputs = []
@@ -111,7 +117,7 @@ def test_an_entry_at_a_funding_time_is_charged_once_however_many_trades_that_ins
 def test_an_entry_is_sized_by_the_spread_that_it_pays() -> None:
     """20 bps each way at the trade: the margin with it is at its limit, not beyond."""
     trades = trades_at(dict.fromkeys(range(0, 301, 10), 100.0))
-    trades["half_spread"] = 0.002
+    trades.half_spread[:] = 0.002
     result = run(
         {"AAA": trades},
         costs__slippage__model="spread",

@@ -22,7 +22,8 @@ from qtsim.research.trade_file import (
     receive_trades,
     write_trades,
 )
-from qtsim.sim.trades import TradeChunk, join_chunk, trade_rows
+from qtsim.sim.path_trades import path_trades
+from qtsim.sim.trades import TradeChunk, join_chunk
 
 HOUR = 3_600_000_000_000
 
@@ -36,7 +37,7 @@ def chunks(seed: int = 1, trades: int = 50) -> Iterator[TradeChunk]:
         for _ in range(2):
             times = np.sort(start + rng.integers(0, 4 * HOUR, count))
             price = rng.uniform(90.0, 110.0, count)
-            parts.append(trade_rows(times, price, np.ones(count), price, np.full(count, 0.01)))
+            parts.append(path_trades(times, price, np.ones(count), price, np.full(count, 0.01)))
         grid = start + np.arange(4) * HOUR
         yield join_chunk(parts, grid, [k == 2, k == 2], horizon=None if k == 2 else start + 4 * HOUR)
 
@@ -45,11 +46,12 @@ def assert_chunks(file: TradeFile) -> None:
     told = list(file)
     assert len(told) == 3
     for mine, theirs in zip(told, chunks(), strict=True):
-        names = ("boundaries", "marked", "rows", "offsets", "ends")
+        names = ("boundaries", "marked", "offsets", "ends")
         pairs = [(getattr(mine, name), getattr(theirs, name), name) for name in names]
         pairs += list(zip(mine.index, theirs.index, mine.index._fields, strict=True))
+        pairs += list(zip(mine.trades, theirs.trades, mine.trades._fields, strict=True))
         for one, other, name in pairs:
-            assert one.dtype is other.dtype or (one.dtype == other.dtype and one.dtype.fields is None)
+            assert one.dtype == other.dtype
             assert one.shape == other.shape
             assert one.tobytes() == other.tobytes(), name
             assert one.flags.aligned
@@ -72,8 +74,8 @@ def test_chunks_come_back_as_they_were_as_often_as_is_wanted(tmp_path: Path) -> 
 def test_trades_are_not_copied(tmp_path: Path) -> None:
     file = write_trades(tmp_path, chunks())
     first, again = next(iter(file)), next(iter(file))
-    assert np.shares_memory(first.rows, again.rows)
-    assert np.shares_memory(first.rows, file.data)
+    assert np.shares_memory(first.trades.price, again.trades.price)
+    assert np.shares_memory(first.trades.price, file.data)
 
 
 def test_the_file_is_gone_once_nobody_needs_it(tmp_path: Path) -> None:
@@ -82,8 +84,8 @@ def test_the_file_is_gone_once_nobody_needs_it(tmp_path: Path) -> None:
     chunk = next(iter(file))
     del file
     assert left(tmp_path) == []
-    assert len(chunk.rows) == 100, "what has been handed out stays readable"
-    assert chunk.rows["open"].sum() > 0.0
+    assert len(chunk.trades.rows) == 100, "what has been handed out stays readable"
+    assert chunk.trades.price.sum() > 0.0
 
 
 def opened_elsewhere(path: Path, token: bytes, places: tuple) -> bytes:  # type: ignore[type-arg]
@@ -138,7 +140,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        with pytest.raises(QtsimError, match=r"cannot write the trades of a sweep.*File too large.*106 bytes") as told:
+        with pytest.raises(QtsimError, match=r"cannot write the trades of a sweep.*File too large.*50 bytes") as told:
             write_trades(tmp_path, chunks(trades=500))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
