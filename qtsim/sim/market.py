@@ -143,6 +143,7 @@ piece_dt = np.dtype(
         ("last_above", "f8"),
         ("mark_below", "f8"),
         ("mark_above", "f8"),
+        ("passed", "i8"),  # 1: trades have been passed over since its point was shown
         # of the piece of the path that is being looked at
         ("at", "i8"),  # row of the first trade that has not been taken in
         ("end", "i8"),  # row behind its last trade

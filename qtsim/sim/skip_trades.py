@@ -151,6 +151,7 @@ def set_bands_nb(book: Book, has_cycles: bool, params: Record) -> None:
     sees_all = has_cycles or sees_trades_nb(book, params)
     for i in range(len(book.slots)):
         piece = book.pieces[i]
+        piece["passed"] = 0
         piece["last_below"] = piece["mark_below"] = -np.inf
         piece["last_above"] = piece["mark_above"] = np.inf
         position = book.positions[i]
@@ -172,12 +173,28 @@ def set_bands_nb(book: Book, has_cycles: bool, params: Record) -> None:
 def first_at_nb(times: Ints, first: int, end: int, ts: int) -> int:
     """First place of [first, end) at or after `ts`, of ascending times; or end.
 
-    Counted without a branch: over a block that is faster than halving, whose every step is a guess.
+    Looked for from where it would be if the times were evenly spread.
     """
-    earlier = 0
-    for k in range(first, end):
-        earlier += int(times[k] < ts)
-    return first + earlier
+    if first >= end or times[first] >= ts:
+        return first
+    last = times[end - 1]
+    if last < ts:
+        return end
+    share = (ts - times[first]) / (last - times[first])
+    place = first + int((end - 1 - first) * share)
+    while times[place] < ts:
+        place += 1
+    while times[place - 1] >= ts:
+        place -= 1
+    return place
+
+
+@kernel
+def next_at_nb(times: Ints, first: int, end: int, ts: int) -> int:
+    """The same, looked for one by one: it is near."""
+    while first < end and times[first] < ts:
+        first += 1
+    return first
 
 
 @kernel
@@ -246,6 +263,29 @@ def look_at_piece_nb(tape: Tape, book: Book, i: int, b: int, e: int) -> None:
 
 
 @kernel
+def trades_throughout_nb(slot: Record, piece: Record, b: int, e: int) -> bool:
+    """Does the slot's symbol trade at every boundary of a piece [b, e)?"""
+    return piece["end"] - slot["next_bar"] == e - b
+
+
+@kernel
+def price_before_nb(tape: Tape, book: Book, i: int) -> float:
+    """The symbol's last price before the piece."""
+    if book.pieces[i]["passed"] == 0:
+        return book.points[i]["price"]
+    return tape.trade_prices[book.slots[i]["next_bar"] - 1]
+
+
+@kernel
+def mark_before_nb(tape: Tape, book: Book, i: int) -> float:
+    """The symbol's last mark before the piece."""
+    if book.pieces[i]["passed"] == 0:
+        return book.points[i]["mark"]
+    row = book.slots[i]["next_bar"] - 1
+    return tape.trade_marks[row] if book.slots[i]["has_mark"] == 1 else tape.trade_prices[row]
+
+
+@kernel
 def is_inside_nb(piece: Record, low: float, high: float, mark_low: float, mark_high: float) -> bool:
     """Do prices stay strictly inside the slot's band?"""
     inside = low > piece["last_below"] and high < piece["last_above"]
@@ -253,42 +293,48 @@ def is_inside_nb(piece: Record, low: float, high: float, mark_low: float, mark_h
 
 
 @kernel
-def stays_inside_nb(book: Book, i: int, has_cycles: bool) -> bool:
-    """Do the trades of a piece stay inside the slot's band? With cycles by the clock also the price before them.
+def stays_inside_nb(tape: Tape, book: Book, i: int, b: int, e: int, has_cycles: bool) -> bool:
+    """Do the trades of a piece [b, e) stay inside the slot's band? With cycles by the clock also the price before them.
 
     The symbol's last trade is never quiet.
     """
     piece = book.pieces[i]
-    position = book.positions[i]
-    point = book.points[i]
-    is_seen = has_cycles and position["side"] != Side.NONE
-    if is_seen and not is_inside_nb(piece, point["price"], point["price"], point["mark"], point["mark"]):
-        return False
-    if piece["at"] == piece["end"]:
+    slot = book.slots[i]
+    is_seen = has_cycles and book.positions[i]["side"] != Side.NONE
+    if is_seen and not trades_throughout_nb(slot, piece, b, e):
+        price = price_before_nb(tape, book, i)
+        mark = mark_before_nb(tape, book, i)
+        if not is_inside_nb(piece, price, price, mark, mark):
+            return False
+    if slot["next_bar"] == piece["end"]:
         return True
-    if piece["end"] >= book.slots[i]["bars_end"]:
+    if piece["end"] >= slot["bars_end"]:
         return False
     return is_inside_nb(piece, piece["low"], piece["high"], piece["mark_low"], piece["mark_high"])
 
 
 @kernel
-def worst_equity_nb(book: Book) -> float:
-    """No equity in the piece is lower.
+def worst_mark_nb(tape: Tape, book: Book, i: int, b: int, e: int) -> float:
+    """The mark of an open position, of those in a piece [b, e), at which it is worth least."""
+    piece = book.pieces[i]
+    is_long = book.positions[i]["side"] == Side.LONG
+    worst = piece["mark_low"] if is_long else piece["mark_high"]
+    if trades_throughout_nb(book.slots[i], piece, b, e):
+        return worst
+    before = mark_before_nb(tape, book, i)
+    return min(worst, before) if is_long else max(worst, before)
+
+
+@kernel
+def worst_equity_nb(tape: Tape, book: Book, b: int, e: int) -> float:
+    """No equity after a boundary of a piece [b, e) is lower.
 
     Profit and loss and their sum are monotone in each mark, in floating point too.
     """
     equity = book.account[0]["wallet"]
     for i in range(len(book.slots)):
-        position = book.positions[i]
-        piece = book.pieces[i]
-        if position["side"] == Side.NONE:
-            continue
-        worst = book.points[i]["mark"]
-        if position["side"] == Side.LONG:
-            worst = min(worst, piece["mark_low"])
-        else:
-            worst = max(worst, piece["mark_high"])
-        equity += unrealized_pnl_nb(position, worst)
+        if book.positions[i]["side"] != Side.NONE:
+            equity += unrealized_pnl_nb(book.positions[i], worst_mark_nb(tape, book, i, b, e))
     return equity
 
 
@@ -297,9 +343,9 @@ def is_quiet_piece_nb(tape: Tape, book: Book, b: int, e: int, has_cycles: bool, 
     """Can nothing happen at boundaries [b, e)?"""
     for i in range(len(book.slots)):
         look_at_piece_nb(tape, book, i, b, e)
-        if not stays_inside_nb(book, i, has_cycles):
+        if not stays_inside_nb(tape, book, i, b, e, has_cycles):
             return False
-    return worst_equity_nb(book) > floor
+    return floor == -np.inf or worst_equity_nb(tape, book, b, e) > floor
 
 
 @kernel
@@ -316,7 +362,7 @@ def trades_after_nb(tape: Tape, slot: Record, piece: Record, b: int, e: int, pla
 
     `place` is the last one of its instant, or that of the piece.
     """
-    if piece["end"] - slot["next_bar"] == e - b:
+    if trades_throughout_nb(slot, piece, b, e):
         return slot["next_bar"] + place + 1 - b
     if place == e - 1:
         return piece["end"]
@@ -333,12 +379,13 @@ def equity_after_nb(tape: Tape, book: Book, b: int, e: int, place: int) -> float
             continue
         piece = book.pieces[i]
         slot = book.slots[i]
-        mark = book.points[i]["mark"]
         if place >= b:
             piece["at"] = trades_after_nb(tape, slot, piece, b, e, place)
         if piece["at"] > slot["next_bar"]:
             row = piece["at"] - 1
             mark = tape.trade_marks[row] if slot["has_mark"] == 1 else tape.trade_prices[row]
+        else:
+            mark = mark_before_nb(tape, book, i)
         equity += unrealized_pnl_nb(position, mark)
     return equity
 
@@ -360,7 +407,7 @@ def remember_trades_nb(tape: Tape, book: Book, b: int, e: int) -> None:
     while k < e:
         last = last_kept_nb(governor, book.history)
         if times[k] != last:
-            k = first_at_nb(times, k, e, last + KEPT_APART_NS)
+            k = next_at_nb(times, k, e, last + KEPT_APART_NS)
         if k >= e:
             break
         while k + 1 < e and times[k + 1] == times[k]:
@@ -421,23 +468,32 @@ def shows_trade_nb(tape: Tape, slot: Record, row: int, e: int) -> bool:
 
 
 @kernel
-def stand_behind_nb(tape: Tape, book: Book, i: int, e: int, params: Record) -> None:
-    """Move a slot behind a quiet piece that ends at boundary `e`: its last trade is the point that it shows."""
+def pass_trades_nb(book: Book, i: int) -> None:
+    """Move a slot behind the trades of a quiet piece: a position has seen their extremes."""
     slot = book.slots[i]
     piece = book.pieces[i]
-    slot["bar"] = NO_BAR
     if piece["end"] == slot["next_bar"]:
         return
-    row = piece["end"] - 1
     slot["next_bar"] = piece["end"]
+    piece["passed"] = 1
+    if book.positions[i]["side"] != Side.NONE:
+        observe_nb(book.positions[i], piece["low"], piece["mark_low"])
+        observe_nb(book.positions[i], piece["high"], piece["mark_high"])
+
+
+@kernel
+def show_last_nb(tape: Tape, book: Book, i: int, e: int, params: Record) -> None:
+    """Let a slot show its last trade before boundary `e`, which it has passed."""
+    slot = book.slots[i]
+    slot["bar"] = NO_BAR
+    if book.pieces[i]["passed"] == 0:
+        return
+    row = slot["next_bar"] - 1
     if shows_trade_nb(tape, slot, row, e):
         slot["bar"] = row
     seen = book.points[i]["ts"]
     show_trade_nb(tape, book, i, row, params)
     book.points[i]["ts"] = max(book.points[i]["ts"], seen)
-    if book.positions[i]["side"] != Side.NONE:
-        observe_nb(book.positions[i], piece["low"], piece["mark_low"])
-        observe_nb(book.positions[i], piece["high"], piece["mark_high"])
 
 
 @kernel
@@ -451,6 +507,7 @@ def pass_pieces_nb(
     interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
     cycle = next_cycle_nb(tape, b, params)
     floor = equity_floor_nb(book.governor[0], params) if evaluated else -np.inf
+    first = b
     while b < stop_at and tape.marked[b] == 0 and tape.boundaries[b] < until:
         e = quiet_piece_nb(tape, book, b, piece_end_nb(tape, b, stop_at, until), has_cycles and is_open, floor)
         if e == b:
@@ -462,8 +519,11 @@ def pass_pieces_nb(
         for i in range(len(book.slots)):
             if sees_all:
                 count_holds_nb(book, i, book.pieces[i]["end"] - book.slots[i]["next_bar"])
-            stand_behind_nb(tape, book, i, e, params)
+            pass_trades_nb(book, i)
         b = e
+    if b > first:
+        for i in range(len(book.slots)):
+            show_last_nb(tape, book, i, b, params)
     return b
 
 

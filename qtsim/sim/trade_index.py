@@ -84,13 +84,61 @@ def widen_block_nb(index: TradeIndex, k: int, i: int, price: float, mark: float)
 
 
 @kernel
-def earliest_nb(times: Ints, heads: Ints, offsets: Ints) -> int:
-    """Time of the next trade of any symbol; NO_TIME: there is none."""
+def first_symbol_nb(times: Ints, heads: Ints, offsets: Ints) -> int:
+    """The symbol that trades next, of several the first by name; -1: no trade is left."""
+    first = -1
+    for i in range(len(heads)):
+        if heads[i] < offsets[i + 1] and (first < 0 or times[heads[i]] < times[heads[first]]):
+            first = i
+    return first
+
+
+@kernel
+def next_of_others_nb(times: Ints, heads: Ints, offsets: Ints, own: int) -> int:
+    """Time of the next trade of any symbol but `own`; NO_TIME: there is none."""
     ts = NO_TIME
     for i in range(len(heads)):
-        if heads[i] < offsets[i + 1]:
+        if i != own and heads[i] < offsets[i + 1]:
             ts = min(ts, times[heads[i]])
     return ts
+
+
+@kernel
+def take_run_nb(
+    trades: PathTrades,
+    heads: Ints,
+    i: int,
+    end: int,
+    until: int,
+    b: int,
+    boundaries: Ints,
+    marked: Flags,
+    index: TradeIndex,
+) -> int:
+    """Give each trade of symbol i before `until` a boundary of its own, from `b` on; the first boundary left."""
+    prices = index.block_prices
+    row = heads[i]
+    while row < end and trades.time[row] < until:
+        k = b // TRADE_BLOCK
+        if b % TRADE_BLOCK == 0:
+            heads[i] = row
+            open_block_nb(index, k, heads)
+        stop = min(end, row + (k + 1) * TRADE_BLOCK - b)
+        low, high = prices[k, i, LOW], prices[k, i, HIGH]
+        mark_low, mark_high = prices[k, i, MARK_LOW], prices[k, i, MARK_HIGH]
+        while row < stop and trades.time[row] < until:
+            boundaries[b] = trades.time[row]
+            marked[b] = 0
+            low = lower_nb(low, trades.price[row])
+            high = higher_nb(high, trades.price[row])
+            mark_low = lower_nb(mark_low, trades.mark[row])
+            mark_high = higher_nb(mark_high, trades.mark[row])
+            row += 1
+            b += 1
+        prices[k, i, LOW], prices[k, i, HIGH] = low, high
+        prices[k, i, MARK_LOW], prices[k, i, MARK_HIGH] = mark_low, mark_high
+    heads[i] = row
+    return b
 
 
 @kernel
@@ -127,11 +175,17 @@ def merge_trades_nb(
     b = 0
     g = 0
     while True:
-        ts = min(earliest_nb(trades.time, heads, offsets), horizon)
-        if g < len(grid):
-            ts = min(ts, grid[g])
+        due = min(horizon, grid[g]) if g < len(grid) else horizon
+        i = first_symbol_nb(trades.time, heads, offsets)
+        ts = due if i < 0 else min(due, trades.time[heads[i]])
         if ts == NO_TIME:
             break
+        if i >= 0:
+            # as long as no other symbol trades and nothing else is due, each is an instant by itself
+            until = min(due, next_of_others_nb(trades.time, heads, offsets, i))
+            if ts < until:
+                b = take_run_nb(trades, heads, i, offsets[i + 1], until, b, boundaries, marked, index)
+                continue
         is_marked = g < len(grid) and grid[g] == ts
         g += int(is_marked)
         if ts == horizon:

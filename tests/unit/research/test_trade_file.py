@@ -84,7 +84,7 @@ def test_the_file_is_gone_once_nobody_needs_it(tmp_path: Path) -> None:
     chunk = next(iter(file))
     del file
     assert left(tmp_path) == []
-    assert len(chunk.trades.rows) == 100, "what has been handed out stays readable"
+    assert chunk.trades.rows == 100, "what has been handed out stays readable"
     assert chunk.trades.price.sum() > 0.0
 
 
