@@ -59,6 +59,11 @@ def assert_chunks(file: TradeFile) -> None:
         assert mine.is_last == theirs.is_last
 
 
+def columns_of(chunk: TradeChunk) -> bytes:
+    """The trades of a chunk as bytes."""
+    return b"".join(column.tobytes() for column in chunk.trades)
+
+
 def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -89,14 +94,14 @@ def test_the_file_is_gone_once_nobody_needs_it(tmp_path: Path) -> None:
 
 
 def opened_elsewhere(path: Path, token: bytes, places: tuple) -> bytes:  # type: ignore[type-arg]
-    return next(iter(open_trades(path, token, places))).rows.tobytes()
+    return columns_of(next(iter(open_trades(path, token, places))))
 
 
 def test_another_process_of_the_machine_sees_the_same_file(tmp_path: Path) -> None:
     file = write_trades(tmp_path, chunks())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         seen = pool.apply(opened_elsewhere, (file.path, file.token, file.places))
-    assert seen == next(chunks()).rows.tobytes()
+    assert seen == columns_of(next(chunks()))
 
 
 def test_a_file_that_is_elsewhere_is_sent(tmp_path: Path) -> None:
