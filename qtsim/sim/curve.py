@@ -174,5 +174,5 @@ class ShortCurve:
 
 def _doubled(rows: Records) -> Records:
     larger = np.zeros(2 * len(rows), rows.dtype)
-    larger[: len(rows)] = rows
+    larger.view(np.uint8)[: rows.nbytes] = rows.view(np.uint8)
     return larger

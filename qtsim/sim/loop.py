@@ -64,6 +64,7 @@ from qtsim.sim.market import (
     NO_BAR,
     NO_CORRELATION,
     PENDING_AT_END,
+    REFUSALS,
     ROUSES,
     TRADES,
     Book,
@@ -96,6 +97,7 @@ def has_room_nb(journal: Journal, n_symbols: int) -> bool:
         and journal.counts[DENIALS] + room <= len(journal.denials)
         and journal.counts[GOVERNOR] + room <= len(journal.governor)
         and journal.counts[DOUBTS] + room <= len(journal.doubts)
+        and journal.counts[REFUSALS] < len(journal.refusals)
         and journal.counts[EQUITIES] < len(journal.equity)
     )
 

@@ -11,10 +11,10 @@ import math
 import numpy as np
 
 from qtsim.core._jit import kernel
-from qtsim.core.enums import FillKind, Side
+from qtsim.core.enums import FillKind, Gate, Side
 from qtsim.core.records import Record, Records
 from qtsim.sim.curve import NO_ROW, STRETCHES, Curve
-from qtsim.sim.market import DENIALS, EQUITIES, FILLS, TRADES, Floats, Ints, Journal
+from qtsim.sim.market import DENIALS, EQUITIES, FILLS, REFUSALS, TRADES, Floats, Ints, Journal
 
 BLOCKS = 64
 """Stretches of equal length into which the days of a trial are summed up."""
@@ -75,6 +75,11 @@ def tally_denials_nb(journal: Journal, out: Record) -> None:
         out["denied"][journal.denials[k]["gate"]] += 1
     out["denials"] += count
     journal.counts[DENIALS] = 0
+    for k in range(journal.counts[REFUSALS]):
+        refusal = journal.refusals[k]
+        out["denied"][Gate.SIGNAL.value] += refusal["end"] - refusal["first"]
+        out["denials"] += refusal["end"] - refusal["first"]
+    journal.counts[REFUSALS] = 0
 
 
 @kernel

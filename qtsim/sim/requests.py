@@ -1,19 +1,22 @@
 """A request for an entry before the approval chain: what it is judged by, and the row that its refusal leaves.
 
-A slot sleeps through requests that nothing can come of. They are refused here, in their place among the others.
+A slot sleeps through requests that nothing can come of. They are refused here, in their place among the others; those
+that one open position stands against are kept short, and written out with the journals.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import equity_nb
 from qtsim.core.balancer import measure_correlation_nb, measure_crowd_nb
 from qtsim.core.entry import judge_entry_nb
-from qtsim.core.enums import Gate, Rule
-from qtsim.core.records import Record, Records
+from qtsim.core.enums import Gate, Rule, Side
+from qtsim.core.records import Record, Records, denial_row_dt
 from qtsim.core.signal_rules import request_rule_nb
 from qtsim.core.slots import NO_SLOT
-from qtsim.sim.market import NEXT_CALL, NO_BAR, NO_CORRELATION, Book, Journal, Tape
+from qtsim.sim.market import DENIALS, NEXT_CALL, NO_BAR, NO_CORRELATION, REFUSALS, Book, Ints, Journal, Tape
 from qtsim.sim.steps import write_denial_nb
 
 
@@ -120,3 +123,87 @@ def refuse_calls_nb(tape: Tape, book: Book, journal: Journal, b: int, before: in
         sleep = book.sleeps[call["symbol"]]
         if sleep["asleep"] == 1 and sleep["since"] <= call["boundary"]:
             refuse_nb(tape, book, journal, call, params)
+
+
+@kernel
+def note_refusals_nb(tape: Tape, book: Book, journal: Journal, b: int) -> None:
+    """Write down, in one row, that all that is asked before boundary `b` meets the open position of the only slot."""
+    first = book.counters[NEXT_CALL]
+    end = first
+    while tape.calls[end]["boundary"] < b:
+        end += 1
+    if end == first:
+        return
+    book.counters[NEXT_CALL] = end
+    side = book.sleeps[0]["side"]
+    at = journal.counts[DENIALS]
+    n = journal.counts[REFUSALS]
+    if n > 0:
+        last = journal.refusals[n - 1]
+        if last["at"] == at and last["end"] == first and last["side"] == side:
+            last["end"] = end
+            return
+    row = journal.refusals[n]
+    row["at"] = at
+    row["first"] = first
+    row["end"] = end
+    row["side"] = side
+    journal.counts[REFUSALS] = n + 1
+
+
+@kernel
+def refuse_asleep_nb(tape: Tape, book: Book, journal: Journal, b: int, params: Record) -> None:
+    """Refuse what was asked before boundary `b`, up to which all slots have slept."""
+    if len(book.slots) == 1 and book.sleeps[0]["side"] != Side.NONE:
+        note_refusals_nb(tape, book, journal, b)
+    else:
+        refuse_calls_nb(tape, book, journal, b, 0, params)
+
+
+@kernel
+def write_refusal_nb(out: Records, at: int, refusal: Record, calls: Records, boundaries: Ints) -> int:
+    """Write the denials that a row of refusals stands for from row `at` on; the row behind them.
+
+    The rule is that of `request_rule_nb` for an open position, the account has one symbol.
+    """
+    for k in range(refusal["first"], refusal["end"]):
+        call = calls[k]
+        row = out[at]
+        row["ts"] = boundaries[call["boundary"]]
+        row["symbol"] = call["symbol"]
+        row["side"] = call["side"]
+        row["gate"] = Gate.SIGNAL.value
+        row["rule"] = Rule.SIDE_HELD.value if call["side"] == refusal["side"] else Rule.OPPOSITE_IGNORED.value
+        row["value"] = 0.0
+        row["limit"] = 0.0
+        row["confidence"] = call["confidence"]
+        row["bar"] = call["row"]
+        at += 1
+    return at
+
+
+@kernel
+def write_denials_nb(out: Records, journal: Journal, calls: Records, boundaries: Ints) -> None:
+    """Write all denials in their order, those kept short among them."""
+    at = 0
+    done = 0
+    for r in range(journal.counts[REFUSALS]):
+        refusal = journal.refusals[r]
+        while done < refusal["at"]:
+            out[at] = journal.denials[done]
+            done += 1
+            at += 1
+        at = write_refusal_nb(out, at, refusal, calls, boundaries)
+    while done < journal.counts[DENIALS]:
+        out[at] = journal.denials[done]
+        done += 1
+        at += 1
+
+
+def denials_of(journal: Journal, calls: Records, boundaries: Ints) -> Records:
+    """denial_row_dt: one row for each request that did not become an entry, in the order in which they were asked."""
+    refusals = journal.refusals[: journal.counts[REFUSALS]]
+    short = int((refusals["end"] - refusals["first"]).sum())
+    out = np.empty(int(journal.counts[DENIALS]) + short, denial_row_dt)
+    write_denials_nb(out, journal, calls, boundaries)
+    return out

@@ -24,7 +24,6 @@ from qtsim.sim.market import (
     COUNTERS,
     CURSOR,
     DECISIONS,
-    DENIALS,
     DOUBTS,
     EQUITIES,
     FILLS,
@@ -37,6 +36,7 @@ from qtsim.sim.market import (
     Journal,
     Market,
     Tape,
+    copied,
     grown,
     new_book,
     new_journal,
@@ -44,12 +44,15 @@ from qtsim.sim.market import (
 )
 from qtsim.sim.quiet import MOST
 from qtsim.sim.reference import ReferenceBacktest
+from qtsim.sim.requests import denials_of
 from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 Progress = Callable[[int, int], None]
 """Called with (boundaries done, boundaries in all); of trades with (chunks done, 0)."""
-CHUNK = 20_000
-"""Boundaries between two progress reports; Ctrl-C is obeyed there."""
+CHUNK = 100_000
+"""Boundaries between two progress reports; Ctrl-C is obeyed there. A call costs about as much as a hundred of them."""
+PLAIN_CHUNK = 200
+"""The same of the plain session."""
 FIRST_ROWS = 512
 JOURNALLED = ("trades", "fills", "decisions", "denials", "funding", "equity", "governor", "transfers", "doubts")
 COMPARED = (*JOURNALLED, "positions", "account", "agent")
@@ -138,19 +141,19 @@ class CompiledRun:
         return Journals(
             symbols=symbols,
             timeframe_ns=self.market.timeframe_ns,
-            trades=journal.trades[: counts[TRADES]].copy(),
-            fills=journal.fills[: counts[FILLS]].copy(),
-            decisions=journal.decisions[: counts[DECISIONS]].copy(),
-            denials=journal.denials[: counts[DENIALS]].copy(),
-            funding=journal.funding[: counts[FUNDINGS]].copy(),
+            trades=copied(journal.trades[: counts[TRADES]]),
+            fills=copied(journal.fills[: counts[FILLS]]),
+            decisions=copied(journal.decisions[: counts[DECISIONS]]),
+            denials=denials_of(journal, self.market.bar_index.calls, self.market.boundaries),
+            funding=copied(journal.funding[: counts[FUNDINGS]]),
             curve=ShortCurve(
-                visited=journal.equity[: counts[EQUITIES]].copy(),
-                stretches=self.curve.stretches[: self.curve.counts[STRETCHES]].copy(),
-                held=self.curve.held[: self.curve.counts[HELD]].copy(),
+                visited=copied(journal.equity[: counts[EQUITIES]]),
+                stretches=copied(self.curve.stretches[: self.curve.counts[STRETCHES]]),
+                held=copied(self.curve.held[: self.curve.counts[HELD]]),
                 marks=self.market.bar_index.marks,
             ),
-            governor=journal.governor[: counts[GOVERNOR]].copy(),
-            doubts=journal.doubts[: counts[DOUBTS]].copy(),
+            governor=copied(journal.governor[: counts[GOVERNOR]]),
+            doubts=copied(journal.doubts[: counts[DOUBTS]]),
             transfers=self.book.transfers[: self.book.counters[NEXT_TRANSFER]].copy(),
             positions=self.book.positions.copy(),
             account=self.book.account.copy(),
@@ -214,10 +217,10 @@ def run_reference(
             if progress is not None:
                 progress(done + 1, 0)
     total = len(market.boundaries) if trades is None else 0
-    for start in range(0, total, CHUNK // 100):
-        reference.run(start, start + CHUNK // 100)
+    for start in range(0, total, PLAIN_CHUNK):
+        reference.run(start, start + PLAIN_CHUNK)
         if progress is not None:
-            progress(min(start + CHUNK // 100, total), total)
+            progress(min(start + PLAIN_CHUNK, total), total)
     session = reference.session
     counters = {name: int(session.counts[name]) for name in COUNTERS}
     counters["pending_at_end"] = reference.pending_at_end

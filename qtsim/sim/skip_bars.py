@@ -32,6 +32,7 @@ from qtsim.sim.market import (
     ASLEEP,
     DENIALS,
     GAP,
+    REFUSALS,
     ROUSES,
     Book,
     Floats,
@@ -39,7 +40,7 @@ from qtsim.sim.market import (
     Tape,
 )
 from qtsim.sim.quiet import is_account_idle_nb, quiet_boundaries_nb
-from qtsim.sim.requests import refuse_calls_nb
+from qtsim.sim.requests import refuse_asleep_nb
 from qtsim.sim.settle import any_open_nb
 
 SECOND_NS = 1_000_000_000
@@ -278,7 +279,7 @@ def pass_stretch_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: i
         mark_stretch_nb(curve, tape.marks, first_remembered_nb(step, m), m)
         remember_nb(governor, book.history, curve.scratch, ts, step, m)
     end_stretch_nb(curve, m)
-    refuse_calls_nb(tape, book, journal, b + m, 0, params)
+    refuse_asleep_nb(tape, book, journal, b + m, params)
     return m
 
 
@@ -286,7 +287,7 @@ def pass_stretch_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: i
 def room_for_nb(tape: Tape, book: Book, journal: Journal, curve: Curve, b: int, stop_at: int) -> int:
     """How many boundaries from `b` on there is room for in one stretch, before `stop_at` and the last one."""
     n = len(book.slots)
-    if not has_curve_room_nb(curve, n):
+    if not has_curve_room_nb(curve, n) or journal.counts[REFUSALS] == len(journal.refusals):
         return 0
     m = min(min(stop_at, len(tape.boundaries) - 1) - b, len(curve.scratch))
     m = min(m, (len(journal.denials) - journal.counts[DENIALS]) // n)

@@ -21,6 +21,7 @@ from qtsim.sim.market import (
     DECISIONS,
     DENIALS,
     FILLS,
+    REFUSALS,
     TRADES,
     Book,
     Floats,
@@ -212,7 +213,9 @@ class TrialRunner:
     def _make_room(self, scratch: _Scratch, out: Records) -> None:
         """Count the denials; lengthen what else is nearly full."""
         slots = len(scratch.book.slots)
-        if scratch.journal.counts[DENIALS] + ROOM_PER_SYMBOL * slots > len(scratch.journal.denials):
+        counts = scratch.journal.counts
+        is_full = counts[DENIALS] + ROOM_PER_SYMBOL * slots > len(scratch.journal.denials)
+        if is_full or counts[REFUSALS] + ROOM_PER_SYMBOL * slots > len(scratch.journal.refusals):
             tally_denials_nb(scratch.journal, out[0])
         scratch.journal = grown(scratch.journal, ROOM_PER_SYMBOL * slots)
         if not has_curve_room_nb(scratch.curve, slots):
