@@ -243,7 +243,7 @@ def test_a_market_on_its_way_names_the_file_of_its_trades_or_brings_them() -> No
     brought = unpack_market(packed)
     assert brought.trades is not None
     for mine, theirs in zip(market.trades, brought.trades, strict=True):
-        assert mine.rows.tobytes() == theirs.rows.tobytes()
+        assert [column.tobytes() for column in mine.trades] == [column.tobytes() for column in theirs.trades]
         assert mine.boundaries.tobytes() == theirs.boundaries.tobytes()
     again = pack_market(market)
     again["trades"] |= {"path": Path("/nowhere/trades.map"), "token": b"of another machine"}
