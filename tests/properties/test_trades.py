@@ -170,6 +170,7 @@ ON_TICKS = {
     **NOT_BY_TRADES,
     "exit.monitoring": "continuous",
     "exit.stops.trail.mode": "off",
+    "exit.legacy.trail_activate": "inf",
     "exit.guard.loss.max": "inf",
     "exit.guard.stale.hours": "inf",
     "exit.guard.stale.crash_volatility": "inf",
