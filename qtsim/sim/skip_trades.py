@@ -92,9 +92,12 @@ def is_busy_nb(book: Book, i: int, ts: int, params: Record) -> bool:
 
 @kernel
 def only_compares_nb(book: Book, i: int) -> bool:
-    """Would a cycle of the open position do nothing but compare prices with its triggers?"""
+    """Would a cycle of the open position do nothing but compare prices with its triggers?
+
+    A stop that a leg without a fill has moved is still to be told of.
+    """
     position = book.positions[i]
-    return book.slots[i]["looked"] == 1 and position["trail_active"] == 0
+    return book.slots[i]["looked"] == 1 and position["stop_moved"] == 0 and position["trail_active"] == 0
 
 
 @kernel

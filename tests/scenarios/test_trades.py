@@ -128,3 +128,48 @@ def test_an_entry_is_sized_by_the_spread_that_it_pays() -> None:
     entry = result.fills[0]
     assert entry["price"] == pytest.approx(100.2)
     assert 1_499.0 < entry["qty"] * entry["price"] <= 1_500.0
+
+
+def test_a_stop_passed_between_two_cycles_acts_at_the_next_while_another_symbol_trades() -> None:
+    """From 01:21 until 01:35 the last price is below the stop, and only the other symbol trades."""
+    own = dict.fromkeys(range(0, 81), 100.0) | {81: 97.0, 95: 100.0, 300: 100.0}
+    result = run(
+        {"AAA": trades_at(own), "BBB": trades_at(dict.fromkeys(range(301), 50.0))},
+        exit__monitoring="interval",
+        exit__check_interval_s=600.0,
+        exit__stops__hard__distance=0.05,
+    )
+    assert list(result.fills["ts"]) == [START + HOUR, START + 90 * MINUTE]
+
+
+def test_a_loss_made_between_two_cycles_is_judged_at_the_next_while_another_symbol_trades() -> None:
+    """From 01:21 until 01:35 the last mark makes the day's loss too large, and only the other symbol trades."""
+    own = dict.fromkeys(range(0, 81), 100.0) | {81: 99.0, 95: 100.0, 300: 100.0}
+    result = run(
+        {"AAA": trades_at(own), "BBB": trades_at(dict.fromkeys(range(301), 50.0))},
+        gates__enabled=True,
+        governor__daily_drawdown=0.004,
+        sizing__fixed_qty=50.0,
+        limits__per_trade__margin=0.6,
+        exit__monitoring="interval",
+        exit__check_interval_s=600.0,
+    )
+    assert list(result.governor["ts"]) == [START + 90 * MINUTE]
+
+
+def test_a_leg_that_finds_no_volume_moves_the_stop_at_the_next_cycle() -> None:
+    """At 01:30 the first leg gets nothing of the trade and is given up; at 01:40 the cycle tells of its ratchet."""
+    trades = trades_at(dict.fromkeys(range(0, 85), 100.0) | dict.fromkeys(range(85, 301), 104.0))
+    trades.qty[:] = 100.0
+    trades.qty[85:96] = 0.0
+    result = run(
+        {"AAA": trades},
+        exit__monitoring="interval",
+        exit__check_interval_s=600.0,
+        exit__base_tp=0.03,
+        exit__stops__ratchet__preset="breakeven",
+        sim__volume__max_share=0.1,
+        sim__volume__unfilled="cancel",
+    )
+    moved = result.decisions[result.decisions["reason"] == Reason.RATCHET]
+    assert list(moved["ts"]) == [START + 100 * MINUTE]
