@@ -22,6 +22,7 @@ from qtsim.config.layers import Resolved
 from qtsim.core.records import Records
 from qtsim.emulator.clocks import StepClock
 from qtsim.emulator.exchange import DEFAULT_KEY, Exchange
+from qtsim.emulator.faults import FaultPlan
 from qtsim.emulator.lockstep import Lockstep
 from qtsim.emulator.market import MS
 from qtsim.emulator.serving import Server
@@ -133,13 +134,20 @@ def plan_of(workspace: Workspace, resolved: Resolved, endpoint: str, world: Worl
 
 
 def play_in_lockstep(
-    workspace: Workspace, resolved: Resolved, *, mode: str = "live", latency_ms: int = 0, environ: Any = None
+    workspace: Workspace,
+    resolved: Resolved,
+    *,
+    mode: str = "live",
+    latency_ms: int = 0,
+    faults: FaultPlan | None = None,
+    environ: Any = None,
 ) -> Played:
     """A live session over sockets, against an emulator that waits for it."""
 
     async def both() -> Played:
         rehearsal = prepare_emulator(workspace, resolved, EmulatorWanted(lockstep=True, port=0, latency_ms=latency_ms))
         exchange = rehearsal.exchange
+        exchange.faults.plan = faults or exchange.faults.plan
         clock = StepClock(rehearsal.start_ns // MS)
         server = Server(exchange, clock, latency_ms=latency_ms)
         skin = SocketSkin(exchange, server, Lockstep(exchange, server, clock, rehearsal.events))

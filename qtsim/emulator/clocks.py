@@ -62,9 +62,9 @@ class StepClock:
         return time.time_ns() // 1_000_000
 
     @property
-    def is_awaited(self) -> bool:
-        """Is an order on its way?"""
-        return any(not future.done() for _, future in self._waiting)
+    def travelling(self) -> int:
+        """How many orders are on their way."""
+        return sum(not future.done() for _, future in self._waiting)
 
     def move(self, now_ms: int) -> None:
         """Step; what has waited for this time goes on."""

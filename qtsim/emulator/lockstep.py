@@ -1,23 +1,26 @@
-"""Lockstep: the market moves only when every client has handled the last event and has nothing on its way.
+"""Lockstep: the market moves only when every client has handled the last event and waits for nothing but the market.
 
 The handshake, on a WebSocket at `/lockstep`::
 
-    exchange → {"e":"step","n":0,"kind":"start","T":1700000000000,"ts":…,"waits":true,"sent":[]}
+    exchange → {"e":"step","n":0,"kind":"start","T":1700000000000,"ts":…,"sent":[]}
     client   → {"ack":0}                     once it has started and subscribed
-    exchange → {"e":"step","n":1,"kind":"points","T":…,"ts":<ns>,"waits":true,
+    exchange → {"e":"step","n":1,"kind":"points","T":…,"ts":<ns>,
                 "points":[{"s":"BTCUSDT","p":"50000.1","m":"50001.2"}],
                 "sent":[["/market/ws/0",12],["/private/ws",3]]}
     client   → {"ack":1}
     …
     exchange → {"e":"step","n":9,"kind":"end",…}
 
-`kind` is start, points, bars, funding or end. `sent` has, for every open stream connection in the order of opening, its
-path and how many text messages it has been sent since it opened: a client has handled the step when it has read that
-many from each and none of its requests is unanswered. It then acknowledges. Where its requests have caused more
-messages, the same step is announced again with new counts, until an acknowledgement finds nothing new. Signatures,
+`kind` is start, points, bars, funding or end, which is not acknowledged. `sent` has, for every open stream connection
+in the order of opening, its path and how many text messages it has been sent since it opened. A client handles a step
+when it has read that many from each, not before: a price and the fills that it brings come by two connections. Once it
+has nothing left to do it acknowledges, and does nothing until the next announcement. Where its requests have caused
+more messages, the same step is announced again with new counts, until an acknowledgement finds nothing new. Signatures,
 weights and listen keys go by the wall; all times in messages are the market's.
 
-While orders travel (latency), steps are announced with `"waits":false` and no acknowledgement is awaited.
+An order that travels (latency) is answered at a later step. A client that waits for nothing but answers acknowledges
+with how many are missing, `{"ack":1,"unanswered":2}`; the market moves once all of those are to orders that travel, and
+else announces the step again. A client that holds its acknowledgement back until then waits for ever.
 Several clients, a program and its guardian, must all acknowledge; one that leaves is no longer waited for, and without
 any the market stands.
 """
@@ -46,6 +49,7 @@ class Follower:
     def __init__(self, send: Send) -> None:
         self.send = send
         self.acknowledged = -1
+        self.unanswered = 0  # requests of its own, when it last acknowledged
         self.rounds = 0
 
 
@@ -78,11 +82,12 @@ class Lockstep:
     def hear(self, follower: Follower, text: str) -> None:
         """A client's frame; anything but an acknowledgement is ignored."""
         try:
-            number = json.loads(text)["ack"]
+            frame = json.loads(text)
+            number, unanswered = frame["ack"], frame.get("unanswered", 0)
         except (ValueError, KeyError, TypeError):
             return
-        if isinstance(number, int):
-            follower.acknowledged = number
+        if isinstance(number, int) and isinstance(unanswered, int):
+            follower.acknowledged, follower.unanswered = number, unanswered
             follower.rounds += 1
             self._changed.set()
 
@@ -97,27 +102,32 @@ class Lockstep:
             self.clock.move(event.ts_ns // MS)
             await self._agree(_described(event))
         self.steps += 1
-        await self._announce({"kind": "end", "ts": self.clock.now_ms() * MS}, waits=False)
+        await self._announce({"kind": "end", "ts": self.clock.now_ms() * MS})
 
     async def _agree(self, step: dict[str, Any]) -> None:
-        """Announce a step until it is acknowledged and has caused nothing more, or an order is on its way."""
+        """Announce a step until it is acknowledged, has caused nothing more, and leaves only orders that travel."""
         while True:
             await self._settle()
-            if self.clock.is_awaited:
-                await self._announce(step, waits=False)
-                return
-            before = self.exchange.streams.queued
+            told, asked = self.exchange.streams.queued, self.server.arrived
             rounds = {id(follower): follower.rounds for follower in self.followers}
-            await self._announce(step, waits=True)
+            await self._announce(step)
             await self._wait_for_acks(rounds)
             await self._settle()
-            if self.exchange.streams.queued == before and not self.clock.is_awaited:
+            if self.exchange.streams.queued == told and self._only_travels(asked):
                 return
 
+    def _only_travels(self, asked: int) -> bool:
+        """Is every request that clients have no answer to an order that travels? asked: requests before they said so.
+
+        Where one has come since, the count may be of another that was answered meanwhile.
+        """
+        unanswered = sum(follower.unanswered for follower in self.followers)
+        return not unanswered or (unanswered <= self.clock.travelling and self.server.arrived == asked)
+
     async def _settle(self) -> None:
-        """Let requests that are being answered come to their end, or to where they wait for a step."""
+        """Let requests that have arrived come to their end, or to where they wait for a step."""
         await asyncio.sleep(0)
-        while self.server.in_flight and not self.clock.is_awaited:
+        while self.server.in_flight > self.clock.travelling:
             await asyncio.sleep(POLL_S)
 
     async def _wait_for_acks(self, rounds: dict[int, int]) -> None:
@@ -125,26 +135,20 @@ class Lockstep:
             follower.acknowledged != self.steps or follower.rounds <= rounds.get(id(follower), 0)
             for follower in self.followers
         ):
-            if self.clock.is_awaited:
-                return
             self._changed.clear()
             joined = [follower for follower in self.followers if id(follower) not in rounds]
             if joined:  # they have not heard of this step yet
                 rounds.update({id(follower): follower.rounds for follower in joined})
-                await self._announce(self._last, waits=True, to=joined)
-            try:
-                await asyncio.wait_for(self._changed.wait(), 0.05 if self.followers else None)
-            except TimeoutError:
-                continue
+                await self._announce(self._last, to=joined)
+            await self._changed.wait()
 
-    async def _announce(self, step: dict[str, Any], *, waits: bool, to: list[Follower] | None = None) -> None:
+    async def _announce(self, step: dict[str, Any], *, to: list[Follower] | None = None) -> None:
         self._last = step
         frame = {
             "e": "step",
             "n": self.steps,
             "T": step["ts"] // MS,
             **step,
-            "waits": waits,
             "sent": [[connection.path, connection.sent] for connection in self._open_connections()],
         }
         text = json.dumps(frame, separators=(",", ":"))

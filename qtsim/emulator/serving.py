@@ -41,10 +41,12 @@ class Server:
         self.exchange = exchange
         self.clock = clock
         self.latency_ms = latency_ms
-        self.in_flight = 0
+        self.arrived = 0  # requests since the start
+        self.in_flight = 0  # of them those without an answer
 
     async def serve(self, method: str, path: str, params: str, headers: Mapping[str, str]) -> Response:
         """Answer a request. Raises RequestLostError where it gets none."""
+        self.arrived += 1
         self.in_flight += 1
         try:
             return await self._serve(method, path, params, headers)

@@ -227,7 +227,16 @@ class Runner:
     @property
     def is_quiet(self) -> bool:
         """Nothing queued, nothing under way."""
-        return not self.queue and not self.dealer.out and not self.dealer.busy and not self._tasks
+        return not self.queue and not self.dealer.out and not self._under_way
+
+    @property
+    def waits_for_answers(self) -> bool:
+        """Nothing queued, and nothing under way but requests that the exchange has to answer, if any."""
+        return not self.queue and not self.dealer.out and self._under_way <= self.exchange.client.unanswered
+
+    @property
+    def _under_way(self) -> int:
+        return self.dealer.busy + len(self._tasks)
 
     def pump(self) -> None:
         """Tell the trader everything that has come."""

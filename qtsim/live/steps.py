@@ -1,7 +1,8 @@
 """An exchange that moves in lockstep: it waits until everything that it has told was handled, and so do we.
 
 The emulator's handshake: it announces a step with how many texts each stream connection has been sent; once they have
-been read and nothing is under way, the step is acknowledged.
+been read and nothing is under way but requests, the step is acknowledged with how many of those are unanswered. From
+then until the next announcement nothing is told: what comes meanwhile may be only a part of the next step.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ class Follower:
         self.socket = socket
         self.runner = runner
         self.links = links
-        self.steps = 0
 
     async def run(self) -> None:
         """Until the market has ended."""
@@ -41,18 +41,16 @@ class Follower:
                 self.runner.end("the recorded market has ended")
                 return
             self.runner.step_ns = max(self.runner.step_ns, int(step["ts"]))
-            if not step["waits"]:
-                continue
             await self._handle(step)
-            self.steps += 1
-            await self.socket.send(json.dumps({"ack": step["n"]}))
+            unanswered = self.runner.exchange.client.unanswered
+            await self.socket.send(json.dumps({"ack": step["n"], "unanswered": unanswered}))
 
     async def _handle(self, step: dict[str, Any]) -> None:
-        """Read what was sent, tell it, and wait until nothing is under way."""
+        """Read what was sent, tell it, and wait until nothing can follow from it any more but from answers."""
         while not self._has_read(step["sent"]):
             await asyncio.sleep(POLL_S)
         self.runner.pump()
-        while not self.runner.is_quiet:
+        while not self.runner.waits_for_answers:
             await asyncio.sleep(POLL_S)
             self.runner.pump()
 

@@ -49,6 +49,7 @@ class Client:
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
         self.headers: dict[str, str] = {}
+        self.unanswered = 0  # requests under way
 
     async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """Send one request by ccxt's name for it. Returns the JSON.
@@ -60,6 +61,7 @@ class Client:
         """
         exchange = self._exchange
         exchange.last_response_headers = {}
+        self.unanswered += 1
         try:
             found = await getattr(exchange, method)(params or {})
         except RefusedError:
@@ -67,6 +69,8 @@ class Client:
             raise
         except Exception as error:  # ccxt wraps every failure of the transport in classes of its own
             raise RefusedError(Answer(0, 0, _reason(error))) from None
+        finally:
+            self.unanswered -= 1
         self.headers = _lower(exchange.last_response_headers) or self.headers
         if not isinstance(found, (dict, list)):
             raise RefusedError(Answer(0, 0, "the answer is no JSON"))

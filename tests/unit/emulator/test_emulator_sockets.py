@@ -287,8 +287,8 @@ def test_without_aiohttp_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 class LockstepClient:
     """Follows the handshake as documented: counts what each stream has brought, acts, and acknowledges."""
 
-    def __init__(self, address: str, act: Callable[[int], Awaitable[None]]) -> None:
-        self.address, self.act = address, act
+    def __init__(self, address: str, act: Callable[[int], Awaitable[None]], unanswered: Callable[[], int]) -> None:
+        self.address, self.act, self.unanswered = address, act, unanswered
         self.counts: dict[str, int] = {}
         self.heard: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
@@ -311,8 +311,7 @@ class LockstepClient:
                 if step["n"] not in self.acted:
                     self.acted.add(step["n"])
                     await self.act(step["n"])
-                if step["waits"]:
-                    await steps.send_str(json.dumps({"ack": step["n"]}))
+                await steps.send_str(json.dumps({"ack": step["n"], "unanswered": self.unanswered()}))
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
@@ -330,12 +329,15 @@ EVENTS = [points_at(START_MS + 20_000 * k, {"BTCUSDT": 50_000 + 10 * k}) for k i
 
 
 def in_lockstep(
-    act: Callable[[Any, int, list[asyncio.Task[Any]]], Awaitable[None]], *, latency_ms: int = 0
+    act: Callable[[Any, int, list[asyncio.Task[Any]]], Awaitable[None]],
+    *,
+    latency_ms: int = 0,
+    plan: FaultPlan | None = None,
 ) -> tuple[LockstepClient, Exchange]:
     """Play EVENTS in lockstep; `act(client, step, tasks)` may trade, or leave a trade under way in `tasks`."""
 
     async def main() -> tuple[LockstepClient, Exchange]:
-        exchange = opened_exchange()
+        exchange = opened_exchange(plan)
         clock = StepClock(START_MS)
         server = Server(exchange, clock, latency_ms=latency_ms)
         lockstep = Lockstep(exchange, server, clock, EVENTS)
@@ -346,7 +348,9 @@ def in_lockstep(
         try:
             async with client_of(address) as client:
                 key = (await client.fapiPrivatePostListenKey())["listenKey"]
-                follower = LockstepClient(address, lambda step: act(client, step, tasks))
+                follower = LockstepClient(
+                    address, lambda step: act(client, step, tasks), lambda: sum(not task.done() for task in tasks)
+                )
                 await follower.follow([f"/private/ws?listenKey={key}", "/market/ws/btcusdt@markPrice"])
                 await asyncio.gather(market, *tasks)
         finally:
@@ -387,14 +391,35 @@ def test_two_runs_in_lockstep_are_alike_whatever_the_wall_says() -> None:
     assert seen() == seen()
 
 
-def test_an_order_with_latency_fills_at_the_step_that_passes_its_time() -> None:
-    async def act(client: Any, step: int, tasks: list[asyncio.Task[Any]]) -> None:
-        if step == 3:
-            tasks.append(asyncio.ensure_future(client.create_order(BTC, "market", "buy", 0.01)))
-            await asyncio.sleep(0.05)  # on its way when the step is acknowledged
+async def buy_at_3(client: Any, step: int, tasks: list[asyncio.Task[Any]]) -> None:
+    async def buy() -> None:
+        await asyncio.sleep(0.05)  # it leaves long after the step was acknowledged
+        await client.create_order(BTC, "market", "buy", 0.01)
 
-    _, exchange = in_lockstep(act, latency_ms=30_000)
+    if step == 3:
+        tasks.append(asyncio.ensure_future(buy()))
+
+
+def test_an_order_with_latency_fills_at_the_step_that_passes_its_time() -> None:
+    _, exchange = in_lockstep(buy_at_3, latency_ms=30_000)
     assert [(int(t.price), t.ts_ms - START_MS) for t in exchange.state.trades] == [(50_050, 100_000)]
+
+
+def test_the_market_waits_for_an_order_that_is_said_to_be_unanswered_and_has_not_arrived() -> None:
+    _, exchange = in_lockstep(buy_at_3)
+    assert [(int(t.price), t.ts_ms - START_MS) for t in exchange.state.trades] == [(50_030, 60_000)]
+
+
+def test_a_fill_is_announced_with_its_step_while_another_order_travels() -> None:
+    async def act(client: Any, step: int, tasks: list[asyncio.Task[Any]]) -> None:
+        if step in (3, 4):
+            tasks.append(asyncio.ensure_future(client.create_order(BTC, "market", "buy", 0.01)))
+
+    held = FaultPlan(script=(Scripted("POST order", 1, "late", hold_ms=20),))
+    follower, exchange = in_lockstep(act, latency_ms=30_000, plan=held)
+    assert [t.ts_ms - START_MS for t in exchange.state.trades] == [100_000, 120_000]
+    told = {step["n"]: dict(step["sent"])["/private/ws"] for step in reversed(follower.steps)}  # by each step's first
+    assert told[4] < told[5] < told[6] == told[7]
 
 
 def test_without_a_client_the_market_stands() -> None:
