@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,17 +11,48 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qtsim.core.enums import FillKind, Reason
+from qtsim.core.records import EVALUATIONS_MAX
 from qtsim.sim.journals import Journals
-from qtsim.sim.market import SymbolInput
+from qtsim.sim.market import COUNTERS, Book, SymbolInput
 from qtsim.sim.path_trades import PathTrades, path_trades
 from qtsim.sim.paths import SEGMENTS, is_high_nearer_nb, segment_time_nb, unfold_bar_nb
-from qtsim.sim.run import first_difference, run_compiled, run_reference
+from qtsim.sim.run import CompiledRun, first_difference, run_compiled, run_reference
+from qtsim.sim.trade_index import TRADE_BLOCK
 from qtsim.sim.trades import TradeChunk, join_chunk, signal_times
 from tests.generated import HOUR, Case, case_of, cases
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 NOT_BY_TRADES = {"sim.fill_at": "next_open", "sim.path": "nearest"}
 """What trades have no use for: they follow one another as they did."""
+
+
+@dataclass
+class StoppingRun(CompiledRun):
+    """A run that stops every so many boundaries, and keeps what it knows there."""
+
+    stride: int = 1
+    states: list[dict[str, bytes]] = field(default_factory=list)
+
+    def advance(self, stop_at: int) -> None:
+        for stop in [*range(self.stride, stop_at, self.stride), stop_at]:
+            super().advance(stop)
+            self.states.append(state_of(self.book))
+
+
+def state_of(book: Book) -> dict[str, bytes]:
+    """All of a book that later boundaries read, by name."""
+    governor = book.governor[0]
+    kept = np.arange(governor["history_first"], governor["history_end"]) % EVALUATIONS_MAX
+    tables = {
+        "points": book.points,
+        "positions": book.positions[book.positions["side"] != 0],
+        "account": book.account,
+        "governor": book.governor,
+        "history": book.history[kept],
+        "slots": book.slots[["next_bar", "next_signal", "next_funding", "pending", "looked"]],
+    }
+    state = {f"{name}.{column}": rows[column].tobytes() for name, rows in tables.items() for column in rows.dtype.names}
+    return state | {"counters": book.counters[: len(COUNTERS)].tobytes()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +80,15 @@ class TradeCase:
         case, trades = self.case, self.chunks(cuts or [])
         return run_compiled(case.market, case.params, case.balance, case.symbols, trades=trades, skips=skips)
 
+    def states(self, cuts: list[int], stride: int, *, skips: bool) -> list[dict[str, bytes]]:
+        """What a run that stops every `stride` boundaries of a chunk knows at each stop."""
+        case = self.case
+        run = StoppingRun.start(case.market, case.params, case.balance, skips=skips)
+        run.stride = stride
+        for chunk in self.chunks(cuts):
+            run.feed(chunk)
+        return run.states
+
     def reference(self, cuts: list[int] | None = None) -> Journals:
         case, trades = self.case, self.chunks(cuts or [])
         return run_reference(case.market, case.params, case.balance, case.symbols, trades=trades)
@@ -71,24 +111,30 @@ def random_trades(item: SymbolInput, rng: np.random.Generator) -> PathTrades:
 def dense_trades(item: SymbolInput, rng: np.random.Generator) -> PathTrades:
     """Up to a few hundred trades in each bar, which wander from its open between its extremes to its close.
 
-    Some are at the instant of the one before, or at one of the clock's cycles; some bars have few, some none.
+    Some are at the instant of the one before, or at one of the clock's cycles, more of them at one than a block holds;
+    some bars have few, some none. Some trades have next to no volume, some lack their mark.
     """
     times, prices, marks = [], [], []
     for bar in item.bars:
-        n = int(rng.choice([0, 3, 150, 400], p=[0.1, 0.1, 0.4, 0.4]))
+        n = int(rng.choice([0, 3, 40, 150, 400], p=[0.1, 0.1, 0.2, 0.3, 0.3]))
         at = np.sort(rng.integers(0, HOUR, n))
         at[rng.random(n) < 0.1] //= 10_000_000_000
         at[at < 3600] *= 10_000_000_000
         at = np.sort(at)
         same = np.flatnonzero(rng.random(n) < 0.15)
         at[same] = at[np.maximum(same - 1, 0)]
+        if n >= 150 and rng.random() < 0.3:
+            burst = int(rng.integers(0, n - TRADE_BLOCK))
+            at[burst : burst + int(rng.integers(2, 2 * TRADE_BLOCK))] = int(rng.integers(0, 15)) * HOUR // 15
         times.append(bar["ts_open"] + np.sort(at))
         wander = np.linspace(bar["open"], bar["close"], n) + np.cumsum(rng.normal(0.0, 0.0003, n)) * bar["open"]
         prices.append(np.maximum(np.round(np.clip(wander, bar["low"], bar["high"]), 1), 0.1))
         marks.append(prices[-1] * np.exp(rng.normal(0.0, 0.0003, n) * item.has_mark))
-    price = np.concatenate(prices)
+    price, mark = np.concatenate(prices), np.concatenate(marks)
+    mark[rng.random(len(mark)) < rng.choice([0.0, 0.002])] = np.nan
+    qty = rng.choice([1.0, 0.01, 0.0], len(price), p=[0.7, 0.2, 0.1])
     spread = np.where(rng.random(len(price)) < 0.1, 0.001, 0.0002)
-    return path_trades(np.concatenate(times), price, np.ones(len(price)), np.concatenate(marks), spread)
+    return path_trades(np.concatenate(times), price, qty, mark, spread)
 
 
 def told_in_trades(case: Case, seed: int, *, dense: bool = False) -> TradeCase:
@@ -136,6 +182,14 @@ def test_quiet_trades_may_be_passed_over(drawn: tuple[TradeCase, list[int]]) -> 
     """Hundreds of trades in a bar, so that whole blocks of them are quiet: the same bytes as visiting each."""
     case, cuts = drawn
     assert first_difference(case.compiled(cuts), case.compiled(skips=False)) is None
+
+
+@RELAXED
+@given(trade_cases(dense=True), st.integers(1, 200))
+def test_every_stop_finds_the_state_of_the_plain_steps(drawn: tuple[TradeCase, list[int]], stride: int) -> None:
+    """Stops fall inside blocks and instants. What the journals do not tell yet has to be right too."""
+    case, cuts = drawn
+    assert case.states(cuts, stride, skips=True) == case.states(cuts, stride, skips=False)
 
 
 @RELAXED

@@ -173,3 +173,24 @@ def test_a_leg_that_finds_no_volume_moves_the_stop_at_the_next_cycle() -> None:
     )
     moved = result.decisions[result.decisions["reason"] == Reason.RATCHET]
     assert list(moved["ts"]) == [START + 100 * MINUTE]
+
+
+def test_a_leg_takes_of_every_trade_what_its_volume_gives() -> None:
+    trades = trades_at(dict.fromkeys(range(0, 85), 100.0) | dict.fromkeys(range(85, 301), 104.0))
+    trades.qty[:85], trades.qty[85:] = 100.0, 1.0
+    result = run(
+        {"AAA": trades},
+        exit__base_tp=0.03,
+        sim__volume__max_share=0.05,
+        sim__volume__unfilled="wait",
+    )
+    assert list(result.fills["ts"][1:4]) == [START + minute * MINUTE for minute in (85, 86, 87)]
+    assert list(result.fills["qty"][1:4]) == [0.05, 0.05, 0.05]
+
+
+def test_the_data_of_one_symbol_end_while_another_trades() -> None:
+    result = run(
+        {"AAA": trades_at(dict.fromkeys(range(91), 100.0)), "BBB": trades_at(dict.fromkeys(range(301), 50.0))}
+    )
+    assert list(result.trades["exit_reason"]) == [Reason.END_OF_DATA]
+    assert list(result.trades["exit_ts"]) == [START + 90 * MINUTE]
