@@ -189,8 +189,6 @@ def test_a_leg_takes_of_every_trade_what_its_volume_gives() -> None:
 
 
 def test_the_data_of_one_symbol_end_while_another_trades() -> None:
-    result = run(
-        {"AAA": trades_at(dict.fromkeys(range(91), 100.0)), "BBB": trades_at(dict.fromkeys(range(301), 50.0))}
-    )
+    result = run({"AAA": trades_at(dict.fromkeys(range(91), 100.0)), "BBB": trades_at(dict.fromkeys(range(301), 50.0))})
     assert list(result.trades["exit_reason"]) == [Reason.END_OF_DATA]
     assert list(result.trades["exit_ts"]) == [START + 90 * MINUTE]
