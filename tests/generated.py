@@ -241,6 +241,13 @@ KNOBS: dict[str, list[Any]] = {
     "rate": [0.004, 0.015],
 }
 
+CALM: dict[str, list[Any]] = {
+    "volatility": [0.0002, 0.001, 0.004],
+    "mark": [0, 0.0001],
+    "signal_rate": [0.1, 0.3],
+    "funding_hours": [8, 24],
+}
+
 SETTINGS: dict[str, list[Any]] = {
     "exit.policy": ["exit_brain", "exit_brain", "bracket", "legacy", "profit_lock"],
     "exit.replan": ["entry", "bar"],
@@ -436,10 +443,14 @@ def cases(
     transfers: bool = False,
     outages: bool = False,
     latency: bool = False,
+    calm: bool = False,
     **fixed: Any,
 ) -> Case:
-    """Generated runs; `fixed` settings are not drawn. transfers, outages, latency: some with them."""
-    knobs = {name: draw(st.sampled_from(values)) for name, values in KNOBS.items()}
+    """Generated runs; `fixed` settings are not drawn. transfers, outages, latency: some with them.
+
+    calm: prices move so little that positions stay open for bars.
+    """
+    knobs = {name: draw(st.sampled_from(values)) for name, values in (KNOBS | (CALM if calm else {})).items()}
     settings = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | MODES).items()} | fixed
     if settings["sizing.model"] == "rl" and set(fixed) & set(FILLS):
         settings["sizing.model"] = "math"

@@ -157,6 +157,7 @@ def trade_cases(
             transfers=True,
             outages=True,
             latency=latency,
+            calm=dense and draw(st.booleans()),
             **{
                 **NOT_BY_TRADES,
                 "sizing.model": draw(models),
