@@ -35,7 +35,7 @@ LINE = 64
 """Bytes; every array begins at a multiple of it."""
 COLUMNS = len(PathTrades._fields)
 TRADE_BYTES = 8 * COLUMNS + 10
-"""Of each trade: its columns, its instant, whether it is marked, its part of a block of the index."""
+"""Of each trade: its columns, its instant, whether it is marked, and of one or two symbols its part of the index."""
 
 
 Bytes = bytes | memoryview
@@ -65,7 +65,7 @@ class Place:
             (whole, (self.boundaries,)),
             (np.dtype(np.int8), (self.boundaries,)),
             (whole, (self.trades,)),
-            *[(number, (self.trades,))] * 4,
+            *[(number, (self.trades,))] * (COLUMNS - 1),
             (whole, (blocks + 1, symbols)),
             (number, (blocks, symbols, 4)),
             (whole, (blocks,)),
@@ -180,8 +180,8 @@ def _written(folder: Path, pieces: Iterable[Bytes], places: Sequence[Place]) -> 
         if isinstance(error, OSError):
             raise QtsimError(
                 f"cannot write the trades of a sweep to {folder}: {error.strerror or error}; they need about "
-                f"{TRADE_BYTES} bytes for each trade of the period while it runs: make room, "
-                "or shorten it"
+                f"{TRADE_BYTES} bytes for each trade of the period while it runs: "
+                "make room, or shorten it"
             ) from error
         raise
     weakref.finalize(file, _remove, descriptor, name)

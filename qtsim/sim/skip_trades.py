@@ -15,7 +15,7 @@ import numpy as np
 from qtsim.core._jit import kernel
 from qtsim.core.accounting import observe_nb, unrealized_pnl_nb
 from qtsim.core.enums import MarginMode, Monitoring, Rule, Side, Working
-from qtsim.core.exit_brain import nearest_triggers_nb
+from qtsim.core.exit_brain import exchange_band_nb, nearest_triggers_nb
 from qtsim.core.orders import is_working_nb, rests_nb
 from qtsim.core.records import EVALUATIONS_MAX, Record, Records
 from qtsim.core.safety_governor import (
@@ -40,7 +40,6 @@ from qtsim.sim.trade_index import (
     higher_nb,
     lower_nb,
 )
-from qtsim.sim.walk import watched_band_nb
 
 
 @kernel
@@ -106,11 +105,7 @@ def has_quiet_cycles_nb(book: Book, params: Record) -> bool:
     if not sees_clock_nb(book, params):
         return False
     for i in range(len(book.slots)):
-        position = book.positions[i]
-        if position["side"] == Side.NONE:
-            continue
-        price = book.points[i]["price"]
-        if not only_compares_nb(book, i) or is_working_nb(position) or price != price:
+        if book.positions[i]["side"] != Side.NONE and not only_compares_nb(book, i):
             return False
     return True
 
@@ -118,8 +113,6 @@ def has_quiet_cycles_nb(book: Book, params: Record) -> bool:
 @kernel
 def quiet_until_nb(tape: Tape, book: Book, b: int, params: Record) -> int:
     """Time before which only prices can make anything happen from boundary `b` on. -1: something can at once."""
-    # of several trades of one instant the last is the one that a cycle by the clock sees
-    done = tape.boundaries[b - 1] - (1 if tape.boundaries[b - 1] == tape.boundaries[b] else 0)
     until = next_funding_time_nb(tape, book, 0, len(book.slots), NEVER_DUE)
     if book.counters[NEXT_OUTAGE] < len(tape.outages):
         until = min(until, tape.outages[book.counters[NEXT_OUTAGE]]["ts"])
@@ -129,7 +122,7 @@ def quiet_until_nb(tape: Tape, book: Book, b: int, params: Record) -> int:
             return -1
         until = min(until, governor_due_nb(book.governor[0]))
     for i in range(len(book.slots)):
-        if is_busy_nb(book, i, done, params):
+        if is_busy_nb(book, i, tape.boundaries[b], params):
             return -1
         position = book.positions[i]
         if rests_nb(position):
@@ -162,7 +155,7 @@ def set_bands_nb(book: Book, has_cycles: bool, params: Record) -> None:
             if sees_all:
                 band = nearest_triggers_nb(position, book.points[i], params)
             else:
-                band = watched_band_nb(position, book.points[i], 1, params)
+                band = exchange_band_nb(position, params)
             piece["last_below"], piece["last_above"], piece["mark_below"], piece["mark_above"] = band
         if rests_nb(position):
             trigger = position["order_trigger"]
@@ -374,7 +367,10 @@ def trades_after_nb(tape: Tape, slot: Record, piece: Record, b: int, e: int, pla
 
 @kernel
 def equity_after_nb(tape: Tape, book: Book, b: int, e: int, place: int) -> float:
-    """Equity after boundaries [b, place] of a piece [b, e); b - 1: before it. Takes their trades in."""
+    """Equity after boundaries [b, place] of a piece [b, e); b - 1: before it.
+
+    Takes their trades in: of several calls for one piece the places ascend.
+    """
     equity = book.account[0]["wallet"]
     for i in range(len(book.slots)):
         position = book.positions[i]
@@ -460,17 +456,6 @@ def pass_cycles_nb(
 
 
 @kernel
-def shows_trade_nb(tape: Tape, slot: Record, row: int, e: int) -> bool:
-    """Was the symbol's trade `row` the one at boundary `e` - 1, and not an earlier one?"""
-    ts = tape.boundaries[e - 1]
-    place = e - 1
-    while place > 0 and tape.boundaries[place - 1] == ts:
-        place -= 1
-    first = row - (e - 1 - place)
-    return first >= slot["bars_first"] and tape.trade_times[first] == ts
-
-
-@kernel
 def pass_trades_nb(book: Book, i: int) -> None:
     """Move a slot behind the trades of a quiet piece: a position has seen their extremes."""
     slot = book.slots[i]
@@ -485,17 +470,13 @@ def pass_trades_nb(book: Book, i: int) -> None:
 
 
 @kernel
-def show_last_nb(tape: Tape, book: Book, i: int, e: int, params: Record) -> None:
-    """Let a slot show its last trade before boundary `e`, which it has passed."""
-    slot = book.slots[i]
-    slot["bar"] = NO_BAR
+def show_last_nb(tape: Tape, book: Book, i: int, params: Record) -> None:
+    """Let a slot show the last trade that it has passed. None is a bar that its next boundary would end."""
+    book.slots[i]["bar"] = NO_BAR
     if book.pieces[i]["passed"] == 0:
         return
-    row = slot["next_bar"] - 1
-    if shows_trade_nb(tape, slot, row, e):
-        slot["bar"] = row
     seen = book.points[i]["ts"]
-    show_trade_nb(tape, book, i, row, params)
+    show_trade_nb(tape, book, i, book.slots[i]["next_bar"] - 1, params)
     book.points[i]["ts"] = max(book.points[i]["ts"], seen)
 
 
@@ -526,7 +507,7 @@ def pass_pieces_nb(
         b = e
     if b > first:
         for i in range(len(book.slots)):
-            show_last_nb(tape, book, i, b, params)
+            show_last_nb(tape, book, i, params)
     return b
 
 

@@ -192,3 +192,12 @@ def test_the_data_of_one_symbol_end_while_another_trades() -> None:
     result = run({"AAA": trades_at(dict.fromkeys(range(91), 100.0)), "BBB": trades_at(dict.fromkeys(range(301), 50.0))})
     assert list(result.trades["exit_reason"]) == [Reason.END_OF_DATA]
     assert list(result.trades["exit_ts"]) == [START + 90 * MINUTE]
+
+
+def test_a_trade_without_a_price_among_quiet_ones_is_counted() -> None:
+    """Nothing can be judged at it, and nothing is decided."""
+    trades = trades_at(dict.fromkeys(range(0, 301), 100.0))
+    trades.price[[100, 200]] = np.nan
+    result = run({"AAA": trades})
+    assert result.counts["nan_points"] > 0
+    assert list(result.fills["ts"])[0] == START + HOUR
