@@ -98,6 +98,8 @@ OF_SIGNALS, SHORT_HASH = "+", 6
 """A confirmation of signals that differ follows that of the settings."""
 RECONCILE_TRIES = 5
 STATUS_S = 1.0
+OFTEN = (700, 10, 10)
+"""Thresholds at which garbage is looked for while a session trades: each look is short."""
 ENDED_BY_A_PERSON = "a person ended it"
 Tell = Callable[[str], None]
 
@@ -353,11 +355,13 @@ async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
     """From the opened session to its end. Returns why it ended."""
     runner = opened.runner
     tasks: list[asyncio.Task[Any]] = []
+    thresholds = gc.get_threshold()
     try:
         with _guardian_of(plan, runner, opened.journal, tell):
             _rehearse(plan, runner, tell)
             gc.collect()
             gc.freeze()  # what is there now stays: looking through it again and again would stop the program
+            gc.set_threshold(*OFTEN)
             if opened.notifier is not None:
                 tasks.append(asyncio.ensure_future(opened.notifier.run()))
             if opened.follower is not None:
@@ -370,6 +374,7 @@ async def _trade(plan: Plan, opened: Opened, tell: Tell) -> str:
                 tell(line)
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         await close_session(opened, tasks)
     if runner.error is not None:
         raise runner.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -13,6 +14,9 @@ from qtsim.cli import sweep as sweeps
 from qtsim.cli import walkforward as walkforwards
 from qtsim.cli.screen import note, say
 from qtsim.errors import QtsimError
+
+SELDOM = (50_000, 20, 20)
+"""Thresholds at which garbage is looked for. Loading and compiling make many objects, and little of it in circles."""
 
 app = typer.Typer(
     name="qtsim",
@@ -92,6 +96,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show `·` is no reason to fail
+    gc.set_threshold(*SELDOM)
     debug = bool(os.environ.get("QTSIM_DEBUG"))
     code: object = 0
     try:
