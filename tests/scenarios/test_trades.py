@@ -200,4 +200,4 @@ def test_a_trade_without_a_price_among_quiet_ones_is_counted() -> None:
     trades.price[[100, 200]] = np.nan
     result = run({"AAA": trades})
     assert result.counts["nan_points"] > 0
-    assert list(result.fills["ts"])[0] == START + HOUR
+    assert result.fills["ts"][0] == START + HOUR
