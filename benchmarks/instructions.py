@@ -26,7 +26,7 @@ from speed import BRACKET, BRAIN, SL, TP, WORKS
 
 SIZES = (100_000,)
 QUICK = (10_000,)
-FEW, MORE = 2, 6
+FEW, MORE = 2, 8
 PROCESSOR = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
 
 
