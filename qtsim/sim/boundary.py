@@ -14,6 +14,7 @@ from qtsim.sim.entries import drop_order_nb
 from qtsim.sim.fills import room_lots_nb
 from qtsim.sim.funding import opens_at_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
+from qtsim.sim.paths import check_interval_nb
 from qtsim.sim.steps import exit_at_market_nb, is_observable_nb, leave_nb, write_decision_nb, write_denial_nb
 
 
@@ -81,7 +82,7 @@ def has_cycle_at_open_nb(ts: int, params: Record) -> bool:
     if params["exit"]["monitoring"] != Monitoring.INTERVAL:
         return True
     since_midnight = ts % 86_400_000_000_000
-    return since_midnight % int(params["exit"]["check_interval_s"] * 1e9) == 0
+    return since_midnight % check_interval_nb(params) == 0
 
 
 @kernel

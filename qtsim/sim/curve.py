@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from qtsim.core._jit import kernel
 from qtsim.core.records import Record, Records, equity_row_dt
+from qtsim.sim.rows import doubled
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ def new_curve(most: int, slots: int) -> Curve:
 
 def longer_curve(curve: Curve) -> Curve:
     """The same curve with twice the room."""
-    return curve._replace(stretches=_doubled(curve.stretches), held=_doubled(curve.held))
+    return curve._replace(stretches=doubled(curve.stretches), held=doubled(curve.held))
 
 
 @kernel
@@ -170,9 +171,3 @@ class ShortCurve:
         curve = Curve(self.stretches, self.held, np.zeros(0), counts)
         write_whole_nb(out, self.visited, len(self.visited), curve, self.marks)
         return out
-
-
-def _doubled(rows: Records) -> Records:
-    larger = np.zeros(2 * len(rows), rows.dtype)
-    larger.view(np.uint8)[: rows.nbytes] = rows.view(np.uint8)
-    return larger

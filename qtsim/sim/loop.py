@@ -71,7 +71,7 @@ from qtsim.sim.market import (
     Journal,
     Tape,
 )
-from qtsim.sim.paths import is_high_nearer_nb, next_multiple_nb
+from qtsim.sim.paths import check_interval_nb, is_high_nearer_nb, next_multiple_nb
 from qtsim.sim.requests import deny_plan_nb, judge_request_nb, measure_candidate_nb, refuse_calls_nb
 from qtsim.sim.rouse import rouse_nb
 from qtsim.sim.settle import any_active_nb, any_open_nb, settle_point_nb
@@ -551,7 +551,7 @@ def wait_for_trade_nb(tape: Tape, book: Book, journal: Journal, ts: int, next_ts
     They see the last trade's price. A position opened at this instant is first looked at later.
     """
     n = len(book.slots)
-    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    interval_ns = check_interval_nb(params)
     by_interval = params["exit"]["monitoring"] == Monitoring.INTERVAL
     now = ts
     while True:

@@ -65,6 +65,12 @@ def crossing_nb(start: float, end: float, level: float) -> float:
 
 
 @kernel
+def check_interval_nb(params: Record) -> int:
+    """Time between two cycles by the clock, ns."""
+    return int(params["exit"]["check_interval_s"] * 1e9)
+
+
+@kernel
 def next_multiple_nb(ts: int, interval_ns: int) -> int:
     """First multiple of the interval since 00:00 UTC strictly after `ts`; it starts anew each midnight."""
     day = 86_400_000_000_000

@@ -161,11 +161,9 @@ def refuse_asleep_nb(tape: Tape, book: Book, journal: Journal, b: int, params: R
 
 
 @kernel
-def write_refusal_nb(out: Records, at: int, refusal: Record, calls: Records, boundaries: Ints) -> int:
-    """Write the denials that a row of refusals stands for from row `at` on; the row behind them.
-
-    The rule is that of `request_rule_nb` for an open position, the account has one symbol.
-    """
+def write_refusal_nb(out: Records, at: int, refusal: Record, calls: Records, boundaries: Ints, params: Record) -> int:
+    """Write the denials that a row of refusals stands for from row `at` on; the row behind them."""
+    side = refusal["side"]
     for k in range(refusal["first"], refusal["end"]):
         call = calls[k]
         row = out[at]
@@ -173,17 +171,17 @@ def write_refusal_nb(out: Records, at: int, refusal: Record, calls: Records, bou
         row["symbol"] = call["symbol"]
         row["side"] = call["side"]
         row["gate"] = Gate.SIGNAL.value
-        row["rule"] = Rule.SIDE_HELD.value if call["side"] == refusal["side"] else Rule.OPPOSITE_IGNORED.value
+        row["rule"] = request_rule_nb(call["side"], side, side, -1, params)
         row["value"] = 0.0
         row["limit"] = 0.0
         row["confidence"] = call["confidence"]
-        row["bar"] = call["row"]
+        row["bar"] = call["row"]  # the account has one symbol
         at += 1
     return at
 
 
 @kernel
-def write_denials_nb(out: Records, journal: Journal, calls: Records, boundaries: Ints) -> None:
+def write_denials_nb(out: Records, journal: Journal, calls: Records, boundaries: Ints, params_rows: Records) -> None:
     """Write all denials in their order, those kept short among them."""
     at = 0
     done = 0
@@ -193,17 +191,20 @@ def write_denials_nb(out: Records, journal: Journal, calls: Records, boundaries:
             out[at] = journal.denials[done]
             done += 1
             at += 1
-        at = write_refusal_nb(out, at, refusal, calls, boundaries)
+        at = write_refusal_nb(out, at, refusal, calls, boundaries, params_rows[0])
     while done < journal.counts[DENIALS]:
         out[at] = journal.denials[done]
         done += 1
         at += 1
 
 
-def denials_of(journal: Journal, calls: Records, boundaries: Ints) -> Records:
-    """denial_row_dt: one row for each request that did not become an entry, in the order in which they were asked."""
+def denials_of(journal: Journal, calls: Records, boundaries: Ints, params: Records) -> Records:
+    """denial_row_dt: one row for each request that did not become an entry, in the order in which they were asked.
+
+    params: params_dt[1] of the run.
+    """
     refusals = journal.refusals[: journal.counts[REFUSALS]]
     short = int((refusals["end"] - refusals["first"]).sum())
     out = np.empty(int(journal.counts[DENIALS]) + short, denial_row_dt)
-    write_denials_nb(out, journal, calls, boundaries)
+    write_denials_nb(out, journal, calls, boundaries, params)
     return out

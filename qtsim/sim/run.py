@@ -36,7 +36,6 @@ from qtsim.sim.market import (
     Journal,
     Market,
     Tape,
-    copied,
     grown,
     new_book,
     new_journal,
@@ -45,6 +44,7 @@ from qtsim.sim.market import (
 from qtsim.sim.quiet import MOST
 from qtsim.sim.reference import ReferenceBacktest
 from qtsim.sim.requests import denials_of
+from qtsim.sim.rows import copied
 from qtsim.sim.trades import TradeChunk, turn_to_chunk, with_chunk
 
 Progress = Callable[[int, int], None]
@@ -144,7 +144,7 @@ class CompiledRun:
             trades=copied(journal.trades[: counts[TRADES]]),
             fills=copied(journal.fills[: counts[FILLS]]),
             decisions=copied(journal.decisions[: counts[DECISIONS]]),
-            denials=denials_of(journal, self.market.bar_index.calls, self.market.boundaries),
+            denials=denials_of(journal, self.market.bar_index.calls, self.market.boundaries, self.params),
             funding=copied(journal.funding[: counts[FUNDINGS]]),
             curve=ShortCurve(
                 visited=copied(journal.equity[: counts[EQUITIES]]),

@@ -9,7 +9,7 @@ from qtsim.core.orders import is_working_nb
 from qtsim.core.records import Record, Records
 from qtsim.sim.entries import arrive_nb, meet_order_nb
 from qtsim.sim.market import NO_BAR, Book, Journal, Tape
-from qtsim.sim.paths import next_multiple_nb, on_segment_nb
+from qtsim.sim.paths import check_interval_nb, next_multiple_nb, on_segment_nb
 from qtsim.sim.steps import (
     act_for_exchange_nb,
     check_account_nb,
@@ -33,7 +33,7 @@ def stand_at_nb(slot: Record, point: Record, segment: int, share: float, ts: int
 @kernel
 def begin_cycles_nb(slot: Record, ts: int, params: Record) -> None:
     """Of a position opened at `ts` inside a bar the clock's first cycle is the next one."""
-    slot["next_cycle"] = next_multiple_nb(ts, int(params["exit"]["check_interval_s"] * 1e9))
+    slot["next_cycle"] = next_multiple_nb(ts, check_interval_nb(params))
 
 
 @kernel

@@ -29,7 +29,7 @@ from qtsim.sim.boundary import show_trade_nb
 from qtsim.sim.due import NEVER_DUE, equity_floor_nb, governor_due_nb
 from qtsim.sim.funding import next_funding_time_nb
 from qtsim.sim.market import CYCLES, HOLDS, NEXT_OUTAGE, NO_BAR, Book, Floats, Ints, Tape
-from qtsim.sim.paths import next_multiple_nb
+from qtsim.sim.paths import check_interval_nb, next_multiple_nb
 from qtsim.sim.settle import any_open_nb
 from qtsim.sim.trade_index import (
     HIGH,
@@ -138,7 +138,7 @@ def quiet_until_nb(tape: Tape, book: Book, b: int, params: Record) -> int:
 @kernel
 def next_cycle_nb(tape: Tape, b: int, params: Record) -> int:
     """Time of the clock's first cycle that has not been before the trade at boundary `b`."""
-    return next_multiple_nb(tape.boundaries[b] - 1, int(params["exit"]["check_interval_s"] * 1e9))
+    return next_multiple_nb(tape.boundaries[b] - 1, check_interval_nb(params))
 
 
 @kernel
@@ -488,7 +488,7 @@ def pass_pieces_nb(
     set_bands_nb(book, has_cycles, params)
     sees_all = sees_trades_nb(book, params)
     is_open = any_open_nb(book.positions)
-    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    interval_ns = check_interval_nb(params)
     cycle = next_cycle_nb(tape, b, params)
     floor = equity_floor_nb(book.governor[0], params) if evaluated else -np.inf
     first = b

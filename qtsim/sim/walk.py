@@ -33,6 +33,7 @@ from qtsim.sim.market import (
 )
 from qtsim.sim.paths import (
     SEGMENTS,
+    check_interval_nb,
     crossing_nb,
     is_high_nearer_nb,
     next_multiple_nb,
@@ -237,7 +238,7 @@ def fire_next_event_nb(
         share = (chosen_ts - start) / length
         stand_at_nb(book.slots[i], book.points[i], segment, share, chosen_ts)
         advance_together_nb(book, i, segment, share, chosen_ts, first, last)
-        book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, int(params["exit"]["check_interval_s"] * 1e9))
+        book.slots[i]["next_cycle"] = next_multiple_nb(chosen_ts, check_interval_nb(params))
         if is_observable_nb(book.positions[i], book.points[i], book.counters):
             observe_nb(book.positions[i], book.points[i]["price"], book.points[i]["mark"])
         check_account_nb(tape, book, journal, first, last, params)
@@ -402,7 +403,7 @@ def walk_bars_nb(
                 pass_bar_nb(book.slots[i], book.positions[i], book.points[i], close, book.counters)
             i = book.awake[i + 1]
         return
-    interval_ns = int(params["exit"]["check_interval_s"] * 1e9)
+    interval_ns = check_interval_nb(params)
     i = book.awake[first]
     while i < last:
         # a cycle at the close is the next open's, where there is one
