@@ -419,19 +419,24 @@ def test_an_entry_that_stands_is_taken_up_by_the_next_program(tmp_path: Path) ->
     assert [one.difference for one in replayed] == [None, None]
 
 
+async def cancelled_at_the_start(stage: Stage, order: Order, market: asyncio.Future[Any]) -> Runner:
+    """Start again while an order stands that may not: it is cancelled. The session, ended with the market."""
+    assert order.is_open
+    opened, running = await stage.open()
+    await asyncio.sleep(2.0)
+    assert order.status == "CANCELED"
+    await market
+    await stage.close(opened, running)
+    return opened.runner
+
+
 def test_an_entry_whose_time_was_over_meanwhile_is_cancelled_at_the_start(tmp_path: Path) -> None:
     stage = make(tmp_path)
 
     async def story() -> Runner:
         order, _, market = await killed(stage)
         await asyncio.sleep(200.0)
-        assert order.is_open
-        opened, running = await stage.open()
-        await asyncio.sleep(2.0)
-        assert order.status == "CANCELED"
-        await market
-        await stage.close(opened, running)
-        return opened.runner
+        return await cancelled_at_the_start(stage, order, market)
 
     runner: Runner = in_virtual_time(stage, story)
     check(stage, runner)
@@ -497,13 +502,7 @@ def test_an_entry_that_was_called_back_before_the_crash_is_cancelled_after_it(tm
         opened.runner.commit()
         await crash(opened, running)
         await asyncio.sleep(3.0)
-        assert order.is_open
-        opened, running = await stage.open()
-        await asyncio.sleep(2.0)
-        assert order.status == "CANCELED"
-        await market
-        await stage.close(opened, running)
-        return opened.runner
+        return await cancelled_at_the_start(stage, order, market)
 
     runner: Runner = in_virtual_time(stage, story)
     check(stage, runner)
