@@ -157,6 +157,12 @@ def test_an_exact_id_wins_over_longer_ones(tmp_path: Path) -> None:
     assert find_run(tmp_path, first.name) == first
 
 
+def test_of_two_runs_that_began_in_one_second_the_one_written_later_is_the_last(tmp_path: Path) -> None:
+    small(strategy="zigzag").save(tmp_path)
+    later = small(strategy="average").save(tmp_path)
+    assert find_run(tmp_path, "last") == later
+
+
 def test_no_runs_yet_says_how_to_make_one(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "runs") == []
     with pytest.raises(UsageError, match=r"no runs in .* yet; `qtsim backtest` makes one"):
